@@ -1,0 +1,56 @@
+#include "ctrl/admission.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+
+#include "src/core/err.h"
+#include "src/core/units.h"
+
+void admission_init(struct admission *a, const struct conf *c)
+{
+    uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    *a = (struct admission){ .limit = c->g.memory_limit ? c->g.memory_limit : ram / 4 };
+}
+
+int admission_take(struct admission *a, uint64_t bytes, char *why, size_t why_size)
+{
+    char want[UNITS_TEXT], used[UNITS_TEXT], limit[UNITS_TEXT];
+    if (bytes <= a->limit && a->used <= a->limit - bytes) {
+        a->used += bytes;
+        return 0;
+    }
+    snprintf(why, why_size, "a ring of %s does not fit: %s of memory_limit %s are in use; wait, raise memory_limit or lower window",
+             units_human_size(want, bytes), units_human_size(used, a->used), units_human_size(limit, a->limit));
+    return -SST_ELIMIT;
+}
+
+void admission_give(struct admission *a, uint64_t bytes) { a->used -= MIN(bytes, a->used); }
+
+/* Only InfiniBand ports ("mlx5_0:1") register memory; over plain network interfaces UCX does not. */
+static bool registers_memory(const struct conf *c)
+{
+    for (char *const *d = c->ucx.devices; *d; d++)
+        if (strchr(*d, ':'))
+            return true;
+    return false;
+}
+
+int admission_check_limits(const struct conf *c, char *why, size_t why_size)
+{
+    struct rlimit lock;
+    char ring[UNITS_TEXT], have[UNITS_TEXT];
+    if (!registers_memory(c) || geteuid() == 0 || getrlimit(RLIMIT_MEMLOCK, &lock) < 0 || lock.rlim_cur == RLIM_INFINITY)
+        return 0;
+    for (size_t i = 0; i < c->n_routes; i++) {
+        const struct conf_route *r = c->routes[i];
+        uint64_t need = r->window * (uint64_t)r->channels;
+        if ((!strv_has(r->accept, "ucx") && !strv_has(r->deliver, "ucx") && !strv_has(r->connect_transports, "ucx")) || need <= lock.rlim_cur)
+            continue;
+        snprintf(why, why_size,
+                 "route %s: %lld rings of %s need %llu bytes of locked memory, RLIMIT_MEMLOCK is %s: raise LimitMEMLOCK in the unit "
+                 "(ulimit -l), or lower window or channels",
+                 r->name, (long long)r->channels, units_size(ring, r->window), (unsigned long long)need, units_size(have, lock.rlim_cur));
+        return -SST_ECONF;
+    }
+    return 0;
+}

@@ -1,0 +1,17 @@
+/* Admission: what a new channel may take. Memory of the rings is bounded by memory_limit; a refusal says which limit and how to raise it. */
+#ifndef CTRL_ADMISSION_H
+#define CTRL_ADMISSION_H
+
+#include "src/core/conf.h"
+
+struct admission { uint64_t limit, used; };
+
+void admission_init(struct admission *a, const struct conf *c);
+/* Reserve a ring. 0; -SST_ELIMIT and why. */
+int admission_take(struct admission *a, uint64_t bytes, char *why, size_t why_size);
+void admission_give(struct admission *a, uint64_t bytes);
+/* Before the start: can what the configuration promises be had at all (locked memory for rings on RDMA devices, descriptors)?
+ * 0, or -SST_ECONF with what to change. */
+int admission_check_limits(const struct conf *c, char *why, size_t why_size);
+
+#endif

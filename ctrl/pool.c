@@ -1,0 +1,450 @@
+/* Worker processes: started by exec with nothing but a socketpair, told and heard by messages, pinged, and replaced when they die.
+ *
+ * Happy path: spawn -> Init (with the statistics page and the link port) -> Started -> messages -> Stop -> exit.
+ * Failures: a worker that exits, is silent for peer_timeout or does not read is killed; its clients are told; another is started in its
+ * place with the same link port: at once after a good life, a second later after a short one. The first start must succeed.
+ */
+#include "ctrl/pool.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "src/core/err.h"
+#include "src/core/log.h"
+
+#define MESSAGE_MAX (64U << 10)
+#define QUEUE_MAX 4096
+#define WORKER_FD 3              /* where the worker finds its socket */
+#define SHORT_LIFE_NS (2 * NS_PER_S)
+#define RESTART_LATER_NS NS_PER_S
+#define START_NS (30 * NS_PER_S)
+
+struct packet { struct list node; size_t len; uint8_t data[]; };
+
+struct proc {
+    struct pool_worker w;
+    struct pool *pool;
+    struct io io;
+    pid_t pid;                   /* 0: none */
+    int link_fd, stats_fd;       /* kept for the next one */
+    struct list queue;           /* packets that did not fit into the socket */
+    unsigned queued;
+    struct timer ping, restart;
+    uint64_t born_ns, heard_ns, pings;
+    char death[96];              /* why we killed it, if we did */
+};
+
+struct pool {
+    struct loop *loop;
+    const struct conf *conf;
+    const struct pool_events *ev;
+    void *user;
+    int program_fd;
+    unsigned n, ready;
+    bool told_ready, stopping;
+    void (*gone)(void *user);
+    void *gone_user;
+    struct timer grace;
+    struct proc *p;
+};
+
+extern char **environ;
+
+/* ------------------------------------------------------------ packets */
+
+static void drop_queue(struct proc *p)
+{
+    struct list *n;
+    while ((n = list_pop(&p->queue)))
+        free(list_entry(n, struct packet, node));
+    p->queued = 0;
+}
+
+static int send_packet(struct proc *p, const uint8_t *data, size_t len, const int *fds, size_t n_fds)
+{
+    union { char buf[CMSG_SPACE(2 * sizeof(int))]; struct cmsghdr align; } c;
+    struct iovec iov = { (void *)(uintptr_t)data, len };
+    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+    if (n_fds) {
+        memset(&c, 0, sizeof(c));
+        m.msg_control = c.buf;
+        m.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+        struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+        h->cmsg_level = SOL_SOCKET;
+        h->cmsg_type = SCM_RIGHTS;
+        h->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+        memcpy(CMSG_DATA(h), fds, n_fds * sizeof(int));
+    }
+    return sendmsg(p->io.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+static void kill_proc(struct proc *p, const char *why)
+{
+    if (!p->death[0])
+        str_copy(p->death, sizeof(p->death), why);
+    if (p->pid > 0)
+        kill(p->pid, SIGKILL); /* SIGCHLD brings the rest */
+}
+
+static int queue_packet(struct proc *p, struct packet *k)
+{
+    if (p->queued >= QUEUE_MAX) {
+        free(k);
+        kill_proc(p, "it does not read its messages");
+        return -SST_EWORKER;
+    }
+    list_add_tail(&p->queue, &k->node);
+    if (p->queued++ == 0)
+        loop_change(p->pool->loop, &p->io, EPOLLIN | EPOLLOUT);
+    return 0;
+}
+
+static int tell(struct pool_worker *w, const ToWorker *m)
+{
+    struct proc *p = container_of(w, struct proc, w);
+    size_t len = scistream__worker__to_worker__get_packed_size(m);
+    if (p->io.fd < 0 || len > MESSAGE_MAX)
+        return -SST_EWORKER;
+    struct packet *k = mem_zalloc(1, sizeof(*k) + len);
+    k->len = len;
+    scistream__worker__to_worker__pack(m, k->data);
+    int rc = p->queued ? -EAGAIN : send_packet(p, k->data, len, NULL, 0);
+    if (rc == -EAGAIN || rc == -ENOBUFS)
+        return queue_packet(p, k);
+    free(k);
+    return rc < 0 ? -SST_EWORKER : 0;
+}
+
+static void send_queued(struct proc *p)
+{
+    while (p->queued) {
+        struct packet *k = list_entry(p->queue.next, struct packet, node);
+        if (send_packet(p, k->data, k->len, NULL, 0) < 0)
+            return;
+        list_del(&k->node);
+        free(k);
+        p->queued--;
+    }
+    loop_change(p->pool->loop, &p->io, EPOLLIN);
+}
+
+/* ------------------------------------------------------------ hearing */
+
+static void started(struct proc *p)
+{
+    struct pool *pool = p->pool;
+    log_debug("worker %u (pid %d) started", p->w.index, (int)p->pid);
+    if (++pool->ready == pool->n && !pool->told_ready) {
+        pool->told_ready = true;
+        pool->ev->ready(pool, pool->user);
+    }
+}
+
+static void heard(struct proc *p, const uint8_t *data, size_t len)
+{
+    FromWorker *m = scistream__worker__from_worker__unpack(NULL, len, data);
+    bool was = p->w.started;
+    p->heard_ns = now_ns();
+    if (!m) {
+        log_error("worker %u: unreadable message of %zu bytes", p->w.index, len);
+        return;
+    }
+    pool_worker_heard(&p->w, m);
+    if (!was && p->w.started)
+        started(p);
+    scistream__worker__from_worker__free_unpacked(m, NULL);
+}
+
+static void on_proc(struct io *io, uint32_t events)
+{
+    struct proc *p = container_of(io, struct proc, io);
+    uint8_t data[MESSAGE_MAX];
+    ssize_t n;
+    if (events & EPOLLOUT)
+        send_queued(p);
+    while (p->io.fd >= 0 && (n = recv(p->io.fd, data, sizeof(data), MSG_DONTWAIT)) > 0)
+        heard(p, data, (size_t)n);
+    if (p->io.fd >= 0 && (events & (EPOLLHUP | EPOLLERR))) {
+        int fd = p->io.fd;
+        loop_del(p->pool->loop, &p->io);
+        close(fd);
+        if (p->pid > 0)
+            kill(p->pid, SIGKILL); /* it closed its end: whatever it still does is of no use */
+    }
+}
+
+/* ------------------------------------------------------------ starting */
+
+static void on_ping(struct timer *t)
+{
+    struct proc *p = container_of(t, struct proc, ping);
+    Scistream__Worker__Ping ping = SCISTREAM__WORKER__PING__INIT;
+    ToWorker m = SCISTREAM__WORKER__TO_WORKER__INIT;
+    uint64_t limit = p->w.started ? p->pool->conf->g.peer_timeout : MAX(START_NS, p->pool->conf->g.peer_timeout);
+    if (now_ns() - p->heard_ns >= limit) {
+        kill_proc(p, "it does not answer");
+        return;
+    }
+    ping.number = ++p->pings;
+    m.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_PING;
+    m.ping = &ping;
+    if (p->w.started)
+        tell(&p->w, &m);
+    loop_timer(p->pool->loop, &p->ping, p->pool->conf->g.peer_timeout / 4);
+}
+
+static int send_init(struct proc *p)
+{
+    Scistream__Worker__Init init = SCISTREAM__WORKER__INIT__INIT;
+    ToWorker m = SCISTREAM__WORKER__TO_WORKER__INIT;
+    uint8_t data[MESSAGE_MAX];
+    char **settings = conf_export(p->pool->conf);
+    int fds[2] = { p->stats_fd, p->link_fd };
+    init.index = p->w.index;
+    init.settings = settings;
+    init.has_link = p->link_fd >= 0;
+    while (settings[init.n_settings])
+        init.n_settings++;
+    m.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_INIT;
+    m.init = &init;
+    size_t len = scistream__worker__to_worker__get_packed_size(&m);
+    if (len <= sizeof(data))
+        scistream__worker__to_worker__pack(&m, data);
+    for (char **s = settings; *s; s++)
+        free(*s);
+    free(settings);
+    return len <= sizeof(data) ? send_packet(p, data, len, fds, init.has_link ? 2 : 1) : -EMSGSIZE;
+}
+
+/* The program is run by its descriptor: after the change of user its path may not be readable any more. libucx reads these three
+ * variables in its constructor; everything else is set by the ucx transport. */
+static int spawn(struct proc *p, int fd)
+{
+    char path[32], name[] = "scistream-worker";
+    char *argv[] = { name, NULL };
+    posix_spawn_file_actions_t a;
+    posix_spawnattr_t attr;
+    sigset_t none;
+    sigemptyset(&none);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", p->pool->program_fd);
+    posix_spawn_file_actions_init(&a);
+    posix_spawn_file_actions_adddup2(&a, fd, WORKER_FD);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+    posix_spawnattr_setsigmask(&attr, &none);
+    setenv("UCX_HANDLE_ERRORS", "none", 1);
+    setenv("UCX_ERROR_SIGNALS", "", 1);
+    setenv("UCX_LOG_LEVEL", "error", 0);
+    int rc = posix_spawn(&p->pid, path, &a, &attr, argv, environ);
+    posix_spawnattr_destroy(&attr);
+    posix_spawn_file_actions_destroy(&a);
+    if (rc)
+        p->pid = 0;
+    return -rc;
+}
+
+static int start_proc(struct proc *p)
+{
+    int sv[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
+        return -errno;
+    int rc = spawn(p, sv[1]);
+    close(sv[1]);
+    if (rc == 0)
+        rc = loop_add(p->pool->loop, &p->io, sv[0], EPOLLIN);
+    if (rc < 0) {
+        close(sv[0]);
+        return rc;
+    }
+    p->born_ns = p->heard_ns = now_ns();
+    p->death[0] = 0;
+    rc = send_init(p);
+    loop_timer(p->pool->loop, &p->ping, p->pool->conf->g.peer_timeout / 4);
+    return rc;
+}
+
+static void on_restart(struct timer *t)
+{
+    struct proc *p = container_of(t, struct proc, restart);
+    int rc = p->pool->stopping ? 0 : start_proc(p);
+    if (rc < 0) {
+        log_error("worker %u: cannot be started again: %s; next try in a second", p->w.index, err_text(rc));
+        loop_timer(p->pool->loop, &p->restart, RESTART_LATER_NS);
+    }
+}
+
+/* ------------------------------------------------------------ dying */
+
+static void describe_death(const struct proc *p, int status, char *out, size_t size)
+{
+    if (p->death[0])
+        snprintf(out, size, "was killed because %s", p->death);
+    else if (WIFSIGNALED(status))
+        snprintf(out, size, "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        snprintf(out, size, "exited with status %d", WEXITSTATUS(status));
+}
+
+static void close_proc(struct proc *p)
+{
+    int fd = p->io.fd;
+    loop_del(p->pool->loop, &p->io);
+    if (fd >= 0)
+        close(fd);
+    loop_timer_stop(p->pool->loop, &p->ping);
+    drop_queue(p);
+    p->pid = 0;
+}
+
+static bool all_gone(const struct pool *pool)
+{
+    for (unsigned i = 0; i < pool->n; i++)
+        if (pool->p[i].pid)
+            return false;
+    return true;
+}
+
+static void bury(struct proc *p, int status)
+{
+    struct pool *pool = p->pool;
+    char how[128];
+    AUTO_FREE char *why = NULL;
+    bool had_started = p->w.started;
+    uint64_t age = now_ns() - p->born_ns;
+    int pid = (int)p->pid;
+    describe_death(p, status, how, sizeof(how));
+    why = mem_printf("gateway worker %u %s", p->w.index, how);
+    close_proc(p);
+    pool_worker_died(&p->w, why);
+    if (pool->stopping) {
+        if (all_gone(pool))
+            pool->gone(pool->gone_user);
+        return;
+    }
+    log_error("worker %u (pid %d) %s after %llu ms; a new one is started", p->w.index, pid, how, (unsigned long long)(age / NS_PER_MS));
+    pool->ready -= had_started;
+    if (!pool->told_ready && !had_started)
+        pool->ev->broken(pool, pool->user, why);
+    else
+        loop_timer(pool->loop, &p->restart, age < SHORT_LIFE_NS ? RESTART_LATER_NS : 0);
+}
+
+void pool_reap(struct pool *pool)
+{
+    for (unsigned i = 0; i < pool->n; i++) {
+        struct proc *p = &pool->p[i];
+        int status;
+        if (p->pid > 0 && waitpid(p->pid, &status, WNOHANG) == p->pid) {
+            if (p->io.fd >= 0) /* its last words */
+                on_proc(&p->io, 0);
+            bury(p, status);
+        }
+    }
+}
+
+static void on_grace(struct timer *t)
+{
+    struct pool *pool = container_of(t, struct pool, grace);
+    for (unsigned i = 0; i < pool->n; i++)
+        kill_proc(&pool->p[i], "it did not stop in time");
+}
+
+void pool_stop(struct pool *pool, void (*gone)(void *user), void *user)
+{
+    Scistream__Worker__Stop stop = SCISTREAM__WORKER__STOP__INIT;
+    ToWorker m = SCISTREAM__WORKER__TO_WORKER__INIT;
+    m.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_STOP;
+    m.stop = &stop;
+    pool->stopping = true;
+    pool->gone = gone;
+    pool->gone_user = user;
+    for (unsigned i = 0; i < pool->n; i++)
+        tell(&pool->p[i].w, &m);
+    loop_timer(pool->loop, &pool->grace, 2 * NS_PER_S);
+    if (all_gone(pool))
+        gone(user);
+}
+
+/* ------------------------------------------------------------ life */
+
+static int init_proc(struct pool *pool, unsigned i, int link_fd)
+{
+    struct proc *p = &pool->p[i];
+    pool_worker_init(&p->w, i);
+    p->pool = pool;
+    p->io.fd = -1;
+    p->io.ready = on_proc;
+    p->link_fd = link_fd;
+    p->w.send = tell;
+    p->ping.fire = on_ping;
+    p->restart.fire = on_restart;
+    list_init(&p->queue);
+    p->w.stats = stats_create(&p->stats_fd);
+    return p->w.stats ? start_proc(p) : -errno;
+}
+
+int pool_start(struct loop *l, const struct pool_config *c, const struct pool_events *ev, void *user, struct pool **out)
+{
+    struct pool *pool = mem_zalloc(1, sizeof(*pool));
+    pool->loop = l;
+    pool->conf = c->conf;
+    pool->ev = ev;
+    pool->user = user;
+    pool->grace.fire = on_grace;
+    pool->p = mem_zalloc(c->n, sizeof(*pool->p));
+    pool->program_fd = open(c->program, O_PATH | O_CLOEXEC);
+    int rc = pool->program_fd < 0 ? -errno : 0;
+    for (unsigned i = 0; i < c->n && rc == 0; i++) {
+        pool->n = i + 1;
+        rc = init_proc(pool, i, fd_take(&c->link_fds[i]));
+    }
+    if (rc == 0)
+        *out = pool;
+    else
+        pool_free(pool);
+    return rc;
+}
+
+static void free_proc(struct proc *p)
+{
+    if (p->pid > 0) {
+        kill(p->pid, SIGKILL);
+        waitpid(p->pid, NULL, 0);
+    }
+    close_proc(p);
+    loop_timer_stop(p->pool->loop, &p->restart);
+    fd_close(&p->link_fd);
+    fd_close(&p->stats_fd);
+    stats_unmap(p->w.stats);
+    pool_worker_fini(&p->w);
+}
+
+void pool_free(struct pool *pool)
+{
+    if (!pool)
+        return;
+    loop_timer_stop(pool->loop, &pool->grace);
+    for (unsigned i = 0; i < pool->n; i++)
+        free_proc(&pool->p[i]);
+    fd_close(&pool->program_fd);
+    free(pool->p);
+    free(pool);
+}
+
+struct pool_worker *pool_pick(struct pool *pool)
+{
+    struct pool_worker *best = NULL;
+    for (unsigned i = 0; i < pool->n; i++) {
+        struct pool_worker *w = &pool->p[i].w;
+        if (w->started && (!best || w->channels < best->channels))
+            best = w;
+    }
+    return best;
+}
+
+unsigned pool_size(const struct pool *pool) { return pool->n; }
+struct pool_worker *pool_at(struct pool *pool, unsigned i) { return &pool->p[i].w; }

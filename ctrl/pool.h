@@ -1,0 +1,81 @@
+/* The data workers as control sees them: places to put channels, reached by messages only. Worker processes are kept by
+ * pool.c; a utility's own worker (src/local.c) fills the same struct. */
+#ifndef CTRL_POOL_H
+#define CTRL_POOL_H
+
+#include "ctrl/worker.pb-c.h"
+#include "src/core/conf.h"
+#include "src/core/loop.h"
+#include "src/core/stats.h"
+
+typedef Scistream__Worker__ToWorker ToWorker;
+typedef Scistream__Worker__FromWorker FromWorker;
+
+#define POOL_TRANSPORTS 8
+
+/* Somebody who owns a channel of a worker and hears what the worker says of it. */
+struct pool_client {
+    struct list node;
+    uint64_t channel;
+    void (*message)(struct pool_client *c, const FromWorker *m);
+    void (*died)(struct pool_client *c, const char *why); /* the worker is gone, and the channel with it */
+};
+
+struct pool_worker {
+    unsigned index;
+    bool started;                 /* said Started and lives */
+    unsigned channels;
+    struct stats_page *stats;     /* NULL before the start */
+    struct { char *name, *problem; } transports[POOL_TRANSPORTS];
+    size_t n_transports;
+    struct list clients;
+    uint64_t *slots;              /* bitmap of the statistics slots */
+    int (*send)(struct pool_worker *w, const ToWorker *m);
+    void *user;
+};
+
+/* ------------------------------------------------------------ a worker, whoever keeps it */
+void pool_worker_init(struct pool_worker *w, unsigned index);
+void pool_worker_fini(struct pool_worker *w);
+/* Act on what the worker said: keeps Started, hands the rest to the client concerned. */
+void pool_worker_heard(struct pool_worker *w, const FromWorker *m);
+/* Tell all clients that the worker died; they are detached before. */
+void pool_worker_died(struct pool_worker *w, const char *why);
+/* Why transport name cannot be used on w; NULL: it can. */
+const char *pool_transport_problem(const struct pool_worker *w, const char *name);
+
+/* Open a channel for c (channel id is made here; ring of window bytes). 0; -SST_EWORKER when it cannot be told; -SST_ELIMIT: no slot. */
+struct pool_open { uint64_t window, rate; bool digest; };
+int pool_channel_open(struct pool_worker *w, struct pool_client *c, const struct pool_open *o);
+/* Send a Hop or Close for c. A worker that cannot take it is dead and will be told so by died(). */
+void pool_channel_hop(struct pool_worker *w, struct pool_client *c, Scistream__Worker__Hop *h);
+void pool_channel_close(struct pool_worker *w, struct pool_client *c, int rc);
+/* After Closed or died: c hears nothing more. Idempotent. */
+void pool_channel_detach(struct pool_worker *w, struct pool_client *c);
+/* Counters of c's channel, or NULL. */
+const struct stats_channel *pool_channel_stats(const struct pool_worker *w, const struct pool_client *c);
+
+/* ------------------------------------------------------------ worker processes */
+struct pool;
+
+struct pool_events {
+    void (*ready)(struct pool *p, void *user);  /* all workers started for the first time */
+    /* Cannot start: the first start of a worker failed, or it dies faster than it makes sense to start it again. */
+    void (*broken)(struct pool *p, void *user, const char *why);
+};
+
+/* program: path of scistream-worker; link_fds: one listening socket per worker (-1: none), taken. Starts n workers. 0 or -errno and why. */
+struct pool_config { const struct conf *conf; const char *program; unsigned n; int *link_fds; };
+int pool_start(struct loop *l, const struct pool_config *c, const struct pool_events *ev, void *user, struct pool **out);
+/* SIGCHLD came. */
+void pool_reap(struct pool *p);
+/* Ask all workers to stop; kills what is left after grace_ns; gone() is called when the last has ended. */
+void pool_stop(struct pool *p, void (*gone)(void *user), void *user);
+void pool_free(struct pool *p); /* kills what is left; null-safe */
+
+/* The started worker with the fewest channels on which one of the transports works; NULL: none. */
+struct pool_worker *pool_pick(struct pool *p);
+unsigned pool_size(const struct pool *p);
+struct pool_worker *pool_at(struct pool *p, unsigned i);
+
+#endif

@@ -1,0 +1,166 @@
+/* What pool.c and a utility's own worker share: channels, their owners and their statistics slots. */
+#include <stdio.h>
+
+#include "ctrl/pool.h"
+#include "src/core/err.h"
+#include "src/core/log.h"
+
+void pool_worker_init(struct pool_worker *w, unsigned index)
+{
+    *w = (struct pool_worker){ .index = index };
+    list_init(&w->clients);
+    w->slots = mem_zalloc(STATS_CHANNELS / 64, sizeof(*w->slots));
+}
+
+static void forget_transports(struct pool_worker *w)
+{
+    for (size_t i = 0; i < w->n_transports; i++) {
+        free(w->transports[i].name);
+        free(w->transports[i].problem);
+    }
+    w->n_transports = 0;
+}
+
+void pool_worker_fini(struct pool_worker *w)
+{
+    forget_transports(w);
+    free(w->slots);
+    w->slots = NULL;
+}
+
+static void take_started(struct pool_worker *w, const Scistream__Worker__Started *s)
+{
+    forget_transports(w);
+    for (size_t i = 0; i < s->n_transports && i < POOL_TRANSPORTS; i++) {
+        w->transports[i].name = mem_strdup(s->transports[i]->name);
+        w->transports[i].problem = *s->transports[i]->problem ? mem_strdup(s->transports[i]->problem) : NULL;
+        w->n_transports++;
+    }
+    w->started = true;
+}
+
+const char *pool_transport_problem(const struct pool_worker *w, const char *name)
+{
+    for (size_t i = 0; i < w->n_transports; i++)
+        if (str_eq(w->transports[i].name, name))
+            return w->transports[i].problem;
+    return "not built into this program";
+}
+
+static uint64_t channel_of(const FromWorker *m)
+{
+    switch (m->what_case) {
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_PREPARED: return m->prepared->channel;
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_UP: return m->up->channel;
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_ENDED: return m->ended->channel;
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_FINISHED: return m->finished->channel;
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_FAILED: return m->failed->channel;
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_CLOSED: return m->closed->channel;
+    default: return 0;
+    }
+}
+
+void pool_worker_heard(struct pool_worker *w, const FromWorker *m)
+{
+    uint64_t id = channel_of(m);
+    if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_STARTED)
+        take_started(w, m->started);
+    if (id == 0)
+        return;
+    list_for_each(n, &w->clients) {
+        struct pool_client *c = list_entry(n, struct pool_client, node);
+        if (c->channel == id) {
+            c->message(c, m);
+            return;
+        }
+    }
+}
+
+void pool_worker_died(struct pool_worker *w, const char *why)
+{
+    struct list *n;
+    w->started = false;
+    while (!list_empty(&w->clients)) {
+        n = w->clients.next;
+        struct pool_client *c = list_entry(n, struct pool_client, node);
+        pool_channel_detach(w, c);
+        c->died(c, why);
+    }
+}
+
+/* ------------------------------------------------------------ channels: the id is a serial number and the slot */
+
+static int take_slot(struct pool_worker *w)
+{
+    for (unsigned i = 0; i < STATS_CHANNELS / 64; i++)
+        if (w->slots[i] != UINT64_MAX) {
+            int bit = __builtin_ctzll(~w->slots[i]);
+            w->slots[i] |= 1ULL << bit;
+            return (int)(i * 64) + bit;
+        }
+    return -1;
+}
+
+static unsigned slot_of(const struct pool_client *c) { return (unsigned)(c->channel % STATS_CHANNELS); }
+
+int pool_channel_open(struct pool_worker *w, struct pool_client *c, const struct pool_open *o)
+{
+    static uint64_t serial;
+    Scistream__Worker__Open m = SCISTREAM__WORKER__OPEN__INIT;
+    ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
+    int slot = take_slot(w);
+    if (slot < 0)
+        return -SST_ELIMIT;
+    c->channel = ++serial * STATS_CHANNELS + (unsigned)slot;
+    list_add_tail(&w->clients, &c->node);
+    w->channels++;
+    m.channel = c->channel;
+    m.slot = (uint32_t)slot;
+    m.window = o->window;
+    m.rate = o->rate;
+    m.digest = o->digest;
+    t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_OPEN;
+    t.open = &m;
+    if (w->send(w, &t) == 0)
+        return 0;
+    pool_channel_detach(w, c);
+    return -SST_EWORKER;
+}
+
+void pool_channel_hop(struct pool_worker *w, struct pool_client *c, Scistream__Worker__Hop *h)
+{
+    ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
+    h->channel = c->channel;
+    t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_HOP;
+    t.hop = h;
+    if (w->send(w, &t) < 0)
+        log_error("worker %u: cannot be told about channel %llu", w->index, (unsigned long long)c->channel);
+}
+
+void pool_channel_close(struct pool_worker *w, struct pool_client *c, int rc)
+{
+    Scistream__Worker__Close m = SCISTREAM__WORKER__CLOSE__INIT;
+    ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
+    m.channel = c->channel;
+    m.code = rc ? err_to_wire(rc) : 0;
+    t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_CLOSE;
+    t.close = &m;
+    if (w->send(w, &t) < 0)
+        log_error("worker %u: cannot be told to close channel %llu", w->index, (unsigned long long)c->channel);
+}
+
+void pool_channel_detach(struct pool_worker *w, struct pool_client *c)
+{
+    if (c->channel == 0)
+        return;
+    unsigned slot = slot_of(c);
+    w->slots[slot / 64] &= ~(1ULL << slot % 64);
+    w->channels--;
+    list_del(&c->node);
+    c->channel = 0;
+}
+
+const struct stats_channel *pool_channel_stats(const struct pool_worker *w, const struct pool_client *c)
+{
+    return w->stats && c->channel ? &w->stats->ch[slot_of(c)] : NULL;
+}

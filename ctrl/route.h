@@ -1,0 +1,27 @@
+/* Routes as control uses them: the configuration's, with secrets read and TLS towards the next gateway ready. */
+#ifndef CTRL_ROUTE_H
+#define CTRL_ROUTE_H
+
+#include "src/core/addr.h"
+#include "src/core/conf.h"
+#include "src/core/secret.h"
+#include "tcp/tls.h"
+
+struct route {
+    const struct conf_route *c;
+    struct secret secret, next_secret;
+    bool connects;             /* else receivers attach here */
+    struct addr next;          /* connects: where */
+    struct tls_ctx *next_tls;
+};
+
+struct routes { struct route *r; size_t n; };
+
+/* Read secrets and certificates of all routes of c, which must outlive them. 0; -SST_ECONF and why. */
+int routes_load(struct routes *rs, const struct conf *c, char *why, size_t why_size);
+void routes_free(struct routes *rs); /* wipes; accepts zeroed memory */
+/* What those who send to us (else: receive from us) may attach by, best first. */
+static inline char *const *route_transports(const struct route *r, bool senders) { return senders ? r->c->accept : r->c->deliver; }
+const struct route *route_find(const struct routes *rs, const char *name);
+
+#endif

@@ -1,0 +1,36 @@
+#include "ctrl/service.h"
+
+#define UNARY_MAX (64U << 10)
+
+const struct grpc_method service_methods[] = {
+    { ATTACH_PATH, ATTACH_MESSAGE_MAX, &attach_call_handlers, service_attach_start },
+    { "/scistream.gateway.v1.Gateway/Info", UNARY_MAX, &service_info_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Sessions", UNARY_MAX, &service_sessions_handlers, service_unary_start },
+    { "/grpc.health.v1.Health/Check", UNARY_MAX, &service_health_check_handlers, service_unary_start },
+    { "/grpc.health.v1.Health/Watch", UNARY_MAX, &service_health_watch_handlers, service_unary_start },
+};
+const size_t service_methods_n = ARRAY_LEN(service_methods);
+
+void service_init(struct service *s)
+{
+    s->started_ns = now_ns();
+    list_init(&s->health_watchers);
+}
+
+/* The request comes as the first message: nothing to do at the headers. */
+void service_unary_start(struct grpc_call *c) { grpc_set_user(c, NULL); }
+
+void service_send(struct grpc_call *c, const ProtobufCMessage *m)
+{
+    size_t n = protobuf_c_message_get_packed_size(m);
+    AUTO_FREE uint8_t *data = mem_zalloc(1, n + 1);
+    protobuf_c_message_pack(m, data);
+    if (grpc_send(c, data, n) < 0)
+        grpc_finish(c, GRPC_RESOURCE_EXHAUSTED, "the answer is too large, or you do not read");
+}
+
+void service_reply(struct grpc_call *c, const ProtobufCMessage *m)
+{
+    service_send(c, m);
+    grpc_finish(c, GRPC_OK, "");
+}

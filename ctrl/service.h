@@ -1,0 +1,36 @@
+/* The gRPC services of a gateway, one file each: rows for the server's method table. */
+#ifndef CTRL_SERVICE_H
+#define CTRL_SERVICE_H
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "ctrl/session.h"
+
+/* What the services act on: the user pointer of the grpc_server. */
+struct service {
+    struct loop *loop;
+    const struct conf *conf;
+    const char *name;              /* of this gateway */
+    struct sessions *sessions;
+    struct pool *pool;
+    uint64_t started_ns;
+    struct list health_watchers;   /* init by service_init */
+};
+
+void service_init(struct service *s);
+/* The serving state changed (drain): tell those who watch. */
+void service_health_changed(struct service *s);
+
+extern const struct grpc_method service_methods[];
+extern const size_t service_methods_n;
+
+/* For the files of the services: a reply and the end of a unary call. */
+void service_reply(struct grpc_call *c, const ProtobufCMessage *m);
+void service_send(struct grpc_call *c, const ProtobufCMessage *m);
+
+extern const struct grpc_handlers service_info_handlers, service_sessions_handlers, service_health_check_handlers,
+    service_health_watch_handlers;
+void service_attach_start(struct grpc_call *c);
+void service_unary_start(struct grpc_call *c);
+
+#endif

@@ -1,0 +1,93 @@
+/* scistream.gateway.v1.Gateway: Attach, Info, Sessions. */
+#include "config.h"
+
+#include "ctrl/service.h"
+
+static char *unconst(const char *s) { return (char *)(uintptr_t)s; } /* protobuf-c's strings are not const */
+
+void service_attach_start(struct grpc_call *c)
+{
+    struct service *s = grpc_server_user(c);
+    sessions_attach(s->sessions, c);
+}
+
+static void ignore_closed(struct grpc_call *c UNUSED, enum grpc_status s UNUSED, const char *text UNUSED) {}
+
+/* ------------------------------------------------------------ Info: what it is, to anyone; how it does, to local administrators */
+
+static char *const features[] = { HOP_FEATURES };
+
+static void reply_info(struct grpc_call *c, const struct service *s)
+{
+    Scistream__Gateway__V1__InfoReply r = SCISTREAM__GATEWAY__V1__INFO_REPLY__INIT;
+    Scistream__Gateway__V1__TransportState t[POOL_TRANSPORTS], *tp[POOL_TRANSPORTS];
+    char *usable[POOL_TRANSPORTS];
+    const struct pool_worker *w = pool_pick(s->pool);
+    AUTO_FREE char **routes = mem_zalloc(s->conf->n_routes + 1, sizeof(*routes));
+    bool local = auth_is_local_admin(grpc_call_conn(c));
+    r.name = unconst(s->name);
+    r.version = unconst(PACKAGE_VERSION);
+    r.version_min = r.version_max = ATTACH_VERSION;
+    r.features = (char **)(uintptr_t)features;
+    r.n_features = ARRAY_LEN(features);
+    r.workers = pool_size(s->pool);
+    r.uptime_s = (now_ns() - s->started_ns) / NS_PER_S;
+    r.draining = sessions_draining(s->sessions);
+    r.transports = usable;
+    r.transport_states = tp;
+    for (size_t i = 0; w && i < w->n_transports; i++) {
+        if (str_eq(w->transports[i].name, "file"))
+            continue;
+        scistream__gateway__v1__transport_state__init(&t[i]);
+        t[i].name = w->transports[i].name;
+        if (w->transports[i].problem)
+            t[i].problem = w->transports[i].problem;
+        else
+            usable[r.n_transports++] = w->transports[i].name;
+        if (local)
+            tp[r.n_transport_states++] = &t[i];
+    }
+    for (size_t i = 0; local && i < s->conf->n_routes; i++)
+        routes[r.n_routes++] = s->conf->routes[i]->name;
+    r.routes = routes;
+    service_reply(c, &r.base);
+}
+
+static void on_info(struct grpc_call *c, const uint8_t *data, size_t len)
+{
+    Scistream__Gateway__V1__InfoRequest *q = scistream__gateway__v1__info_request__unpack(NULL, len, data);
+    if (q)
+        reply_info(c, grpc_server_user(c));
+    else
+        grpc_finish(c, GRPC_INVALID_ARGUMENT, "InfoRequest cannot be read");
+    scistream__gateway__v1__info_request__free_unpacked(q, NULL);
+}
+
+const struct grpc_handlers service_info_handlers = { .message = on_info, .closed = ignore_closed };
+
+/* ------------------------------------------------------------ Sessions: to local administrators */
+
+static void reply_sessions(struct grpc_call *c, const char *uid)
+{
+    const struct service *s = grpc_server_user(c);
+    Scistream__Gateway__V1__SessionsReply *r = sessions_reply(s->sessions, uid);
+    if (*uid && r->n_sessions == 0)
+        grpc_finish(c, GRPC_NOT_FOUND, "no session with that uid");
+    else
+        service_reply(c, &r->base);
+    sessions_reply_free(r);
+}
+
+static void on_sessions(struct grpc_call *c, const uint8_t *data, size_t len)
+{
+    Scistream__Gateway__V1__SessionsRequest *q = scistream__gateway__v1__sessions_request__unpack(NULL, len, data);
+    if (!auth_is_local_admin(grpc_call_conn(c))) /* before any look at what was asked */
+        grpc_finish(c, GRPC_PERMISSION_DENIED, "sessions are shown on the local control socket only, to the gateway's user or root");
+    else if (!q)
+        grpc_finish(c, GRPC_INVALID_ARGUMENT, "SessionsRequest cannot be read");
+    else
+        reply_sessions(c, q->uid);
+    scistream__gateway__v1__sessions_request__free_unpacked(q, NULL);
+}
+
+const struct grpc_handlers service_sessions_handlers = { .message = on_sessions, .closed = ignore_closed };

@@ -1,0 +1,116 @@
+#include "ctrl/session_priv.h"
+
+#include <stdio.h>
+
+#include "src/core/err.h"
+#include "src/core/log.h"
+
+/* ------------------------------------------------------------ hops */
+
+void shop_gone(struct defer *d)
+{
+    struct shop *sh = container_of(d, struct shop, gone);
+    list_del(&sh->node);
+    hop_fini(&sh->h);
+    if (sh->offer)
+        scistream__gateway__v1__offer__free_unpacked(sh->offer, NULL);
+    free(sh);
+}
+
+/* Take it out of its channel and free it from the loop: we may be inside one of its callbacks. */
+void shop_release(struct shop *sh)
+{
+    if (sh->c)
+        sh->c->hop[sh->side] = NULL;
+    sh->c = NULL;
+    loop_defer(sh->ss->c.loop, &sh->gone);
+}
+
+void shop_refuse(struct shop *sh, int rc, const char *text)
+{
+    AUTO_FREE char *full = mem_printf("gateway %s: %s", sh->ss->c.name, text);
+    hop_abort(&sh->h, rc, rc == -SST_EAUTH ? text : full);
+    if (rc != -SST_EAUTH) /* that one was logged, by its true reason */
+        log_info("attach from %s refused: %s", sh->h.at.peer, text);
+    shop_release(sh);
+}
+
+struct shop *shop_new(struct sessions *ss)
+{
+    struct shop *sh = mem_zalloc(1, sizeof(*sh));
+    sh->ss = ss;
+    list_init(&sh->node);
+    defer_init(&sh->gone, shop_gone);
+    return sh;
+}
+
+void sessions_attach(struct sessions *ss, struct grpc_call *call)
+{
+    struct shop *sh = shop_new(ss);
+    list_add_tail(&ss->guests, &sh->node);
+    hop_serve(&sh->h, ss->c.loop, call, session_hop_events(), sh);
+    sh->h.step_ns = ss->c.conf->g.attach_timeout;
+    loop_timer(ss->c.loop, &sh->h.step, sh->h.step_ns);
+}
+
+/* ------------------------------------------------------------ all of them */
+
+void session_release(struct session *s)
+{
+    if (!list_empty(&s->channels))
+        return;
+    list_del(&s->node);
+    free(s);
+}
+
+static void tell_idle(struct defer *d)
+{
+    struct sessions *ss = container_of(d, struct sessions, told_idle);
+    ss->idle(ss->idle_user);
+}
+
+struct sessions *sessions_new(const struct sessions_config *c)
+{
+    struct sessions *ss = mem_zalloc(1, sizeof(*ss));
+    ss->c = *c;
+    admission_init(&ss->memory, c->conf);
+    list_init(&ss->sessions);
+    list_init(&ss->guests);
+    defer_init(&ss->told_idle, tell_idle);
+    return ss;
+}
+
+void sessions_drain(struct sessions *ss, void (*idle)(void *user), void *user)
+{
+    ss->draining = true;
+    ss->idle = idle;
+    ss->idle_user = user;
+    if (ss->n_channels == 0)
+        loop_defer(ss->c.loop, &ss->told_idle);
+}
+
+bool sessions_draining(const struct sessions *ss) { return ss->draining; }
+size_t sessions_channels(const struct sessions *ss) { return ss->n_channels; }
+
+void sessions_abort_all(struct sessions *ss, int rc, const char *text)
+{
+    list_for_each_safe(n, &ss->sessions)
+        list_for_each_safe(k, &list_entry(n, struct session, node)->channels)
+            schannel_abort(list_entry(k, struct schannel, node), rc, text);
+}
+
+void sessions_free(struct sessions *ss)
+{
+    if (!ss)
+        return;
+    list_for_each_safe(g, &ss->guests)
+        shop_gone(&list_entry(g, struct shop, node)->gone);
+    list_for_each_safe(n, &ss->sessions) {
+        struct session *s = list_entry(n, struct session, node);
+        list_for_each_safe(k, &s->channels)
+            schannel_forget(list_entry(k, struct schannel, node));
+        free(s);
+    }
+    defer_cancel(&ss->told_idle);
+    free(ss);
+}

@@ -1,0 +1,42 @@
+/* Sessions and their channels, as control sees them: who attached, who waits for whom, what runs, how it ended.
+ *
+ * A channel's life: WAITING (one side is here) -> OPENING (both sides, or the next gateway is dialed; rings admitted, placed on a
+ * worker) -> FLOWING (both hops are up) -> DONE (the sender told its total) -> CONFIRMED (the last receiver did) -> CLOSING.
+ * Any failure: both sides are told the reason, and CLOSING.
+ */
+#ifndef CTRL_SESSION_H
+#define CTRL_SESSION_H
+
+#include "ctrl/admission.h"
+#include "ctrl/hop.h"
+#include "ctrl/route.h"
+
+struct sessions;
+
+struct sessions_config {
+    struct loop *loop;
+    const struct conf *conf;
+    const struct routes *routes;
+    struct pool *pool;
+    struct resolver *resolver;
+    const char *name;      /* of this gateway */
+};
+
+/* Everything in the configuration must outlive it. */
+struct sessions *sessions_new(const struct sessions_config *c);
+/* Take over a new Attach call. */
+void sessions_attach(struct sessions *ss, struct grpc_call *call);
+/* Refuse new channels from now on; idle() is called from the loop once no channel is left. */
+void sessions_drain(struct sessions *ss, void (*idle)(void *user), void *user);
+bool sessions_draining(const struct sessions *ss);
+/* End all channels with that reason. */
+void sessions_abort_all(struct sessions *ss, int rc, const char *text);
+size_t sessions_channels(const struct sessions *ss);
+/* Only when no channel is left, or everything else is gone too. Null-safe. */
+void sessions_free(struct sessions *ss);
+
+/* Fill a reply with all sessions, or the one with that uid; free with sessions_reply_free. */
+Scistream__Gateway__V1__SessionsReply *sessions_reply(struct sessions *ss, const char *uid);
+void sessions_reply_free(Scistream__Gateway__V1__SessionsReply *r);
+
+#endif

@@ -1,0 +1,429 @@
+/* The life of a channel: see session.h. Events come from its two hops, from the worker, and from the clock. */
+#include <stdio.h>
+
+#include "ctrl/session_priv.h"
+#include "src/core/err.h"
+#include "src/core/log.h"
+
+#define CLEAN_END_NS (5 * NS_PER_S) /* after the confirmation: what a peer gets to end its call */
+
+static const char *const state_names[] = {
+    [SC_WAITING] = "waiting", [SC_OPENING] = "opening",     [SC_FLOWING] = "flowing",
+    [SC_DONE] = "done",       [SC_CONFIRMED] = "confirmed", [SC_CLOSING] = "closing",
+};
+
+const char *sc_state_name(enum sc_state s) { return state_names[s]; }
+
+static struct shop *shop_of(struct hop *h) { return container_of(h, struct shop, h); }
+
+/* ------------------------------------------------------------ the end of a channel */
+
+static void log_end(const struct schannel *c)
+{
+    char size[UNITS_TEXT], rate[UNITS_TEXT], digest[2 * DIGEST_SIZE + 1] = "";
+    const struct stats_channel *st = c->w ? pool_channel_stats(c->w, &c->pc) : NULL;
+    uint64_t bytes = c->ended ? c->ended_total : st ? stats_get(&st->flow[0].put) : 0;
+    uint64_t ns = c->flowing_ns ? now_ns() - c->flowing_ns : 0;
+    if (c->total.has_digest)
+        secret_hex(digest, c->total.digest, DIGEST_SIZE);
+    log_info("channel %s/%u (%s) %s: %s, %.3f s, %s%s%s", c->s->uid, c->number, c->s->route->c->name, c->reason,
+             units_human_size(size, bytes), (double)ns / 1e9,
+             units_human_rate(rate, ns ? (double)bytes * 8e9 / (double)ns : 0), *digest ? ", xxh128 " : "", digest);
+}
+
+static void schannel_gone(struct defer *d)
+{
+    struct schannel *c = container_of(d, struct schannel, gone);
+    struct sessions *ss = c->ss;
+    list_del(&c->node);
+    session_release(c->s);
+    free(c);
+    if (--ss->n_channels == 0 && ss->idle)
+        loop_defer(ss->c.loop, &ss->told_idle);
+}
+
+static void free_later(struct schannel *c)
+{
+    loop_timer_stop(c->ss->c.loop, &c->patience);
+    admission_give(&c->ss->memory, c->admitted);
+    c->admitted = 0;
+    loop_defer(c->ss->c.loop, &c->gone);
+}
+
+/* Close the worker's side; the channel is freed when the worker said Closed. */
+static void close_channel(struct schannel *c, int rc)
+{
+    if (c->closing_sent)
+        return;
+    c->closing_sent = true;
+    c->state = SC_CLOSING;
+    log_end(c);
+    loop_timer_stop(c->ss->c.loop, &c->patience);
+    if (c->w && c->pc.channel)
+        pool_channel_close(c->w, &c->pc, rc);
+    else
+        free_later(c);
+}
+
+static void abort_except(struct schannel *c, int rc, const char *text, const struct shop *except)
+{
+    if (c->state == SC_CLOSING)
+        return;
+    snprintf(c->reason, sizeof(c->reason), "aborted: %s", text);
+    for (unsigned side = 0; side < HOP_SIDES; side++) {
+        struct shop *sh = c->hop[side];
+        if (!sh)
+            continue;
+        if (sh != except)
+            hop_abort(&sh->h, rc, text);
+        shop_release(sh);
+    }
+    close_channel(c, rc);
+}
+
+void schannel_abort(struct schannel *c, int rc, const char *text)
+{
+    AUTO_FREE char *full = mem_printf("gateway %s: %s", c->ss->c.name, text);
+    abort_except(c, rc, full, NULL);
+}
+
+/* ------------------------------------------------------------ what the worker says of a channel */
+
+/* Both peers have ended their calls after the confirmation. */
+static void end_if_both_over(struct schannel *c)
+{
+    for (unsigned side = 0; side < HOP_SIDES; side++)
+        if (c->hop[side] && !c->hop[side]->over)
+            return;
+    for (unsigned side = 0; side < HOP_SIDES; side++)
+        if (c->hop[side])
+            shop_release(c->hop[side]);
+    close_channel(c, 0);
+}
+
+static void confirm(struct schannel *c, const struct attach_total *t)
+{
+    struct shop *source = c->hop[SOURCE_SIDE], *sink = c->hop[SINK_SIDE];
+    c->state = SC_CONFIRMED;
+    snprintf(c->reason, sizeof(c->reason), "%s", t->handed_over ? "handed over" : c->probe ? "probed" : "confirmed");
+    if (source) {
+        hop_confirm(&source->h, t);
+        hop_finish(&source->h);
+    }
+    if (sink)
+        hop_finish(&sink->h);
+    loop_timer(c->ss->c.loop, &c->patience, CLEAN_END_NS);
+    end_if_both_over(c);
+}
+
+/* A probe has no receiver: this gateway is it. */
+static void confirm_probe(struct schannel *c)
+{
+    if (!c->probe || c->state != SC_DONE || !c->finished)
+        return;
+    if (c->total.total != c->ended_total)
+        schannel_abort(c, -SST_ELENGTH, "the probe's total is not what arrived");
+    else
+        confirm(c, &c->total);
+}
+
+static void check_totals(struct schannel *c)
+{
+    char text[160];
+    if (!c->ended || c->state != SC_DONE || c->total.total == c->ended_total)
+        return;
+    snprintf(text, sizeof(text), "the sender counted %llu bytes, %llu arrived", (unsigned long long)c->total.total,
+             (unsigned long long)c->ended_total);
+    schannel_abort(c, -SST_ELENGTH, text);
+}
+
+static void worker_failed(struct schannel *c, const Scistream__Worker__Failed *f, const FromWorker *m)
+{
+    struct shop *sh = c->hop[(unsigned)f->side];
+    if (c->state == SC_CONFIRMED || c->state == SC_CLOSING)
+        return;
+    if (sh && !sh->over)
+        hop_heard(&sh->h, m);
+    else
+        schannel_abort(c, err_from_wire(f->code), f->text);
+}
+
+static void worker_message(struct pool_client *pc, const FromWorker *m)
+{
+    struct schannel *c = container_of(pc, struct schannel, pc);
+    struct shop *sh;
+    switch (m->what_case) {
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_PREPARED:
+        if ((sh = c->hop[(unsigned)m->prepared->side]))
+            hop_heard(&sh->h, m);
+        break;
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_UP:
+        if ((sh = c->hop[(unsigned)m->up->side]))
+            hop_heard(&sh->h, m);
+        break;
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_ENDED:
+        c->ended = true;
+        c->ended_total = m->ended->total;
+        check_totals(c);
+        break;
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_FINISHED:
+        c->finished = true;
+        confirm_probe(c);
+        break;
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_FAILED: worker_failed(c, m->failed, m); break;
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_CLOSED:
+        pool_channel_detach(c->w, pc);
+        free_later(c);
+        break;
+    default: break;
+    }
+}
+
+static void worker_died(struct pool_client *pc, const char *why)
+{
+    struct schannel *c = container_of(pc, struct schannel, pc);
+    if (c->closing_sent)
+        free_later(c);
+    else if (c->state == SC_CONFIRMED)
+        end_if_both_over(c);
+    else
+        schannel_abort(c, -SST_EWORKER, why);
+}
+
+/* ------------------------------------------------------------ what the hops say */
+
+static void pass_done_on(struct schannel *c)
+{
+    struct shop *sink = c->hop[SINK_SIDE];
+    c->state = SC_DONE;
+    check_totals(c);
+    if (c->state != SC_DONE)
+        return;
+    if (sink)
+        hop_done(&sink->h, &c->total);
+    confirm_probe(c);
+}
+
+static void on_hop_up(struct hop *h)
+{
+    struct schannel *c = shop_of(h)->c;
+    const struct hop *a, *b;
+    if (!c || c->state != SC_OPENING)
+        return;
+    a = c->hop[SOURCE_SIDE] ? &c->hop[SOURCE_SIDE]->h : NULL;
+    b = c->hop[SINK_SIDE] ? &c->hop[SINK_SIDE]->h : NULL;
+    if (!a || !hop_is_up(a) || (!c->probe && (!b || !hop_is_up(b))))
+        return;
+    c->state = SC_FLOWING;
+    c->flowing_ns = now_ns();
+    log_info("channel %s/%u (%s) flows: %s by %s on %s (%s)%s%s -> %s by %s on %s (%s)%s%s, ring %llu, worker %u", c->s->uid, c->number,
+             c->s->route->c->name, a->report.peer, a->report.transport, a->report.device, a->report.security,
+             *a->report.passed_over ? "; passed over " : "", a->report.passed_over, b ? b->report.peer : "discarded",
+             b ? b->report.transport : "probe", b ? b->report.device : "-", b ? b->report.security : "-",
+             b && *b->report.passed_over ? "; passed over " : "", b ? b->report.passed_over : "", (unsigned long long)c->window, c->w->index);
+    if (c->has_done) /* it came before the next hop was up */
+        pass_done_on(c);
+}
+
+static void on_hop_done(struct hop *h, const struct attach_total *t)
+{
+    struct schannel *c = shop_of(h)->c;
+    if (!c)
+        return;
+    c->total = *t;
+    c->has_done = true;
+    if (c->state == SC_FLOWING)
+        pass_done_on(c);
+}
+
+static void on_hop_confirm(struct hop *h, const struct attach_total *t)
+{
+    struct schannel *c = shop_of(h)->c;
+    if (!c || c->state != SC_DONE)
+        return;
+    if (t->total != c->total.total)
+        schannel_abort(c, -SST_ELENGTH, "the receiver confirmed another length than was sent");
+    else
+        confirm(c, t);
+}
+
+static void on_hop_over(struct hop *h, int rc, bool by_peer, const char *text)
+{
+    struct shop *sh = shop_of(h);
+    struct schannel *c = sh->c;
+    sh->over = true;
+    if (!c) {
+        shop_release(sh);
+        return;
+    }
+    if (c->state == SC_CONFIRMED) {
+        end_if_both_over(c);
+        return;
+    }
+    AUTO_FREE char *full = by_peer ? mem_strdup(text)
+                                   : mem_printf("gateway %s: %s %s: %s", sh->ss->c.name, sh->side == SOURCE_SIDE ? "sender" : "receiver",
+                                                h->at.peer, text);
+    abort_except(c, rc ? rc : -SST_ELOST, full, sh);
+}
+
+static void on_hop_offer(struct hop *h, const Offer *o) { session_offer(shop_of(h), o); }
+
+static void on_hop_waiting(struct hop *h, const char *text)
+{
+    struct schannel *c = shop_of(h)->c;
+    struct shop *source = c ? c->hop[SOURCE_SIDE] : NULL;
+    log_debug("next gateway %s: %s", h->at.peer, text);
+    if (source && source != shop_of(h))
+        hop_waiting(&source->h, text);
+}
+
+static void on_hop_answered(struct hop *h, const Answer *m)
+{
+    struct shop *sh = shop_of(h);
+    if (sh->c && sh->c->w)
+        hop_connect(h, sh->c->w, &sh->c->pc, (Scistream__Worker__Side)sh->side, m);
+}
+
+static const struct hop_events hop_events = {
+    .offer = on_hop_offer, .connected = hop_offer, .waiting = on_hop_waiting, .answered = on_hop_answered, .up = on_hop_up,
+    .done = on_hop_done, .confirm = on_hop_confirm, .over = on_hop_over,
+};
+
+const struct hop_events *session_hop_events(void) { return &hop_events; }
+
+/* ------------------------------------------------------------ opening a channel */
+
+static void on_patience(struct timer *t)
+{
+    struct schannel *c = container_of(t, struct schannel, patience);
+    char text[160];
+    if (c->state == SC_CONFIRMED) {
+        for (unsigned side = 0; side < HOP_SIDES; side++)
+            if (c->hop[side])
+                shop_release(c->hop[side]);
+        close_channel(c, 0);
+        return;
+    }
+    snprintf(text, sizeof(text), "no %s came to route %s in time", c->hop[SOURCE_SIDE] ? "receiver" : "sender", c->s->route->c->name);
+    schannel_abort(c, -SST_ERENDEZVOUS, text);
+}
+
+void schannel_wait(struct schannel *c, uint64_t ns) { loop_timer(c->ss->c.loop, &c->patience, ns); }
+
+struct schannel *schannel_new(struct session *s, uint32_t number)
+{
+    struct schannel *c = mem_zalloc(1, sizeof(*c));
+    c->s = s;
+    c->number = number;
+    c->born_ns = now_ns();
+    c->window = s->route->c->window;
+    c->patience.fire = on_patience;
+    c->pc.message = worker_message;
+    c->pc.died = worker_died;
+    list_init(&c->pc.node);
+    defer_init(&c->gone, schannel_gone);
+    list_add_tail(&s->channels, &c->node);
+    return c;
+}
+
+void schannel_join(struct schannel *c, struct shop *sh, unsigned side)
+{
+    list_del(&sh->node);
+    if (!c->ss) {
+        c->ss = sh->ss;
+        c->ss->n_channels++;
+    }
+    sh->c = c;
+    sh->side = side;
+    c->hop[side] = sh;
+}
+
+/* Choose the transport of an attached hop and let the worker prepare its end. */
+static bool answer_hop(struct schannel *c, unsigned side)
+{
+    struct shop *sh = c->hop[side];
+    const struct conf_route *r = c->s->route->c;
+    static const char *const ciphers[] = { "aes-256-gcm", "aes-128-gcm", "chacha20-poly1305" };
+    char why[ATTACH_WHY];
+    const char *transport = hop_choose(&sh->h, sh->offer, route_transports(c->s->route, side == SOURCE_SIDE), c->w, why, sizeof(why));
+    if (!transport) {
+        schannel_abort(c, -SST_ENOTRANSPORT, why);
+        return false;
+    }
+    str_copy(sh->h.give.uid, sizeof(sh->h.give.uid), c->s->uid);
+    sh->h.give.channel = c->number;
+    sh->h.give.plain = r->plaintext;
+    sh->h.give.cipher = ciphers[c->ss->c.conf->link.cipher];
+    sh->h.give.gateway = c->ss->c.name;
+    sh->h.give.advertise = str_eq(transport, "link") ? c->ss->c.conf->g.advertise : "";
+    sh->h.secret = &c->s->route->secret;
+    hop_answer(&sh->h, c->w, &c->pc, (Scistream__Worker__Side)side, transport);
+    return true;
+}
+
+static void dial_next(struct schannel *c)
+{
+    const struct route *r = c->s->route;
+    const struct conf *conf = c->ss->c.conf;
+    struct shop *sh = shop_new(c->ss);
+    struct grpc_target t = { .host = r->next.host, .port = r->next.port, .tls = r->next_tls, .connect_ns = conf->g.attach_timeout,
+                             .tls_name = *r->c->connect_tls_name ? r->c->connect_tls_name : NULL, .silent_ns = conf->g.peer_timeout };
+    sh->h.want = (struct hop_offer){ .name = mem_strdup(r->next.route), .role = SCISTREAM__GATEWAY__V1__ROLE__SEND, .channel = -1,
+                                     .transports = strv_copy(r->c->connect_transports), .window = c->window,
+                                     .size_hint = c->hop[SOURCE_SIDE]->offer->size_hint,
+                                     .wait_ms = c->hop[SOURCE_SIDE]->offer->wait_ms, .software = mem_strdup("scistreamd") };
+    sh->h.secret = &r->next_secret;
+    sh->h.step_ns = conf->g.attach_timeout;
+    schannel_join(c, sh, SINK_SIDE);
+    hop_dial(&sh->h, c->ss->c.loop, c->ss->c.resolver, &t, &hop_events, sh);
+}
+
+static void discard(struct schannel *c)
+{
+    Scistream__Worker__Hop h = SCISTREAM__WORKER__HOP__INIT;
+    char null[] = "/dev/null", file[] = "file", *files[] = { null };
+    h.side = SCISTREAM__WORKER__SIDE__SINK;
+    h.transport = file;
+    h.files = files;
+    h.n_files = 1;
+    pool_channel_hop(c->w, &c->pc, &h);
+}
+
+void schannel_open(struct schannel *c)
+{
+    struct sessions *ss = c->ss;
+    struct pool_open o = { .window = c->window };
+    char why[ATTACH_WHY];
+    loop_timer_stop(ss->c.loop, &c->patience);
+    c->state = SC_OPENING;
+    c->w = pool_pick(ss->c.pool);
+    int rc = c->w ? admission_take(&ss->memory, c->window, why, sizeof(why)) : -SST_EWORKER;
+    if (rc == 0) {
+        c->admitted = c->window;
+        rc = pool_channel_open(c->w, &c->pc, &o);
+    }
+    if (rc < 0) {
+        schannel_abort(c, rc, rc == -SST_ELIMIT && !c->admitted ? why : rc == -SST_ELIMIT ? "the worker has no free channel" : err_text(rc));
+        return;
+    }
+    for (unsigned side = 0; side < HOP_SIDES; side++)
+        if (c->hop[side] && !answer_hop(c, side))
+            return;
+    if (c->probe)
+        discard(c);
+    else if (c->s->route->connects)
+        dial_next(c);
+}
+
+void schannel_forget(struct schannel *c)
+{
+    for (unsigned side = 0; side < HOP_SIDES; side++)
+        if (c->hop[side])
+            shop_gone(&c->hop[side]->gone);
+    loop_timer_stop(c->ss->c.loop, &c->patience);
+    defer_cancel(&c->gone);
+    if (c->w)
+        pool_channel_detach(c->w, &c->pc);
+    list_del(&c->node);
+    free(c);
+}

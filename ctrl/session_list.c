@@ -1,0 +1,100 @@
+/* Sessions as the API shows them. */
+#include "ctrl/session_priv.h"
+
+typedef Scistream__Gateway__V1__Session SessionMsg;
+typedef Scistream__Gateway__V1__Channel ChannelMsg;
+typedef Scistream__Gateway__V1__HopState HopMsg;
+typedef Scistream__Gateway__V1__PassedOver PassedMsg;
+
+static uint64_t age_ms(uint64_t born_ns) { return (now_ns() - born_ns) / NS_PER_MS; }
+
+/* The reply is built with malloc throughout, as protobuf-c's own free_unpacked expects. */
+static HopMsg *hop_message(const struct shop *sh)
+{
+    const struct hop_report *r = &sh->h.report;
+    HopMsg *m = mem_zalloc(1, sizeof(*m));
+    scistream__gateway__v1__hop_state__init(m);
+    m->peer = mem_strdup(r->peer);
+    m->transport = mem_strdup(r->transport);
+    m->device = mem_strdup(r->device);
+    m->security = mem_strdup(r->security);
+    m->state = mem_strdup(attach_state_name(sh->h.at.state));
+    m->dialed = !sh->h.at.server;
+    if (!*r->passed_over)
+        return m;
+    PassedMsg *p = mem_zalloc(1, sizeof(*p));
+    scistream__gateway__v1__passed_over__init(p);
+    p->transport = mem_strdup("");
+    p->reason = mem_strdup(r->passed_over);
+    m->passed_over = mem_zalloc(1, sizeof(PassedMsg *));
+    m->passed_over[m->n_passed_over++] = p;
+    return m;
+}
+
+static void add_counters(ChannelMsg *m, const struct stats_flow *f)
+{
+    static const char *const waits[] = { "source", "credits", "sink" };
+    uint32_t now = atomic_load_explicit(&f->waiting_for, memory_order_relaxed);
+    m->bytes_in = stats_get(&f->put);
+    m->bytes_out = stats_get(&f->rel);
+    m->wait_source_ms = stats_get(&f->wait_ns[WAIT_SOURCE]) / NS_PER_MS;
+    m->wait_credits_ms = stats_get(&f->wait_ns[WAIT_CREDITS]) / NS_PER_MS;
+    m->wait_sink_ms = stats_get(&f->wait_ns[WAIT_SINK]) / NS_PER_MS;
+    m->waiting_for = mem_strdup(now < WAIT_KINDS ? waits[now] : "");
+}
+
+static ChannelMsg *channel_message(const struct schannel *c)
+{
+    ChannelMsg *m = mem_zalloc(1, sizeof(*m));
+    const struct stats_channel *st = c->w ? pool_channel_stats(c->w, &c->pc) : NULL;
+    scistream__gateway__v1__channel__init(m);
+    m->number = c->number;
+    m->state = mem_strdup(sc_state_name(c->state));
+    m->worker = c->w ? c->w->index : 0;
+    m->age_ms = age_ms(c->born_ns);
+    m->window = c->window;
+    if (st)
+        add_counters(m, &st->flow[0]);
+    if (c->hop[SOURCE_SIDE])
+        m->source = hop_message(c->hop[SOURCE_SIDE]);
+    if (c->hop[SINK_SIDE])
+        m->sink = hop_message(c->hop[SINK_SIDE]);
+    return m;
+}
+
+static size_t list_length(const struct list *l)
+{
+    size_t n = 0;
+    list_for_each(i, l)
+        n++;
+    return n;
+}
+
+static SessionMsg *session_message(const struct session *s)
+{
+    SessionMsg *m = mem_zalloc(1, sizeof(*m));
+    scistream__gateway__v1__session__init(m);
+    m->uid = mem_strdup(s->uid);
+    m->route = mem_strdup(s->route->c->name);
+    m->class_ = mem_strdup("best effort");
+    m->age_ms = age_ms(s->born_ns);
+    m->channels = mem_zalloc(list_length(&s->channels) + 1, sizeof(*m->channels));
+    list_for_each(n, &s->channels)
+        m->channels[m->n_channels++] = channel_message(list_entry(n, struct schannel, node));
+    return m;
+}
+
+Scistream__Gateway__V1__SessionsReply *sessions_reply(struct sessions *ss, const char *uid)
+{
+    Scistream__Gateway__V1__SessionsReply *r = mem_zalloc(1, sizeof(*r));
+    scistream__gateway__v1__sessions_reply__init(r);
+    r->sessions = mem_zalloc(list_length(&ss->sessions) + 1, sizeof(*r->sessions));
+    list_for_each(n, &ss->sessions) {
+        const struct session *s = list_entry(n, struct session, node);
+        if (!*uid || str_eq(uid, s->uid))
+            r->sessions[r->n_sessions++] = session_message(s);
+    }
+    return r;
+}
+
+void sessions_reply_free(Scistream__Gateway__V1__SessionsReply *r) { scistream__gateway__v1__sessions_reply__free_unpacked(r, NULL); }

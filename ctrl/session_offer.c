@@ -1,0 +1,182 @@
+/* Judging an OFFER and finding its channel: versions and features, proof, role, transports, a free place. */
+#include <stdio.h>
+
+#include "ctrl/session_priv.h"
+#include "src/core/err.h"
+#include "src/core/log.h"
+
+static Offer *copy_offer(const Offer *o)
+{
+    size_t n = scistream__gateway__v1__offer__get_packed_size(o);
+    AUTO_FREE uint8_t *data = mem_zalloc(1, n + 1);
+    scistream__gateway__v1__offer__pack(o, data);
+    return scistream__gateway__v1__offer__unpack(NULL, n, data);
+}
+
+static unsigned side_of(const Offer *o) { return o->role == SCISTREAM__GATEWAY__V1__ROLE__SEND ? SOURCE_SIDE : SINK_SIDE; }
+static const char *role_word(unsigned side) { return side == SOURCE_SIDE ? "sender" : "receiver"; }
+
+/* ------------------------------------------------------------ who and what */
+
+static const struct session *find_session(const struct sessions *ss, const char *uid)
+{
+    list_for_each(n, &ss->sessions)
+        if (str_eq(list_entry(n, struct session, node)->uid, uid))
+            return list_entry(n, struct session, node);
+    return NULL;
+}
+
+/* The route the offer names, directly or by a session; NULL: none, or the proof is wrong. The same answer and the same work for both. */
+static const struct route *authenticate(struct shop *sh, const Offer *o)
+{
+    static struct log_gate gate = LOG_GATE;
+    const struct sessions *ss = sh->ss;
+    bool by_uid = *o->session != 0;
+    const char *name = by_uid ? o->session : o->route;
+    const struct session *s = by_uid ? find_session(ss, name) : NULL;
+    const struct route *r = by_uid ? (s ? s->route : NULL) : route_find(ss->c.routes, name);
+    if (auth_check(r ? &r->secret : NULL, o, name, sh->h.at.conn))
+        return r;
+    log_gated(&gate, LOG_LEVEL_WARN, "attach from %s refused: %s '%.64s'", sh->h.at.peer,
+              r ? "wrong secret for" : by_uid ? "no such session" : "no such route", name);
+    return NULL;
+}
+
+static int check_role(const struct route *r, unsigned side, char *why, size_t size)
+{
+    if (side == SINK_SIDE && r->connects) {
+        snprintf(why, size, "route %s sends on to %s: receivers attach there, not here", r->c->name, r->c->connect);
+        return -SST_EDENIED;
+    }
+    return 0;
+}
+
+static int check_transports(struct shop *sh, const struct route *r, const Offer *o, char *why, size_t size)
+{
+    const struct pool_worker *w = pool_pick(sh->ss->c.pool);
+    if (!w) {
+        snprintf(why, size, "no worker of this gateway is running; one is being started");
+        return -SST_EWORKER;
+    }
+    return hop_choose(&sh->h, o, route_transports(r, sh->side == SOURCE_SIDE), w, why, size) ? 0 : -SST_ENOTRANSPORT;
+}
+
+/* ------------------------------------------------------------ a place */
+
+static struct session *session_of(struct sessions *ss, const struct route *r)
+{
+    uint8_t random[16];
+    list_for_each(n, &ss->sessions)
+        if (list_entry(n, struct session, node)->route == r)
+            return list_entry(n, struct session, node);
+    struct session *s = mem_zalloc(1, sizeof(*s));
+    secret_random(random, sizeof(random));
+    secret_hex(s->uid, random, sizeof(random));
+    s->route = r;
+    s->born_ns = now_ns();
+    list_init(&s->channels);
+    list_add_tail(&ss->sessions, &s->node);
+    return s;
+}
+
+/* A channel that is over gives its place up before it is gone. */
+static bool holds_place(const struct schannel *c) { return c->state < SC_CONFIRMED; }
+
+static struct schannel *channel_at(struct session *s, uint32_t number)
+{
+    list_for_each(n, &s->channels) {
+        struct schannel *c = list_entry(n, struct schannel, node);
+        if (c->number == number && holds_place(c))
+            return c;
+    }
+    return NULL;
+}
+
+static bool lacks(const struct schannel *c, unsigned side) { return c->state == SC_WAITING && !c->probe && !c->hop[side]; }
+
+/* The channel that an offer for any channel gets: one that waits for this side, else a new one with the lowest free number. */
+static struct schannel *any_channel(struct session *s, unsigned side)
+{
+    uint32_t number = 0;
+    list_for_each(n, &s->channels)
+        if (lacks(list_entry(n, struct schannel, node), side))
+            return list_entry(n, struct schannel, node);
+    while (channel_at(s, number))
+        number++;
+    return number < (uint32_t)s->route->c->channels ? schannel_new(s, number) : NULL;
+}
+
+static struct schannel *this_channel(struct session *s, uint32_t number, unsigned side)
+{
+    struct schannel *c = channel_at(s, number);
+    if (c)
+        return lacks(c, side) ? c : NULL;
+    return number < (uint32_t)s->route->c->channels ? schannel_new(s, number) : NULL;
+}
+
+static void say_busy(struct session *s, unsigned side, char *why, size_t size)
+{
+    const struct schannel *c = channel_at(s, 0);
+    const struct shop *holder = c ? c->hop[side] ? c->hop[side] : c->hop[!side] : NULL;
+    char age[UNITS_TEXT];
+    snprintf(why, size, "route %s has %lld channel%s and no place for another %s; channel %u is held by %s since %s", s->route->c->name,
+             (long long)s->route->c->channels, s->route->c->channels == 1 ? "" : "s", role_word(side), c ? c->number : 0,
+             holder ? holder->h.at.peer : "a peer that is leaving", units_human_time(age, c ? now_ns() - c->born_ns : 0));
+}
+
+static void place(struct shop *sh, const struct route *r, const Offer *o)
+{
+    char why[ATTACH_WHY];
+    struct session *s = session_of(sh->ss, r);
+    bool fixed = o->pick_case == SCISTREAM__GATEWAY__V1__OFFER__PICK_CHANNEL;
+    struct schannel *c = fixed ? this_channel(s, o->channel, sh->side) : any_channel(s, sh->side);
+    if (!c) {
+        say_busy(s, sh->side, why, sizeof(why));
+        shop_refuse(sh, -SST_EBUSY, why);
+        session_release(s);
+        return;
+    }
+    sh->offer = copy_offer(o);
+    c->probe = o->probe;
+    schannel_join(c, sh, sh->side);
+    if (c->hop[!sh->side] || r->connects || c->probe) {
+        schannel_open(c);
+        return;
+    }
+    uint64_t wait = sh->ss->c.conf->g.rendezvous_timeout;
+    if (o->wait_ms && o->wait_ms < wait / NS_PER_MS)
+        wait = o->wait_ms * NS_PER_MS;
+    snprintf(why, sizeof(why), "waiting for a %s on route %s", role_word(!sh->side), r->c->name);
+    hop_waiting(&sh->h, why);
+    schannel_wait(c, wait);
+}
+
+void session_offer(struct shop *sh, const Offer *o)
+{
+    char why[ATTACH_WHY];
+    int rc = hop_check_offer(o, why, sizeof(why));
+    if (rc < 0) {
+        shop_refuse(sh, rc, why);
+        return;
+    }
+    const struct route *r = authenticate(sh, o);
+    sh->side = side_of(o);
+    if (!r) {
+        shop_refuse(sh, -SST_EAUTH, err_text(-SST_EAUTH));
+        return;
+    }
+    if (sh->ss->draining)
+        rc = -SST_EDRAINING;
+    else if (o->probe && sh->side != SOURCE_SIDE)
+        rc = -SST_EFEATURE;
+    if (rc < 0)
+        snprintf(why, sizeof(why), "%s", rc == -SST_EFEATURE ? "a probe sends, it cannot receive" : err_text(rc));
+    if (rc == 0)
+        rc = check_role(r, sh->side, why, sizeof(why));
+    if (rc == 0)
+        rc = check_transports(sh, r, o, why, sizeof(why));
+    if (rc < 0)
+        shop_refuse(sh, rc, why);
+    else
+        place(sh, r, o);
+}

@@ -1,0 +1,80 @@
+/* What session.c, session_offer.c and session_list.c share. */
+#ifndef CTRL_SESSION_PRIV_H
+#define CTRL_SESSION_PRIV_H
+
+#include "ctrl/session.h"
+
+enum { SOURCE_SIDE = SCISTREAM__WORKER__SIDE__SOURCE, SINK_SIDE = SCISTREAM__WORKER__SIDE__SINK, HOP_SIDES = 2 };
+
+enum sc_state { SC_WAITING, SC_OPENING, SC_FLOWING, SC_DONE, SC_CONFIRMED, SC_CLOSING };
+const char *sc_state_name(enum sc_state s);
+
+struct session {
+    struct list node;
+    char uid[33];
+    const struct route *route;
+    struct list channels;
+    uint64_t born_ns;
+};
+
+/* One hop of a channel, from the first OFFER on. */
+struct shop {
+    struct hop h;
+    struct sessions *ss;
+    struct schannel *c;      /* NULL until the offer was accepted */
+    unsigned side;
+    Offer *offer;            /* a copy: transports are chosen when the other side is here */
+    struct defer gone;
+    struct list node;        /* in sessions.guests before it has a channel */
+    bool over;
+};
+
+struct schannel {
+    struct list node;
+    struct session *s;
+    struct sessions *ss;
+    uint32_t number;
+    enum sc_state state;
+    bool probe;
+    struct shop *hop[HOP_SIDES];
+    struct pool_worker *w;
+    struct pool_client pc;
+    struct timer patience;   /* rendezvous; later: the peers' clean end */
+    uint64_t window, admitted;
+    bool has_done, ended, finished, closing_sent;
+    uint64_t ended_total;
+    struct attach_total total;
+    uint64_t born_ns, flowing_ns;
+    char reason[ATTACH_WHY];
+    struct defer gone;
+};
+
+struct sessions {
+    struct sessions_config c;
+    struct admission memory;
+    struct list sessions, guests;
+    size_t n_channels;
+    bool draining;
+    void (*idle)(void *user);
+    void *idle_user;
+    struct defer told_idle;
+};
+
+/* session_offer.c: judge an offer, and put it into a channel. */
+void session_offer(struct shop *sh, const Offer *o);
+/* session_channel.c */
+const struct hop_events *session_hop_events(void);
+void schannel_forget(struct schannel *c);                            /* without a word, at the very end */
+/* session.c */
+void session_release(struct session *s);                             /* frees it when it has no channel */
+struct shop *shop_new(struct sessions *ss);
+void shop_release(struct shop *sh);                                  /* out of its channel; freed from the loop */
+void shop_gone(struct defer *d);
+void shop_refuse(struct shop *sh, int rc, const char *text);       /* tell it and forget it */
+struct schannel *schannel_new(struct session *s, uint32_t number);
+void schannel_join(struct schannel *c, struct shop *sh, unsigned side);
+void schannel_open(struct schannel *c);                              /* both sides are here, or need not come */
+void schannel_abort(struct schannel *c, int rc, const char *text);  /* both hops are told */
+void schannel_wait(struct schannel *c, uint64_t ns);
+
+#endif

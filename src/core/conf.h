@@ -1,0 +1,101 @@
+/* Configuration of the daemon: one table of options, read from a file (libconfuse syntax) and from -o key=value. */
+#ifndef SRC_CORE_CONF_H
+#define SRC_CORE_CONF_H
+
+#include <stdio.h>
+
+#include "src/core/log.h"
+#include "src/core/units.h"
+#include "src/core/value.h"
+
+/* Each row: TYPE(field, default, min, max, help) for numbers, TYPE(field, default, help) for the others.
+ * scistreamd.conf(5) is held against these rows by tests/func/manuals.sh. */
+#define CONF_GLOBAL(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
+    STR(name, "", "name of this gateway in answers, logs and sessions; default: the host name") \
+    STR(listen, "[::]:5000", "address of the control endpoint") \
+    STR(advertise, "", "host that peers are told for data connections; default: the address they reached us at") \
+    STR(control_socket, "", "path of the local administration socket; default: /run/scistream/control.sock or below XDG_RUNTIME_DIR") \
+    STR(certificate, "", "PEM file with the certificate chain of the control endpoint") \
+    STR(key, "", "PEM file with its private key") \
+    STR(user, "scistream", "user to become when started as root; root = stay root") \
+    INT(workers, "0", 0, 256, "data workers; 0 = one a CPU, at most 4") \
+    STR(link_ports, "5010-5041", "ports for data connections from other gateways, one a worker") \
+    STR(link_address, "", "address the link ports are bound to; default: that of listen") \
+    SIZE(memory_limit, "0", 0, 1ULL << 50, "sum of all rings; 0 = a quarter of the machine's memory") \
+    INT(max_connections, "4096", 16, 1000000, "connections to the control endpoint at once") \
+    TIME(peer_timeout, "10s", 1 * NS_PER_S, 3600 * NS_PER_S, "a peer or worker that is silent for this long is dead") \
+    TIME(rendezvous_timeout, "10m", 1 * NS_PER_S, TIME_FOREVER, "how long one side waits for the other") \
+    TIME(drain_timeout, "60s", 0, TIME_FOREVER, "how long a stop waits for streams that still run") \
+    TIME(attach_timeout, "10s", 1 * NS_PER_S, 3600 * NS_PER_S, "time for each step of an attach: connect, TLS, offer, data connection") \
+    ENUM(log_level, "info", "error|warn|info|debug", "least important lines that are logged") \
+    ENUM(log_target, "auto", "auto|stderr|syslog|journal", "where log lines go; auto = journal under systemd, else stderr") \
+    ENUM(log_format, "text", "text|json", "shape of log lines")
+
+#define CONF_UCX(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
+    LIST(devices, "", "devices UCX may use (lo, ib0, mlx5_0:1); none = no ucx") \
+    STR(transports, "auto", "UCX_TLS; auto = tcp for network interfaces, rc for InfiniBand ports") \
+    STR(listen, "", "address of the UCX listener; default: the first address of the first device") \
+    STR(ports, "0", "port range of the UCX listeners, one a worker; 0 = any free port") \
+    STR(port_range, "0", "UCX_TCP_PORT_RANGE: ports UCX itself opens for tcp; 0 = any") \
+    STR(advertise, "", "host that peers are told for ucx; default: the listener's address")
+
+#define CONF_LINK(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
+    ENUM(cipher, "aes-256-gcm", "aes-256-gcm|aes-128-gcm|chacha20-poly1305", "TLS 1.3 cipher of data connections") \
+    SIZE(chunk, "256K", 4 << 10, 64 << 20, "largest chunk on a link")
+
+#define CONF_ROUTE(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
+    LIST(accept, "link", "transports by which senders attach, best first") \
+    LIST(deliver, "", "transports by which receivers attach, best first; instead of connect") \
+    STR(connect, "", "next gateway: gateway://host[:port]/route") \
+    LIST(connect_transports, "link", "transports towards the next gateway, best first") \
+    STR(secret_file, "", "file with the secret that both ends of an attach share") \
+    STR(connect_secret_file, "", "the same towards the next gateway; default: secret_file") \
+    LIST(connect_pin, "", "public key pins of the next gateway (sha256:HEX), at most two") \
+    STR(connect_ca, "", "PEM file with the CA of the next gateway; default without a pin: the system's") \
+    STR(connect_tls_name, "", "name expected in the next gateway's certificate; default: its host") \
+    SIZE(window, "1M", 64 << 10, 4ULL << 30, "ring of each channel: bytes in flight per flow") \
+    INT(channels, "1", 1, 65536, "channels open at once") \
+    FLAG(plaintext, "no", "links of this route without TLS")
+
+/* struct members from the tables */
+#define CONF_F_FLAG(f, ...) bool f;
+#define CONF_F_INT(f, ...) int64_t f;
+#define CONF_F_U64(f, ...) uint64_t f;
+#define CONF_F_ENUM(f, ...) int f;
+#define CONF_F_STR(f, ...) char *f;
+#define CONF_F_LIST(f, ...) char **f;
+#define CONF_FIELDS(T) T(CONF_F_FLAG, CONF_F_INT, CONF_F_U64, CONF_F_U64, CONF_F_ENUM, CONF_F_STR, CONF_F_LIST)
+
+struct conf_global { CONF_FIELDS(CONF_GLOBAL) };
+struct conf_ucx { CONF_FIELDS(CONF_UCX) };
+struct conf_link { CONF_FIELDS(CONF_LINK) };
+struct conf_route { char *name; CONF_FIELDS(CONF_ROUTE) };
+
+struct conf {
+    struct conf_global g;
+    struct conf_ucx ucx;
+    struct conf_link link;
+    struct conf_route **routes;
+    size_t n_routes;
+};
+
+struct conf_section { const char *name; const struct value_row *rows; size_t n; bool titled; };
+/* The sections, global first (name ""), for help, completion and the tests of the manual. *n is their number. */
+const struct conf_section *conf_sections(size_t *n);
+
+/* All defaults, no routes. */
+struct conf *conf_new(void);
+void conf_free(struct conf *c); /* null-safe */
+/* Read path into c. 0; -errno when it cannot be opened; -SST_ECONF with why = "FILE:LINE: option = value: must be …". */
+int conf_read(struct conf *c, const char *path, char *why, size_t why_size);
+/* "peer_timeout=5s", "ucx.devices=lo", "route.detector.window=4M" (the route is made when it does not exist). 0 or -SST_ECONF. */
+int conf_set(struct conf *c, const char *assignment, char *why, size_t why_size);
+/* What no single row can see: routes with neither connect nor deliver, unknown transports, bad addresses, missing secrets … 0 or -SST_ECONF. */
+int conf_check(const struct conf *c, char *why, size_t why_size);
+const struct conf_route *conf_route(const struct conf *c, const char *name);
+/* Everything in effect, in the file's own syntax, with each option's help above it when `commented`. */
+void conf_print(const struct conf *c, FILE *out, bool commented);
+/* The sections without routes as "key=value" strings for conf_set, as a worker is told them. Heap array of heap strings, NULL-terminated. */
+char **conf_export(const struct conf *c);
+
+#endif

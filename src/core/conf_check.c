@@ -1,0 +1,169 @@
+/* What no single row of the configuration can see. */
+#include "src/core/conf.h"
+
+#include <stdarg.h>
+
+#include "src/core/addr.h"
+#include "src/core/err.h"
+#include "src/core/secret.h"
+
+#define PIN_HEAD "sha256:"
+#define PINS_MAX 2
+
+static const char *const transports[] = { "ucx", "link" };
+#define TRANSPORTS "ucx, link"
+
+/* One conf_check: where the answer goes, and what its words begin with. */
+struct check {
+    const struct conf *c;
+    const struct conf_route *route; /* NULL: the global part */
+    char *why;
+    size_t size;
+};
+
+static int refuse(const struct check *k, const char *fmt, ...) PRINTF(2, 3);
+static int refuse(const struct check *k, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    if (k->size && k->route)
+        snprintf(k->why, k->size, "route \"%s\": %s", k->route->name, text);
+    else if (k->size)
+        snprintf(k->why, k->size, "%s", text);
+    return -SST_ECONF;
+}
+
+/* ------------------------------------------------------------ global */
+
+static int check_hostport(const struct check *k, const char *option, const char *text)
+{
+    char host[ADDR_HOST_MAX + 1], reason[400];
+    uint16_t port;
+    if (addr_parse_hostport(text, ADDR_PORT_DEFAULT, host, &port, reason, sizeof(reason)) < 0)
+        return refuse(k, "%s: %s", option, reason);
+    return 0;
+}
+
+/* "0" is any free port, where that is allowed; a range has one port for each worker at least, when `each`. */
+static int check_ports(const struct check *k, const char *option, const char *text, bool each)
+{
+    uint16_t first, last;
+    bool link = str_eq(option, "link_ports");
+    if (!link && str_eq(text, "0"))
+        return 0;
+    if (addr_parse_ports(text, &first, &last) < 0)
+        return refuse(k, "%s = %s: must be a port or a range like 5010-5041%s", option, text, link ? "" : ", or 0 for any");
+    if (each && k->c->g.workers > last - first + 1)
+        return refuse(k, "%s = %s: %d ports for workers = %lld, one each is needed", option, text, last - first + 1,
+                      (long long)k->c->g.workers);
+    return 0;
+}
+
+static int check_certificate(const struct check *k)
+{
+    bool certificate = *k->c->g.certificate, key = *k->c->g.key;
+    if (certificate == key)
+        return 0;
+    return refuse(k, "%s is set and %s is not: both are needed", certificate ? "certificate" : "key", certificate ? "key" : "certificate");
+}
+
+static int check_global(const struct check *k)
+{
+    int rc = check_hostport(k, "listen", k->c->g.listen);
+    if (rc == 0)
+        rc = check_ports(k, "link_ports", k->c->g.link_ports, true);
+    if (rc == 0)
+        rc = check_ports(k, "ucx.ports", k->c->ucx.ports, true);
+    if (rc == 0)
+        rc = check_ports(k, "ucx.port_range", k->c->ucx.port_range, false);
+    return rc == 0 ? check_certificate(k) : rc;
+}
+
+/* ------------------------------------------------------------ one route */
+
+static bool list_has(char *const *list, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(list[i], name))
+            return true;
+    return false;
+}
+
+static int check_transport(const struct check *k, const char *option, const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(transports); i++) {
+        if (!str_eq(transports[i], name))
+            continue;
+        if (str_eq(name, "ucx") && !k->c->ucx.devices[0])
+            return refuse(k, "%s has ucx, but no device is given to it: add devices = {\"ib0\"} (or another name) to section ucx", option);
+        return 0;
+    }
+    return refuse(k, "%s = %s: no such transport, there are " TRANSPORTS, option, name);
+}
+
+static int check_transports(const struct check *k, const char *option, char *const *list)
+{
+    int rc = 0;
+    if (!list[0])
+        return refuse(k, "%s is empty: name at least one of " TRANSPORTS, option);
+    for (size_t i = 0; list[i] && rc == 0; i++) {
+        rc = check_transport(k, option, list[i]);
+        if (rc == 0 && list_has(list, i, list[i]))
+            rc = refuse(k, "%s has %s twice", option, list[i]);
+    }
+    return rc;
+}
+
+static int check_pins(const struct check *k)
+{
+    uint8_t pin[32];
+    size_t n = 0;
+    for (char *const *p = k->route->connect_pin; *p; p++, n++)
+        if (!str_starts(*p, PIN_HEAD) || !secret_unhex(pin, sizeof(pin), *p + strlen(PIN_HEAD)))
+            return refuse(k, "connect_pin = %s: must be " PIN_HEAD " and 64 hex digits", *p);
+    return n > PINS_MAX ? refuse(k, "connect_pin: %zu pins, at most %d are allowed (two for a renewal)", n, PINS_MAX) : 0;
+}
+
+static int check_connect(const struct check *k)
+{
+    char reason[400];
+    struct addr to;
+    if (addr_parse(k->route->connect, &to, reason, sizeof(reason)) < 0)
+        return refuse(k, "connect: %s", reason);
+    if (to.kind != ADDR_GATEWAY)
+        return refuse(k, "connect = %s: must be gateway://HOST[:PORT]/ROUTE", k->route->connect);
+    int rc = check_transports(k, "connect_transports", k->route->connect_transports);
+    return rc == 0 ? check_pins(k) : rc;
+}
+
+static int check_route(const struct check *k)
+{
+    const struct conf_route *r = k->route;
+    bool connects = *r->connect, delivers = r->deliver[0];
+    if (!addr_route_ok(r->name))
+        return refuse(k, "a route name has 1 to %d letters, digits, '.', '_', '-' and begins with a letter or digit", ADDR_ROUTE_MAX);
+    if (connects && delivers)
+        return refuse(k, "connect and deliver exclude each other: a route ends here or goes on");
+    if (!connects && !delivers)
+        return refuse(k, "add connect = \"gateway://HOST/ROUTE\" (it goes on) or deliver = {\"ucx\"} (it ends here)");
+    if (!*r->secret_file)
+        return refuse(k, "secret_file is missing: who may attach is known by a shared secret");
+    int rc = check_transports(k, "accept", r->accept);
+    if (rc == 0)
+        rc = connects ? check_connect(k) : check_transports(k, "deliver", r->deliver);
+    return rc;
+}
+
+int conf_check(const struct conf *c, char *why, size_t why_size)
+{
+    struct check k = { .c = c, .why = why, .size = why_size };
+    int rc = check_global(&k);
+    for (size_t i = 0; i < c->n_routes && rc == 0; i++) {
+        k.route = c->routes[i];
+        rc = check_route(&k);
+    }
+    return rc;
+}

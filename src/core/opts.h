@@ -1,0 +1,34 @@
+/* Command lines by table: parsing, --help and shell completion come from the same rows. */
+#ifndef SRC_CORE_OPTS_H
+#define SRC_CORE_OPTS_H
+
+#include <stdio.h>
+
+#include "src/core/value.h"
+
+struct opts_row {
+    struct value_row v;  /* v.name is the long option with dashes */
+    char letter;         /* short form or 0 */
+    const char *arg;     /* metavariable, NULL for a flag */
+    const char *env;     /* environment variable that gives the default, or NULL */
+};
+
+struct opts_command {
+    const char *program;       /* scistream-send */
+    const char *synopsis;      /* "[options] DEST [FILE…]" */
+    const char *about;         /* what it does: one paragraph */
+    const struct opts_row *rows;
+    size_t n_rows;
+    const char *tail;          /* examples and exit codes, printed below the options; or NULL */
+};
+
+enum opts_outcome { OPTS_RUN, OPTS_EXIT_OK, OPTS_EXIT_USAGE };
+
+/* Fill base (zeroed) from defaults, then the environment, then argv (getopt_long order: options may stand anywhere before "--").
+ * --help and --version print to stdout and give OPTS_EXIT_OK; an error prints one line and a hint to stderr and gives
+ * OPTS_EXIT_USAGE. On OPTS_RUN *rest is the first operand in argv. Abbreviated long options are refused. A LIST option may be repeated. */
+enum opts_outcome opts_parse(const struct opts_command *cmd, void *base, int argc, char **argv, int *rest);
+void opts_free(const struct opts_command *cmd, void *base);
+void opts_help(const struct opts_command *cmd, FILE *out);
+
+#endif

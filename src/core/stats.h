@@ -1,0 +1,39 @@
+/* Counters in one shared page per worker: written by the worker alone with plain (relaxed) stores, read by control. */
+#ifndef SRC_CORE_STATS_H
+#define SRC_CORE_STATS_H
+
+#include <stdatomic.h>
+
+#include "src/core/util.h"
+
+#define STATS_CHANNELS 8192 /* slots a worker has; pages of unused ones are never touched */
+
+/* What a flow waits for when it cannot move. */
+enum stats_wait { WAIT_SOURCE, WAIT_CREDITS, WAIT_SINK, WAIT_KINDS };
+
+struct stats_flow {
+    _Atomic uint64_t put, sub, rel;          /* the ring's counters [bytes] */
+    _Atomic uint64_t wait_ns[WAIT_KINDS];    /* time spent waiting for each */
+    _Atomic uint32_t waiting_for;            /* enum stats_wait now, or WAIT_KINDS when it moves */
+};
+
+struct stats_channel { _Atomic uint64_t id; struct stats_flow flow[2]; }; /* id 0: slot not in use */
+
+struct stats_page {
+    _Atomic uint64_t turns;        /* loop turns of the worker */
+    _Atomic uint64_t copied_bytes; /* stream bytes our own code copied between transports (eager ucx only) */
+    _Atomic uint64_t channels;     /* open now */
+    struct stats_channel ch[STATS_CHANNELS];
+};
+
+static inline void stats_set(_Atomic uint64_t *c, uint64_t v) { atomic_store_explicit(c, v, memory_order_relaxed); }
+static inline uint64_t stats_get(const _Atomic uint64_t *c) { return atomic_load_explicit(c, memory_order_relaxed); }
+static inline void stats_add(_Atomic uint64_t *c, uint64_t v) { stats_set(c, stats_get(c) + v); }
+
+/* A new page: *fd_out (close-on-exec, may be passed on) or, when fd_out is NULL, private memory. NULL and errno on failure. */
+struct stats_page *stats_create(int *fd_out);
+/* Map one that was passed; read-only for control, writable for its worker. NULL and errno on failure. Does not take fd. */
+struct stats_page *stats_map(int fd, bool writable);
+void stats_unmap(struct stats_page *p); /* null-safe */
+
+#endif

@@ -1,0 +1,194 @@
+/* Happy path: channel_new -> both ends opened, each up -> flow pumped until ended, then finished -> channel_close -> closed.
+ * A failing end stops the pumping; the channel then waits for channel_close, which the owner always calls. After the flow is
+ * finished a failing end is only the peer leaving first, and is not reported. */
+#include "src/engine/channel.h"
+
+static void pump(struct channel *c) { loop_activate(c->env->loop, &c->task); }
+static void report(struct channel *c) { loop_defer(c->env->loop, &c->report); }
+static struct channel *channel_of(const struct xport *x) { return x->owner; }
+static enum channel_side side_of(const struct channel *c, const struct xport *x) { return c->end[SIDE_SINK] == x ? SIDE_SINK : SIDE_SOURCE; }
+
+/* ------------------------------------------------------------ what the ends say */
+
+static void on_kick(struct xport *x) { pump(channel_of(x)); }
+
+static void on_up(struct xport *x)
+{
+    struct channel *c = channel_of(x);
+    c->up_due[side_of(c, x)] = true;
+    report(c);
+    pump(c);
+}
+
+/* A source that has brought everything, or anything after the end, may fail without harm. */
+static bool harmless(const struct channel *c, enum channel_side side)
+{
+    return c->finished || c->closing || (side == SIDE_SOURCE && flow_ended(&c->flow));
+}
+
+static void on_failed(struct xport *x)
+{
+    struct channel *c = channel_of(x);
+    enum channel_side side = side_of(c, x);
+    if (harmless(c, side))
+        return;
+    c->failed = true;
+    c->fail_due[side] = true;
+    report(c);
+}
+
+static const struct xport_host host = { .kick = on_kick, .up = on_up, .failed = on_failed };
+
+static bool take(bool *due)
+{
+    bool was = *due;
+    *due = false;
+    return was;
+}
+
+static void on_report(struct defer *d)
+{
+    struct channel *c = container_of(d, struct channel, report);
+    for (enum channel_side s = 0; s < SIDES; s++)
+        if (take(&c->up_due[s]) && !c->closing)
+            c->events->up(c, s);
+    if (take(&c->ended_due) && !c->closing)
+        c->events->ended(c);
+    if (take(&c->finished_due) && !c->closing)
+        c->events->finished(c);
+    for (enum channel_side s = 0; s < SIDES; s++)
+        if (take(&c->fail_due[s]) && !c->closing)
+            c->events->failed(c, s);
+    if (take(&c->closed_due))
+        c->events->closed(c); /* frees c */
+}
+
+/* ------------------------------------------------------------ the task */
+
+static void note_progress(struct channel *c)
+{
+    struct flow *f = &c->flow;
+    if (!f->end_told && flow_ended(f)) {
+        f->end_told = c->ended_due = true;
+        report(c);
+    }
+    if (!c->finished && flow_finished(f)) {
+        c->finished = c->finished_due = true;
+        report(c);
+    }
+}
+
+static int channel_progress(struct task *t)
+{
+    struct channel *c = container_of(t, struct channel, task);
+    int worked = 0;
+    if (c->closing)
+        return 0;
+    for (enum channel_side s = 0; s < SIDES; s++)
+        worked |= xport_progress(c->end[s]);
+    if (c->failed)
+        return 0;
+    worked |= flow_pump(&c->flow);
+    note_progress(c);
+    return worked;
+}
+
+static int channel_arm(struct task *t)
+{
+    struct channel *c = container_of(t, struct channel, task);
+    if (c->closing || c->failed)
+        return 0;
+    for (enum channel_side s = 0; s < SIDES; s++)
+        if (xport_arm(c->end[s]) == -EBUSY)
+            return -EBUSY;
+    uint64_t wait = flow_paced_wait(&c->flow);
+    if (wait)
+        loop_timer(c->env->loop, &c->pace, wait);
+    return 0;
+}
+
+static void on_pace(struct timer *t) { pump(container_of(t, struct channel, pace)); }
+
+/* ------------------------------------------------------------ life */
+
+int channel_new(struct xport_env *env, const struct channel_spec *s, const struct channel_events *ev, struct channel **out)
+{
+    struct channel *c = mem_zalloc(1, sizeof(*c));
+    c->id = s->id;
+    c->env = env;
+    c->events = ev;
+    c->stats = s->stats;
+    list_init(&c->node);
+    task_init(&c->task, channel_progress, channel_arm);
+    defer_init(&c->report, on_report);
+    c->pace.fire = on_pace;
+    int rc = flow_init(&c->flow, s->window, s->digest, &s->stats->flow[0]);
+    if (rc < 0) {
+        channel_free(c);
+        return rc;
+    }
+    flow_set_rate(&c->flow, s->rate);
+    stats_set(&c->stats->id, c->id);
+    *out = c;
+    return 0;
+}
+
+void channel_free(struct channel *c)
+{
+    loop_sleep(c->env->loop, &c->task);
+    loop_timer_stop(c->env->loop, &c->pace);
+    defer_cancel(&c->report);
+    list_del(&c->node);
+    flow_fini(&c->flow);
+    memset(&c->stats->flow, 0, sizeof(c->stats->flow));
+    stats_set(&c->stats->id, 0);
+    free(c);
+}
+
+int channel_open_end(struct channel *c, enum channel_side side, const struct xport_ops *ops, const struct xport_spec *s,
+                     struct xport_answer *answer)
+{
+    if (c->end[side] || c->closing)
+        return -EEXIST;
+    struct xport *x = ops->create(c->env);
+    if (!x)
+        return -ENOMEM;
+    x->host = &host;
+    x->owner = c;
+    c->end[side] = x;
+    *(side == SIDE_SOURCE ? &c->flow.source : &c->flow.sink) = x;
+    c->open_ends++;
+    int rc = ops->mem_add(x, &c->flow.ring, side == SIDE_SOURCE);
+    if (rc == 0)
+        rc = answer ? ops->accept(x, s, answer) : ops->connect(x, s);
+    if (rc == 0 && x->state == XPORT_NEW)
+        x->state = XPORT_OPENING;
+    pump(c);
+    return rc;
+}
+
+static void on_end_closed(struct xport *x)
+{
+    struct channel *c = channel_of(x);
+    c->end[side_of(c, x)] = NULL;
+    if (--c->open_ends == 0) {
+        c->closed_due = true;
+        report(c);
+    }
+}
+
+void channel_close(struct channel *c, int rc)
+{
+    if (c->closing)
+        return;
+    c->closing = true;
+    loop_sleep(c->env->loop, &c->task);
+    loop_timer_stop(c->env->loop, &c->pace);
+    if (c->open_ends == 0) {
+        c->closed_due = true;
+        report(c);
+    }
+    for (enum channel_side s = 0; s < SIDES; s++)
+        if (c->end[s])
+            xport_close(c->end[s], rc, on_end_closed);
+}

@@ -1,0 +1,48 @@
+/* A channel: two ends (xports) and the flow between them, as one task of the loop. */
+#ifndef SRC_ENGINE_CHANNEL_H
+#define SRC_ENGINE_CHANNEL_H
+
+#include "src/engine/flow.h"
+
+enum channel_side { SIDE_SOURCE, SIDE_SINK, SIDES };
+
+struct channel;
+
+/* What the worker wants to hear; each at most once per channel, or per end. None is called from within a function of this header. */
+struct channel_events {
+    void (*up)(struct channel *c, enum channel_side side);
+    void (*ended)(struct channel *c);
+    void (*finished)(struct channel *c);
+    void (*failed)(struct channel *c, enum channel_side side); /* why: c->end[side]; pumping has stopped */
+    void (*closed)(struct channel *c);                         /* free it */
+};
+
+struct channel {
+    struct task task;
+    struct list node;                /* the worker's */
+    uint64_t id;
+    struct xport_env *env;
+    const struct channel_events *events;
+    void *owner;
+    struct xport *end[SIDES];
+    struct flow flow;
+    struct timer pace;
+    struct stats_channel *stats;
+    struct defer report;             /* events go out from the loop, not from inside an xport's call */
+    bool up_due[SIDES], fail_due[SIDES], ended_due, finished_due, closed_due;
+    bool finished, failed, closing;
+    unsigned open_ends;
+};
+
+struct channel_spec { uint64_t id; size_t window; bool digest; uint64_t rate; struct stats_channel *stats; };
+
+/* Heap. 0 and *out; -errno of the ring. */
+int channel_new(struct xport_env *env, const struct channel_spec *s, const struct channel_events *ev, struct channel **out);
+/* Open one end by connecting, or (answer not NULL) by accepting. 0: up or failed will follow. < 0: c->end[side] holds why when it is there. */
+int channel_open_end(struct channel *c, enum channel_side side, const struct xport_ops *ops, const struct xport_spec *s,
+                     struct xport_answer *answer);
+/* Close both ends, rc as for xport_close; closed() follows. */
+void channel_close(struct channel *c, int rc);
+void channel_free(struct channel *c); /* after closed() */
+
+#endif

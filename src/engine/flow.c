@@ -1,0 +1,115 @@
+#include "src/engine/flow.h"
+
+#include "src/core/err.h"
+
+#define TURN_ROUNDS 4             /* fill + drain rounds before other channels get their turn */
+#define PACE_SLICE_NS (2 * NS_PER_MS)
+
+int flow_init(struct flow *f, size_t window, bool digest, struct stats_flow *stats)
+{
+    int rc = ring_init(&f->ring, window);
+    if (rc < 0)
+        return rc;
+    f->digest = digest ? digest_new() : NULL;
+    f->stats = stats;
+    f->since_ns = now_ns();
+    return 0;
+}
+
+void flow_fini(struct flow *f)
+{
+    if (f->ring.base)
+        ring_fini(&f->ring);
+    digest_free(f->digest);
+    f->digest = NULL;
+}
+
+/* ------------------------------------------------------------ pacing: the ring's gate moves with the clock */
+
+void flow_set_rate(struct flow *f, uint64_t bits_per_s)
+{
+    f->rate_bytes = bits_per_s / 8;
+    f->ring.gate = f->rate_bytes ? 0 : UINT64_MAX;
+}
+
+/* What two slices let through: a late turn may catch up that much, not more. */
+static uint64_t pace_burst(const struct flow *f) { return MAX(f->rate_bytes * 2 * PACE_SLICE_NS / NS_PER_S, 1500); }
+
+static void move_gate(struct flow *f, uint64_t now)
+{
+    if (f->paced_ns == 0)
+        f->paced_ns = now;
+    uint64_t grown = (uint64_t)((double)(now - f->paced_ns) * (double)f->rate_bytes / (double)NS_PER_S);
+    if (grown == 0)
+        return;
+    f->paced_ns = now;
+    f->ring.gate = MIN(f->ring.gate + grown, f->ring.sub + pace_burst(f));
+}
+
+uint64_t flow_paced_wait(const struct flow *f)
+{
+    return f->rate_bytes && f->ring.put > f->ring.sub && f->ring.gate <= f->ring.sub ? PACE_SLICE_NS : 0;
+}
+
+/* ------------------------------------------------------------ pumping */
+
+static void hash_new_bytes(struct flow *f)
+{
+    struct ring *r = &f->ring;
+    if (f->digest && f->hashed < r->put) {
+        digest_add(f->digest, ring_at(r, f->hashed), r->put - f->hashed);
+        f->hashed = r->put;
+    }
+}
+
+static enum stats_wait waiting_for(const struct flow *f)
+{
+    const struct ring *r = &f->ring;
+    if (r->put > r->sub) /* bytes wait: for pacing, for limits or for the sink */
+        return f->sink && ring_waiting(r) ? f->sink->ops->blocked(f->sink) : WAIT_SINK;
+    return ring_room(r) == 0 ? WAIT_SINK : WAIT_SOURCE; /* handed over but not released, or nothing there */
+}
+
+static void account(struct flow *f, uint64_t now, bool moved)
+{
+    struct stats_flow *s = f->stats;
+    uint32_t was = atomic_load_explicit(&s->waiting_for, memory_order_relaxed);
+    if (was < WAIT_KINDS)
+        stats_add(&s->wait_ns[was], now - f->since_ns);
+    f->since_ns = now;
+    atomic_store_explicit(&s->waiting_for, moved || flow_finished(f) ? WAIT_KINDS : waiting_for(f), memory_order_relaxed);
+    stats_set(&s->put, f->ring.put);
+    stats_set(&s->sub, f->ring.sub);
+    stats_set(&s->rel, f->ring.rel);
+}
+
+/* One look at both ends. True: a counter moved. */
+static bool pump_once(struct flow *f)
+{
+    struct ring *r = &f->ring;
+    uint64_t before = r->put + r->sub + r->rel;
+    if (f->source)
+        xport_fill(f->source, r);
+    hash_new_bytes(f);
+    if (f->sink)
+        xport_drain(f->sink, r);
+    if (f->sink && !f->shut && ring_all_submitted(r))
+        f->shut = xport_shut(f->sink, r) == 0;
+    return r->put + r->sub + r->rel != before;
+}
+
+int flow_pump(struct flow *f)
+{
+    uint64_t now = now_ns();
+    bool moved = false;
+    if (f->rate_bytes)
+        move_gate(f, now);
+    for (int i = 0; i < TURN_ROUNDS && pump_once(f); i++)
+        moved = true;
+    account(f, now, moved);
+    return moved;
+}
+
+bool flow_ended(const struct flow *f) { return ring_ended(&f->ring) && (!f->digest || f->hashed == f->ring.put); }
+
+bool flow_finished(const struct flow *f) { return f->shut && ring_all_released(&f->ring); }

@@ -1,0 +1,35 @@
+/* A flow: one direction of a channel, source xport -> ring -> sink xport. */
+#ifndef SRC_ENGINE_FLOW_H
+#define SRC_ENGINE_FLOW_H
+
+#include "src/core/digest.h"
+#include "src/seam/xport.h"
+
+struct flow {
+    struct xport *source, *sink; /* NULL until its hop was opened: the source may fill the ring meanwhile */
+    struct ring ring;
+    struct digest *digest;       /* NULL: not wanted */
+    uint64_t hashed;
+    bool end_told, shut;         /* the end was reported / the sink confirmed its own */
+    struct stats_flow *stats;    /* never NULL */
+    uint64_t since_ns;           /* of the wait that stats shows */
+    /* pacing */
+    uint64_t rate_bytes;         /* bytes per second; 0: none */
+    uint64_t paced_ns;           /* when the gate was last moved */
+};
+
+/* Caller's zeroed storage. 0 or -errno of ring_init. */
+int flow_init(struct flow *f, size_t window, bool digest, struct stats_flow *stats);
+void flow_fini(struct flow *f); /* accepts zeroed memory */
+/* Limit what the sink is given to bits_per_s. */
+void flow_set_rate(struct flow *f, uint64_t bits_per_s);
+/* Move bytes, at most the share of one turn. > 0: moved some; 0: nothing to do. Failures are the xports' own to tell. */
+int flow_pump(struct flow *f);
+/* Nanoseconds after which pacing lets more through; 0: not waiting for that. */
+uint64_t flow_paced_wait(const struct flow *f);
+/* Every byte has arrived (and is hashed). */
+bool flow_ended(const struct flow *f);
+/* Every byte was taken by the sink, and it has said so. */
+bool flow_finished(const struct flow *f);
+
+#endif

@@ -1,0 +1,360 @@
+#include "src/engine/worker.h"
+
+#include <stdio.h>
+
+#include "src/core/log.h"
+#include "src/core/secret.h"
+#include "src/core/units.h"
+
+#define BUCKETS 256
+
+struct worker {
+    struct loop *loop;
+    struct conf *conf;
+    struct xport_env env;
+    worker_emit *emit;
+    void *user;
+    struct list buckets[BUCKETS]; /* channels by id */
+    unsigned n_channels;
+    bool started;
+    struct defer start;           /* Started goes out from the loop */
+    char *problems[XPORT_KINDS_MAX];
+    struct list answers;          /* struct answer: Prepared, Failed, Pong … to be emitted from the loop */
+    struct defer flush;
+    void (*idle)(void *user);
+};
+
+/* ------------------------------------------------------------ answers are queued, so that no caller is re-entered */
+
+struct answer { struct list node; uint8_t *data; size_t len; };
+
+static void emit_later(struct worker *w, const FromWorker *m)
+{
+    struct answer *a = mem_zalloc(1, sizeof(*a));
+    a->len = scistream__worker__from_worker__get_packed_size(m);
+    a->data = mem_zalloc(1, a->len + 1);
+    scistream__worker__from_worker__pack(m, a->data);
+    list_add_tail(&w->answers, &a->node);
+    loop_defer(w->loop, &w->flush);
+}
+
+static void emit_answers(struct defer *d)
+{
+    struct worker *w = container_of(d, struct worker, flush);
+    struct list *n;
+    while ((n = list_pop(&w->answers))) {
+        struct answer *a = list_entry(n, struct answer, node);
+        FromWorker *m = scistream__worker__from_worker__unpack(NULL, a->len, a->data);
+        if (m)
+            w->emit(w->user, m);
+        scistream__worker__from_worker__free_unpacked(m, NULL);
+        free(a->data);
+        free(a);
+    }
+}
+
+#define EMIT(w, CASE, field, ptr) \
+    do { \
+        FromWorker m_ = SCISTREAM__WORKER__FROM_WORKER__INIT; \
+        m_.what_case = SCISTREAM__WORKER__FROM_WORKER__WHAT_##CASE; \
+        m_.field = (ptr); \
+        emit_later(w, &m_); \
+    } while (0)
+
+static void emit_failed(struct worker *w, uint64_t id, enum channel_side side, int rc, const char *text)
+{
+    Scistream__Worker__Failed f = SCISTREAM__WORKER__FAILED__INIT;
+    AUTO_FREE char *copy = mem_strdup(text);
+    f.channel = id;
+    f.side = (Scistream__Worker__Side)side;
+    f.code = err_to_wire(rc);
+    f.text = copy;
+    EMIT(w, FAILED, failed, &f);
+}
+
+/* ------------------------------------------------------------ channels */
+
+static struct list *bucket(struct worker *w, uint64_t id) { return &w->buckets[id % BUCKETS]; }
+
+static struct channel *find(struct worker *w, uint64_t id)
+{
+    list_for_each(n, bucket(w, id))
+        if (list_entry(n, struct channel, node)->id == id)
+            return list_entry(n, struct channel, node);
+    return NULL;
+}
+
+static void on_up(struct channel *c, enum channel_side side)
+{
+    Scistream__Worker__Up u = SCISTREAM__WORKER__UP__INIT;
+    u.channel = c->id;
+    u.side = (Scistream__Worker__Side)side;
+    u.device = c->end[side]->device;
+    u.detail = c->end[side]->detail;
+    EMIT((struct worker *)c->owner, UP, up, &u);
+}
+
+static void on_ended(struct channel *c)
+{
+    Scistream__Worker__Ended e = SCISTREAM__WORKER__ENDED__INIT;
+    uint8_t digest[DIGEST_SIZE];
+    e.channel = c->id;
+    e.total = c->flow.ring.total;
+    if (c->flow.digest) {
+        digest_get(c->flow.digest, digest);
+        e.digest = (ProtobufCBinaryData){ sizeof(digest), digest };
+    }
+    EMIT((struct worker *)c->owner, ENDED, ended, &e);
+}
+
+static void on_finished(struct channel *c)
+{
+    Scistream__Worker__Finished f = SCISTREAM__WORKER__FINISHED__INIT;
+    f.channel = c->id;
+    f.total = c->flow.ring.total;
+    EMIT((struct worker *)c->owner, FINISHED, finished, &f);
+}
+
+static void on_failed(struct channel *c, enum channel_side side)
+{
+    emit_failed(c->owner, c->id, side, c->end[side]->rc, c->end[side]->why);
+}
+
+static void on_closed(struct channel *c)
+{
+    struct worker *w = c->owner;
+    Scistream__Worker__Closed m = SCISTREAM__WORKER__CLOSED__INIT;
+    m.channel = c->id;
+    channel_free(c);
+    stats_set(&w->env.stats->channels, --w->n_channels);
+    EMIT(w, CLOSED, closed, &m);
+    if (w->idle && w->n_channels == 0)
+        w->idle(w->user);
+}
+
+static const struct channel_events channel_events = {
+    .up = on_up, .ended = on_ended, .finished = on_finished, .failed = on_failed, .closed = on_closed,
+};
+
+static void handle_open(struct worker *w, const Scistream__Worker__Open *m)
+{
+    struct channel *c;
+    if (find(w, m->channel) || m->slot >= STATS_CHANNELS)
+        return emit_failed(w, m->channel, SIDE_SOURCE, -SST_EINTERNAL, "channel or statistics slot is taken");
+    struct channel_spec s = { .id = m->channel, .window = m->window, .digest = m->digest, .rate = m->rate,
+                              .stats = &w->env.stats->ch[m->slot] };
+    int rc = channel_new(&w->env, &s, &channel_events, &c);
+    if (rc < 0) {
+        char size[UNITS_TEXT];
+        AUTO_FREE char *text = mem_printf("ring of %s: %s%s", units_size(size, m->window), err_text(rc),
+                                          rc == -ENOMEM ? " (memory, or vm.max_map_count mappings, used up)" : "");
+        return emit_failed(w, m->channel, SIDE_SOURCE, rc, text);
+    }
+    c->owner = w;
+    list_add_tail(bucket(w, c->id), &c->node);
+    stats_set(&w->env.stats->channels, ++w->n_channels);
+}
+
+/* ------------------------------------------------------------ ends */
+
+static char **files_of(const Scistream__Worker__Hop *m)
+{
+    char **files = mem_zalloc(m->n_files + 1, sizeof(*files));
+    for (size_t i = 0; i < m->n_files; i++)
+        files[i] = m->files[i];
+    return files;
+}
+
+static bool spec_of(const Scistream__Worker__Hop *m, char **files, struct xport_spec *s)
+{
+    *s = (struct xport_spec){ .address = m->address, .port = (uint16_t)m->port, .plain = m->plain, .cipher = m->cipher,
+                              .peer_window = m->peer_window, .chunk_max = m->chunk_max, .files = files,
+                              .fd = (int)m->fd_plus_1 - 1, .sync = m->sync, .stop_after_ns = m->stop_after_ns };
+    if ((m->cookie.len && m->cookie.len != XPORT_COOKIE) || (m->key.len && m->key.len != XPORT_KEY) || m->port > UINT16_MAX)
+        return false;
+    if (m->cookie.len)
+        memcpy(s->cookie, m->cookie.data, XPORT_COOKIE);
+    if (m->key.len)
+        memcpy(s->key, m->key.data, XPORT_KEY);
+    return true;
+}
+
+static void emit_prepared(struct worker *w, const Scistream__Worker__Hop *m, struct xport_answer *a, const struct channel *c)
+{
+    Scistream__Worker__Prepared p = SCISTREAM__WORKER__PREPARED__INIT;
+    p.channel = m->channel;
+    p.side = m->side;
+    p.address = a->address;
+    p.port = a->port;
+    p.chunk_max = a->chunk_max;
+    p.window = c->flow.ring.cap;
+    EMIT(w, PREPARED, prepared, &p);
+}
+
+static void handle_hop(struct worker *w, const Scistream__Worker__Hop *m)
+{
+    struct channel *c = find(w, m->channel);
+    const struct xport_ops *ops = xport_find(m->transport);
+    enum channel_side side = m->side == SCISTREAM__WORKER__SIDE__SINK ? SIDE_SINK : SIDE_SOURCE;
+    AUTO_FREE char **files = files_of(m);
+    struct xport_spec s;
+    struct xport_answer a = { .chunk_max = 0 };
+    if (!c)
+        return; /* its Open failed and said so, or it was closed meanwhile */
+    if (!ops || !spec_of(m, files, &s))
+        return emit_failed(w, m->channel, side, -SST_ENOTRANSPORT, "transport is not known to this worker, or malformed request");
+    bool accepts = m->how == SCISTREAM__WORKER__HOP__HOW__ACCEPT;
+    int rc = channel_open_end(c, side, ops, &s, accepts ? &a : NULL);
+    secret_wipe(s.key, sizeof(s.key));
+    if (rc < 0 && !c->end[side])
+        emit_failed(w, m->channel, side, rc, err_text(rc));
+    else if (rc == 0 && accepts)
+        emit_prepared(w, m, &a, c);
+}
+
+/* ------------------------------------------------------------ start and stop */
+
+static void emit_started(struct defer *d)
+{
+    struct worker *w = container_of(d, struct worker, start);
+    Scistream__Worker__Started s = SCISTREAM__WORKER__STARTED__INIT;
+    Scistream__Worker__Started__Transport t[XPORT_KINDS_MAX], *p[XPORT_KINDS_MAX];
+    for (size_t i = 0; xport_list[i] && i < XPORT_KINDS_MAX; i++) {
+        scistream__worker__started__transport__init(&t[i]);
+        p[i] = &t[i];
+        t[i].name = (char *)(uintptr_t)xport_list[i]->name;
+        if (w->problems[i])
+            t[i].problem = w->problems[i];
+        s.n_transports++;
+    }
+    s.transports = p;
+    EMIT(w, STARTED, started, &s);
+}
+
+static void start_transports(struct worker *w)
+{
+    char why[XPORT_WHY];
+    for (size_t i = 0; xport_list[i] && i < XPORT_KINDS_MAX; i++) {
+        why[0] = 0;
+        int rc = xport_list[i]->listen(&w->env, why, sizeof(why));
+        if (rc == -ENODEV && !why[0])
+            snprintf(why, sizeof(why), "not configured");
+        if (rc < 0)
+            w->problems[i] = mem_strdup(why[0] ? why : err_text(rc));
+    }
+}
+
+static int take_settings(struct worker *w, const Scistream__Worker__Init *m)
+{
+    char why[XPORT_WHY];
+    for (size_t i = 0; i < m->n_settings; i++)
+        if (conf_set(w->conf, m->settings[i], why, sizeof(why)) < 0) {
+            log_error("setting from control: %s", why);
+            return -SST_ECONF;
+        }
+    return 0;
+}
+
+static void handle_init(struct worker *w, const Scistream__Worker__Init *m, int *fds, size_t n_fds)
+{
+    if (w->started || take_settings(w, m) < 0)
+        return;
+    w->started = true;
+    w->env.index = m->index;
+    w->env.accepts = m->has_link;
+    w->env.stats = n_fds > 0 ? stats_map(fds[0], true) : stats_create(NULL);
+    if (!w->env.stats) {
+        log_error("statistics page: %s", strerror(errno));
+        w->env.stats = stats_create(NULL);
+    }
+    if (m->has_link && n_fds > 1)
+        w->env.link_fd = fd_take(&fds[1]);
+    start_transports(w);
+    loop_defer(w->loop, &w->start);
+}
+
+static void handle_close(struct worker *w, const Scistream__Worker__Close *m)
+{
+    struct channel *c = find(w, m->channel);
+    Scistream__Worker__Closed done = SCISTREAM__WORKER__CLOSED__INIT;
+    done.channel = m->channel;
+    if (c)
+        channel_close(c, m->code ? err_from_wire(m->code) : 0);
+    else
+        EMIT(w, CLOSED, closed, &done);
+}
+
+static void handle_ping(struct worker *w, const Scistream__Worker__Ping *m)
+{
+    Scistream__Worker__Pong p = SCISTREAM__WORKER__PONG__INIT;
+    p.number = m->number;
+    EMIT(w, PONG, pong, &p);
+}
+
+void worker_handle(struct worker *w, const ToWorker *m, int *fds, size_t n_fds)
+{
+    switch (m->what_case) {
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_INIT: handle_init(w, m->init, fds, n_fds); break;
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_OPEN: handle_open(w, m->open); break;
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_HOP: handle_hop(w, m->hop); break;
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_CLOSE: handle_close(w, m->close); break;
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_PING: handle_ping(w, m->ping); break;
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_STOP: loop_stop(w->loop); break;
+    default: log_warn("message from control that this worker does not know"); break;
+    }
+    for (size_t i = 0; i < n_fds; i++)
+        fd_close(&fds[i]);
+}
+
+/* ------------------------------------------------------------ life */
+
+struct worker *worker_new(struct loop *loop, struct conf *conf, worker_emit *emit, void *user)
+{
+    struct worker *w = mem_zalloc(1, sizeof(*w));
+    w->loop = loop;
+    w->conf = conf;
+    w->emit = emit;
+    w->user = user;
+    w->env = (struct xport_env){ .loop = loop, .conf = conf, .link_fd = -1 };
+    for (size_t i = 0; i < BUCKETS; i++)
+        list_init(&w->buckets[i]);
+    list_init(&w->answers);
+    defer_init(&w->flush, emit_answers);
+    defer_init(&w->start, emit_started);
+    w->env.offload = offload_new(loop);
+    if (w->env.offload)
+        return w;
+    free(w);
+    return NULL;
+}
+
+void worker_shut(struct worker *w, void (*idle)(void *user))
+{
+    w->idle = idle;
+    for (size_t i = 0; i < BUCKETS; i++)
+        list_for_each_safe(n, &w->buckets[i])
+            channel_close(list_entry(n, struct channel, node), -SST_EDRAINING);
+    if (w->n_channels == 0)
+        idle(w->user);
+}
+
+void worker_free(struct worker *w)
+{
+    if (!w)
+        return;
+    for (size_t i = 0; w->started && xport_list[i]; i++)
+        xport_list[i]->unlisten(&w->env);
+    for (size_t i = 0; i < XPORT_KINDS_MAX; i++)
+        free(w->problems[i]);
+    defer_cancel(&w->start);
+    defer_cancel(&w->flush);
+    for (struct list *n; (n = list_pop(&w->answers));) {
+        free(list_entry(n, struct answer, node)->data);
+        free(list_entry(n, struct answer, node));
+    }
+    offload_free(w->env.offload);
+    stats_unmap(w->env.stats);
+    free(w);
+}
+
+const struct stats_page *worker_stats(const struct worker *w) { return w->env.stats; }

@@ -1,0 +1,27 @@
+/* A data worker: channels and transports behind the messages of ctrl/worker.proto. The same code is a process of its own below
+ * scistreamd and a part of the utilities. */
+#ifndef SRC_ENGINE_WORKER_H
+#define SRC_ENGINE_WORKER_H
+
+#include "ctrl/worker.pb-c.h"
+#include "src/engine/channel.h"
+
+typedef Scistream__Worker__ToWorker ToWorker;
+typedef Scistream__Worker__FromWorker FromWorker;
+
+struct worker;
+
+/* Messages to control; m is gone afterwards. Called from the loop only, never from inside worker_handle. */
+typedef void worker_emit(void *user, const FromWorker *m);
+
+/* loop and conf must outlive it; conf is completed by Init's settings. NULL and errno. */
+struct worker *worker_new(struct loop *loop, struct conf *conf, worker_emit *emit, void *user);
+/* Act on one message; m stays the caller's. fds came with it (Init: statistics page, link port) and are taken. */
+void worker_handle(struct worker *w, const ToWorker *m, int *fds, size_t n_fds);
+/* Abort all channels; idle() is called from the loop when the last is closed. */
+void worker_shut(struct worker *w, void (*idle)(void *user));
+/* Only when idle. Null-safe. */
+void worker_free(struct worker *w);
+const struct stats_page *worker_stats(const struct worker *w);
+
+#endif

@@ -1,0 +1,46 @@
+#include "src/local.h"
+
+static void on_emit(void *user, const FromWorker *m)
+{
+    struct local *l = user;
+    pool_worker_heard(&l->w, m);
+    if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_STARTED)
+        l->started(l);
+}
+
+static int tell(struct pool_worker *w, const ToWorker *m)
+{
+    worker_handle(container_of(w, struct local, w)->worker, m, NULL, 0);
+    return 0;
+}
+
+int local_start(struct local *l, struct loop *loop, struct conf *conf, int link_fd, void (*started)(struct local *))
+{
+    Scistream__Worker__Init init = SCISTREAM__WORKER__INIT__INIT;
+    ToWorker m = SCISTREAM__WORKER__TO_WORKER__INIT;
+    int page_fd = -1;
+    struct stats_page *page = stats_create(&page_fd);
+    int fds[2] = { page_fd, link_fd };
+    pool_worker_init(&l->w, 0);
+    l->w.send = tell;
+    l->w.stats = page;
+    l->started = started;
+    l->worker = worker_new(loop, conf, on_emit, l);
+    if (!l->worker || !page)
+        return -errno;
+    init.has_link = link_fd >= 0;
+    m.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_INIT;
+    m.init = &init;
+    worker_handle(l->worker, &m, fds, link_fd >= 0 ? 2 : 1);
+    return 0;
+}
+
+void local_stop(struct local *l)
+{
+    if (!l->worker)
+        return;
+    worker_free(l->worker);
+    l->worker = NULL;
+    stats_unmap(l->w.stats);
+    pool_worker_fini(&l->w);
+}

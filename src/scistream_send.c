@@ -1,0 +1,88 @@
+/* scistream-send: stream files or standard input to a gateway, or straight to scistream-recv --listen. */
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "src/core/err.h"
+#include "src/endpoint.h"
+
+static const struct opts_row rows[] = {
+    ENDPOINT_ROWS,
+    ENDPOINT_ROW(rate, "rate", 0, VALUE_RATE, "0", 0, 0, NULL, "RATE", NULL, "send at most at this rate (10Gbit, 800Mbit); 0 = no limit"),
+};
+
+static const struct opts_command command = {
+    .program = "scistream-send",
+    .synopsis = "[options] DEST [FILE...]",
+    .about = "Stream files, one after the other, or standard input to DEST: gateway://HOST[:PORT]/ROUTE, /ROUTE of the gateway in "
+             "SCISTREAM_GATEWAY, or direct://HOST:PORT where scistream-recv --listen waits. Exits 0 only after the last receiver "
+             "confirmed that it has every byte.",
+    .rows = rows,
+    .n_rows = ARRAY_LEN(rows),
+    .tail = "Examples:\n"
+            "  scistream-send --pin sha256:... gateway://gw.example.org/detector run.h5\n"
+            "  detector-daq | scistream-send /detector\n"
+            "Exit codes: 0 confirmed, 64 usage, 65 corrupted, 67 not allowed, 69 unreachable, 74 local input,\n"
+            "  75 try again later, 76 aborted or protocol error, 78 configuration. See scistream(7).\n",
+};
+
+static char **files;
+
+static void open_file(struct endpoint *ep) { endpoint_open_files(ep, files, -1); }
+
+static void moved(struct endpoint *ep)
+{
+    if (ep->ended && !ep->told) {
+        ep->told = true;
+        hop_done(&ep->hop, &ep->mine);
+    }
+    if (ep->confirmed && ep->state != EP_CLOSING && endpoint_same_total(ep))
+        endpoint_finish(ep, 0, "");
+}
+
+static const struct endpoint_kind kind = { .program = "scistream-send", .sends = true, .open_file = open_file, .moved = moved };
+
+/* Before anything is asked of a gateway: can every file be read, and how much is there? */
+static int look_at_files(struct endpoint *ep)
+{
+    struct stat st;
+    bool known = files[0] != NULL;
+    for (char **f = files; *f; f++) {
+        if (str_eq(*f, "-")) {
+            known = false;
+            continue;
+        }
+        if (access(*f, R_OK) < 0 || stat(*f, &st) < 0)
+            return endpoint_complain(ep, -errno, "cannot read %s: %s", *f, strerror(errno));
+        if (S_ISDIR(st.st_mode))
+            return endpoint_complain(ep, -EISDIR, "cannot read %s: it is a directory; pack it (tar) into a stream", *f);
+        known = known && S_ISREG(st.st_mode);
+        ep->size_hint += (uint64_t)st.st_size;
+    }
+    if (!known)
+        ep->size_hint = 0;
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct endpoint_opts o = { 0 };
+    static struct endpoint ep;
+    int rest, code;
+    enum opts_outcome parsed = opts_parse(&command, &o, argc, argv, &rest);
+    if (parsed != OPTS_RUN)
+        return parsed == OPTS_EXIT_OK ? 0 : 64;
+    if (rest == argc) {
+        fprintf(stderr, "scistream-send: DEST is missing\nTry 'scistream-send --help'.\n");
+        opts_free(&command, &o);
+        return 64;
+    }
+    files = argv + rest + 1;
+    code = endpoint_setup(&ep, &kind, &o, argv[rest]);
+    if (code == 0)
+        code = look_at_files(&ep);
+    if (code == 0)
+        code = endpoint_run(&ep);
+    endpoint_cleanup(&ep);
+    opts_free(&command, &o);
+    return code;
+}

@@ -1,0 +1,134 @@
+/* scistream-worker: the data worker that scistreamd runs. It is started with one descriptor, its socket to control; when control is gone, so is it. */
+#include "config.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include "src/core/log.h"
+#include "src/engine/worker.h"
+
+#define CONTROL_FD 3
+#define MESSAGE_MAX (64U << 10)
+#define FDS_MAX 4
+
+struct process {
+    struct loop loop;
+    struct io io;
+    struct conf *conf;
+    struct worker *worker;
+    bool named;
+};
+
+static void emit(void *user UNUSED, const FromWorker *m)
+{
+    size_t len = scistream__worker__from_worker__get_packed_size(m);
+    AUTO_FREE uint8_t *data = mem_zalloc(1, len + 1);
+    scistream__worker__from_worker__pack(m, data);
+    /* Blocking: control reads, or is dead. Events of a channel are few. */
+    if (send(CONTROL_FD, data, len, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
+        log_error("message to control: %s", strerror(errno));
+}
+
+/* Control must hear of the settings it made: name and level of the log lines. */
+static void name_log(struct process *p, const ToWorker *m)
+{
+    char name[32];
+    if (p->named || m->what_case != SCISTREAM__WORKER__TO_WORKER__WHAT_INIT)
+        return;
+    p->named = true;
+    snprintf(name, sizeof(name), "scistreamd[worker %u]", m->init->index);
+    log_setup(name, (enum log_level)p->conf->g.log_level, (enum log_target)p->conf->g.log_target, (enum log_format)p->conf->g.log_format);
+}
+
+static size_t take_fds(struct msghdr *m, int fds[FDS_MAX])
+{
+    size_t n = 0;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c))
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+            n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+            memcpy(fds, CMSG_DATA(c), MIN(n, FDS_MAX) * sizeof(int));
+        }
+    return MIN(n, FDS_MAX);
+}
+
+/* False: nothing more to read now, or control is gone. */
+static bool take_message(struct process *p)
+{
+    static uint8_t data[MESSAGE_MAX];
+    union { char buf[CMSG_SPACE(FDS_MAX * sizeof(int))]; struct cmsghdr align; } c;
+    int fds[FDS_MAX];
+    struct iovec iov = { data, sizeof(data) };
+    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = c.buf, .msg_controllen = sizeof(c.buf) };
+    ssize_t n = recvmsg(CONTROL_FD, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return false;
+    if (n <= 0) {
+        log_error("control process is gone: ending all channels");
+        loop_stop(&p->loop);
+        return false;
+    }
+    size_t n_fds = take_fds(&m, fds);
+    ToWorker *t = scistream__worker__to_worker__unpack(NULL, (size_t)n, data);
+    if (t) {
+        worker_handle(p->worker, t, fds, n_fds);
+        name_log(p, t);
+    } else {
+        log_error("unreadable message of %zd bytes from control", n);
+    }
+    scistream__worker__to_worker__free_unpacked(t, NULL);
+    return true;
+}
+
+static void on_control(struct io *io, uint32_t events UNUSED)
+{
+    struct process *p = container_of(io, struct process, io);
+    while (take_message(p))
+        ;
+}
+
+static void on_idle(void *user) { loop_stop(&((struct process *)user)->loop); }
+
+/* Channels end as aborts at both ends; bounded, since a peer may be gone too. */
+static void wind_down(struct process *p)
+{
+    uint64_t until = now_ns() + 2 * NS_PER_S;
+    loop_del(&p->loop, &p->io);
+    p->loop.stopping = false;
+    worker_shut(p->worker, on_idle);
+    while (!p->loop.stopping && now_ns() < until)
+        loop_turn(&p->loop, 50 * NS_PER_MS);
+    if (p->loop.stopping)
+        worker_free(p->worker);
+}
+
+static void ignore(int signo UNUSED) {}
+
+int main(void)
+{
+    static struct process p;
+    prctl(PR_SET_NAME, "scistream-work");
+    log_setup("scistreamd[worker]", LOG_LEVEL_INFO, LOG_TARGET_AUTO, LOG_FORMAT_TEXT);
+    /* The terminal's SIGINT and systemd's SIGTERM go to control, which stops us by message; SIGPIPE to nobody. */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGHUP, ignore);
+    if (fcntl(CONTROL_FD, F_GETFD) < 0) {
+        log_error("this program is started by scistreamd(8), not by hand");
+        return 64;
+    }
+    fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
+    p.io.ready = on_control;
+    p.conf = conf_new();
+    if (loop_init(&p.loop) < 0 || !(p.worker = worker_new(&p.loop, p.conf, emit, &p)) || loop_add(&p.loop, &p.io, CONTROL_FD, EPOLLIN) < 0) {
+        log_error("cannot start: %s", strerror(errno));
+        return 1;
+    }
+    loop_run(&p.loop);
+    wind_down(&p);
+    loop_fini(&p.loop);
+    conf_free(p.conf);
+    return 0;
+}

@@ -1,0 +1,58 @@
+#include "src/seam/xport.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+const struct xport_ops *xport_find(const char *name)
+{
+    for (const struct xport_ops *const *o = xport_list; *o; o++)
+        if (str_eq((*o)->name, name))
+            return *o;
+    return NULL;
+}
+
+int xport_fail(struct xport *x, int rc, const char *fmt, ...)
+{
+    if (x->state == XPORT_FAILED || x->state == XPORT_CLOSING)
+        return rc;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(x->why, sizeof(x->why), fmt, ap);
+    va_end(ap);
+    x->rc = rc;
+    x->state = XPORT_FAILED;
+    x->host->failed(x);
+    return rc;
+}
+
+void xport_set_up(struct xport *x)
+{
+    if (x->state != XPORT_OPENING)
+        return;
+    x->state = XPORT_UP;
+    x->host->up(x);
+    xport_kick(x);
+}
+
+void xport_close(struct xport *x, int rc, void (*done)(struct xport *x))
+{
+    x->closed = done;
+    x->state = XPORT_CLOSING;
+    x->ops->close(x, rc);
+}
+
+static void say_bye(struct defer *d)
+{
+    struct xport *x = container_of(d, struct xport, bye);
+    x->closed(x);
+    free(x);
+}
+
+void xport_init(struct xport *x, const struct xport_ops *ops, struct xport_env *env)
+{
+    x->ops = ops;
+    x->env = env;
+    defer_init(&x->bye, say_bye);
+}
+
+void xport_bye(struct xport *x) { loop_defer(x->env->loop, &x->bye); }

@@ -1,0 +1,146 @@
+/* THE SEAM: how bytes enter or leave a channel. The engine knows nothing of a transport but this table.
+ *
+ *   source xport --fill--> ring --drain--> sink xport          (a duplex channel has a second ring the other way)
+ *
+ * A transport embeds struct xport first in its own struct. It learns of its events by descriptors, timers or progress() and then
+ * calls xport_kick(); the engine answers by progress(), fill() and drain() in its own turn. Nothing here blocks.
+ */
+#ifndef SRC_SEAM_XPORT_H
+#define SRC_SEAM_XPORT_H
+
+#include "src/core/conf.h"
+#include "src/core/err.h"
+#include "src/core/loop.h"
+#include "src/core/offload.h"
+#include "src/core/ring.h"
+#include "src/core/stats.h"
+
+#define XPORT_COOKIE 16
+#define XPORT_KEY 32
+#define XPORT_WHY 256
+#define XPORT_TEXT 96
+#define XPORT_KINDS_MAX 8
+
+struct xport;
+
+/* What all channels of one worker share; lives as long as the worker. */
+struct xport_env {
+    struct loop *loop;
+    const struct conf *conf;
+    struct offload *offload;
+    struct stats_page *stats;
+    unsigned index;                  /* of the worker */
+    bool accepts;                    /* peers attach to us: listeners are wanted */
+    int link_fd;                     /* listening socket for link lanes, or -1; the link transport takes it */
+    void *shared[XPORT_KINDS_MAX];   /* each transport's own, at xport_ops.kind */
+};
+
+enum xport_kind { XPORT_FILE, XPORT_LINK, XPORT_UCX, XPORT_VERBS, XPORT_TCP, XPORT_MEM };
+
+/* How one end of a channel is to be opened. Pointers need to live only during the call. */
+struct xport_spec {
+    const char *address;             /* connect: numeric host of the peer */
+    uint16_t port;
+    uint8_t cookie[XPORT_COOKIE];    /* both: ties the data connection to its attach */
+    uint8_t key[XPORT_KEY];          /* link: pre-shared key of the lanes */
+    bool plain;                      /* link: no TLS */
+    const char *cipher;              /* link, connect: what the acceptor asked for */
+    uint64_t peer_window;            /* bytes of the peer's ring; 0: not known */
+    uint32_t chunk_max;              /* largest DATA either side sends */
+    char *const *files;              /* file: paths, "-" = standard input or output */
+    int fd;                          /* file: this open descriptor instead of files (taken), or -1 */
+    bool sync;                       /* file, sink: fsync before it counts as done */
+    uint64_t stop_after_ns;          /* file, source: end of file after this time; 0: never */
+};
+
+/* What accept tells, for the ANSWER. */
+struct xport_answer {
+    char address[XPORT_TEXT];        /* numeric; "": the one the peer reached us at */
+    uint16_t port;
+    uint32_t chunk_max;
+};
+
+/* The engine's side of the seam. */
+struct xport_host {
+    void (*kick)(struct xport *x);   /* there is something to do: progress and pump soon */
+    void (*up)(struct xport *x);     /* connected and the peer is who it should be; once */
+    void (*failed)(struct xport *x); /* x->rc and x->why tell; once; x must still be closed */
+};
+
+enum xport_state { XPORT_NEW, XPORT_OPENING, XPORT_UP, XPORT_FAILED, XPORT_CLOSING };
+
+struct xport_ops {
+    const char *name;
+    enum xport_kind kind;
+    /* Make what the channels of a worker share (devices, listeners). 0; -ENODEV: not configured, no complaint; else why says what to do. */
+    int (*listen)(struct xport_env *env, char *why, size_t why_size);
+    void (*unlisten)(struct xport_env *env);
+    /* A new end in state NEW, heap. NULL: no memory. */
+    struct xport *(*create)(struct xport_env *env);
+    /* Towards a peer that expects us. 0: under way, up() or failed() follows; -errno / -SST_E*: could not start, xport_fail was called. */
+    int (*connect)(struct xport *x, const struct xport_spec *s);
+    /* Expect a peer that shows the cookie; *a tells where. Returns as connect. */
+    int (*accept)(struct xport *x, const struct xport_spec *s, struct xport_answer *a);
+    /* The ring x fills (in) or drains; before connect or accept. 0 or -errno with xport_fail called (memory limits). */
+    int (*mem_add)(struct xport *x, struct ring *r, bool in);
+    /* Bring bytes into r, or let the peer bring more since r has room. 0: did something; -EAGAIN: nothing now; else x has failed. */
+    int (*fill)(struct xport *x, struct ring *r);
+    /* Hand waiting bytes of r to the peer. Same returns. */
+    int (*drain)(struct xport *x, struct ring *r);
+    /* r is drained to its total: tell the peer. 0: the peer has everything and r is all released; -EAGAIN: not yet; else x has failed. */
+    int (*shut)(struct xport *x, struct ring *r);
+    /* Handle what happened. > 0: did something. */
+    int (*progress)(struct xport *x);
+    /* 0: x may sleep, an event will kick; -EBUSY: progress again first. */
+    int (*arm)(struct xport *x);
+    /* End it: rc 0 cleanly, else as an abort with that reason (a peer that can hear it is told). done(x) is called from the loop, not
+     * from here, when no memory of the rings will be touched any more; x is freed after done returned. In any state, half-built too. */
+    void (*close)(struct xport *x, int rc);
+    /* What x waits for when it has bytes to drain and drains none: WAIT_CREDITS or WAIT_SINK. */
+    enum stats_wait (*blocked)(const struct xport *x);
+};
+
+struct xport {
+    const struct xport_ops *ops;
+    struct xport_env *env;
+    const struct xport_host *host;
+    void *owner;                     /* the engine's */
+    enum xport_state state;
+    struct ring *in, *out;           /* filled by us / drained by us; NULL: not in this direction */
+    int rc;
+    char why[XPORT_WHY];
+    char device[XPORT_TEXT];         /* "lo", "mlx5_0:1": for reports, once up */
+    char detail[XPORT_TEXT];         /* "TLSv1.3 TLS_AES_256_GCM_SHA384": for reports, once up */
+    void (*closed)(struct xport *x);
+    struct defer bye;
+};
+
+extern const struct xport_ops xport_file_ops, xport_link_ops, xport_ucx_ops;
+
+/* The transports of this program, NULL-terminated (src/transports.c, or a test's own). */
+extern const struct xport_ops *const xport_list[];
+const struct xport_ops *xport_find(const char *name);
+
+/* The first code that knows why calls this; later calls change nothing. Logs nothing: the owner does. Returns rc. */
+int xport_fail(struct xport *x, int rc, const char *fmt, ...) PRINTF(3, 4);
+void xport_set_up(struct xport *x);
+static inline void xport_kick(struct xport *x) { x->host->kick(x); }
+static inline bool xport_usable(const struct xport *x) { return x && x->state == XPORT_UP; }
+
+static inline int xport_fill(struct xport *x, struct ring *r)
+{ return xport_usable(x) && !ring_ended(r) ? x->ops->fill(x, r) : -EAGAIN; }
+static inline int xport_drain(struct xport *x, struct ring *r)
+{ return xport_usable(x) && ring_waiting(r) ? x->ops->drain(x, r) : -EAGAIN; }
+static inline int xport_shut(struct xport *x, struct ring *r)
+{ return xport_usable(x) ? x->ops->shut(x, r) : -EAGAIN; }
+static inline int xport_progress(struct xport *x)
+{ return x && (x->state == XPORT_OPENING || x->state == XPORT_UP) ? x->ops->progress(x) : 0; }
+static inline int xport_arm(struct xport *x)
+{ return x && (x->state == XPORT_OPENING || x->state == XPORT_UP) ? x->ops->arm(x) : 0; }
+void xport_close(struct xport *x, int rc, void (*done)(struct xport *x));
+
+/* For the transports: the common beginning of create, and the end of close (calls closed, then frees the memory at x, from the loop). */
+void xport_init(struct xport *x, const struct xport_ops *ops, struct xport_env *env);
+void xport_bye(struct xport *x);
+
+#endif

@@ -1,0 +1,157 @@
+#include "tcp/lane.h"
+
+#include "src/core/err.h"
+
+#define TURN_CALLS 8 /* system calls (plain) or records (TLS) one call may make: others want their turn too */
+
+struct lane *lane_new(void *owner)
+{
+    struct lane *l = mem_zalloc(1, sizeof(*l));
+    l->s.io.fd = -1;
+    l->owner = owner;
+    list_init(&l->node);
+    return l;
+}
+
+void lane_free(struct lane *l)
+{
+    if (!l)
+        return;
+    list_del(&l->node);
+    sock_close(&l->s);
+    free(l);
+}
+
+/* ------------------------------------------------------------ sending */
+
+static bool next_frame(struct lane *l)
+{
+    struct frame out;
+    if (!framed_next(l->f, &out))
+        return false;
+    frame_encode(&out, l->tx_head);
+    l->tx_head_at = 0;
+    l->tx_off = out.a;
+    l->tx_left = out.type == FRAME_DATA ? out.len : 0;
+    l->tx_busy = true;
+    return true;
+}
+
+static void sent(struct lane *l, size_t n)
+{
+    size_t head = MIN(n, FRAME_SIZE - l->tx_head_at);
+    l->tx_head_at += head;
+    l->tx_off += n - head;
+    l->tx_left -= n - head;
+    l->tx_busy = l->tx_head_at < FRAME_SIZE || l->tx_left > 0;
+}
+
+static ssize_t send_once(struct lane *l)
+{
+    struct iovec iov[2];
+    int n = 0;
+    if (l->tx_head_at < FRAME_SIZE)
+        iov[n++] = (struct iovec){ l->tx_head + l->tx_head_at, FRAME_SIZE - l->tx_head_at };
+    if (l->tx_left)
+        iov[n++] = (struct iovec){ ring_at(l->f->tx, l->tx_off), l->tx_left };
+    return sock_sendv(&l->s, iov, n);
+}
+
+int lane_send(struct lane *l)
+{
+    int moved = 0;
+    for (int i = 0; i < TURN_CALLS && l->s.can_write && (l->tx_busy || next_frame(l)); i++) {
+        ssize_t n = send_once(l);
+        if (n == -EAGAIN)
+            break;
+        if (n < 0)
+            return (int)n;
+        sent(l, (size_t)n);
+        moved = 1;
+    }
+    int rc = moved || l->s.can_write ? sock_flush(&l->s) : 0;
+    return rc < 0 && rc != -EAGAIN ? rc : moved;
+}
+
+/* ------------------------------------------------------------ receiving */
+
+static int take_payload(struct lane *l, size_t n)
+{
+    int rc = framed_filled(l->f, l->rx_off, n);
+    l->rx_done += n;
+    l->rx_left -= n;
+    return rc;
+}
+
+static int take_head(struct lane *l)
+{
+    struct frame in;
+    l->rx_head_got = 0;
+    if (frame_decode(l->rx_head, &in) < 0) {
+        framed_garbage(l->f, l->rx_head);
+        return l->f->rc;
+    }
+    int rc = framed_input(l->f, &in);
+    if (rc == 0 && in.type == FRAME_DATA) {
+        l->rx_off = in.a;
+        l->rx_left = in.len;
+        l->rx_done = 0;
+    }
+    return rc;
+}
+
+/* One read: the rest of the payload straight into the ring, and the next header behind it. */
+static ssize_t recv_once(struct lane *l)
+{
+    struct iovec iov[2];
+    int n = 0;
+    if (l->rx_left)
+        iov[n++] = (struct iovec){ ring_at(l->f->rx, l->rx_off + l->rx_done), l->rx_left };
+    iov[n++] = (struct iovec){ l->rx_head + l->rx_head_got, FRAME_SIZE - l->rx_head_got };
+    return sock_recvv(&l->s, iov, n);
+}
+
+static int took(struct lane *l, size_t n)
+{
+    size_t payload = MIN(n, l->rx_left);
+    int rc = payload ? take_payload(l, payload) : 0;
+    l->rx_head_got += n - payload;
+    if (rc == 0 && l->rx_head_got == FRAME_SIZE)
+        rc = take_head(l);
+    return rc;
+}
+
+int lane_recv(struct lane *l)
+{
+    int moved = 0;
+    for (int i = 0; i < TURN_CALLS && l->s.can_read; i++) {
+        ssize_t n = recv_once(l);
+        if (n == -EAGAIN)
+            break;
+        if (n <= 0)
+            return n == 0 ? -SST_ELOST : (int)n;
+        int rc = took(l, (size_t)n);
+        if (rc < 0)
+            return rc;
+        moved = 1;
+    }
+    return moved;
+}
+
+int lane_recv_head(struct lane *l, struct frame *out)
+{
+    while (l->rx_head_got < FRAME_SIZE) {
+        ssize_t n = sock_recv(&l->s, l->rx_head + l->rx_head_got, FRAME_SIZE - l->rx_head_got);
+        if (n <= 0)
+            return n == 0 ? -SST_ELOST : (int)n;
+        l->rx_head_got += (size_t)n;
+    }
+    l->rx_head_got = 0;
+    return frame_decode(l->rx_head, out);
+}
+
+bool lane_busy(const struct lane *l)
+{
+    bool to_send = l->tx_busy || framed_control_due(l->f) || (l->f->tx && ring_waiting(l->f->tx) && !framed_blocked(l->f));
+    return l->s.can_read || (l->s.can_write && to_send);
+}

@@ -1,0 +1,42 @@
+/* What tls.c and tls_ctx.c share. */
+#ifndef TCP_TLS_PRIV_H
+#define TCP_TLS_PRIV_H
+
+#include <openssl/ssl.h>
+
+#include "tcp/tls.h"
+
+#define TLS_PINS_MAX 2
+
+struct tls_ctx {
+    SSL_CTX *ssl;
+    uint8_t pins[TLS_PINS_MAX][TLS_KEY_SIZE]; /* client: SHA-256 of the SubjectPublicKeyInfo */
+    unsigned n_pins;
+    uint8_t alpn[32]; /* length byte + name, as on the wire */
+    tls_psk_find *find;
+    void *find_user;
+    uint8_t suite[2]; /* PSK: the cipher suite's code point (RFC 8446 B.4) */
+};
+
+struct tls {
+    SSL *ssl;
+    struct tls_ctx *ctx;
+    int fd;
+    bool server, up;
+    uint8_t *out; /* ciphertext gathered for one send */
+    size_t out_cap, out_at, out_end;
+    uint64_t records; /* since the last key update */
+    char identity[TLS_IDENTITY_MAX];
+    uint8_t key[TLS_KEY_SIZE];
+    char name[64];
+    char why[192];
+};
+
+/* The method of our BIO: reads straight from the descriptor, writes into tls.out. NULL: no memory. */
+const BIO_METHOD *tls_bio_method(void);
+/* Callbacks that tls_ctx.c installs and that need the connection. */
+struct tls *tls_of(const SSL *ssl);
+/* Sentence for the newest OpenSSL error; empties its queue. */
+void tls_reason(char *out, size_t size);
+
+#endif

@@ -1,0 +1,491 @@
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "src/core/conf.h"
+#include "src/core/err.h"
+#include "src/core/units.h"
+#include "tests/lib/unit.h"
+
+static struct conf *c;
+static char why[1000];
+
+static void fresh(void)
+{
+    conf_free(c);
+    c = conf_new();
+}
+
+static void finish(void)
+{
+    conf_free(c);
+    conf_free(NULL);
+    c = NULL;
+}
+
+/* Read text into c; why is left without the name of the file, which must be there. */
+static int read_text(const char *text)
+{
+    char path[64];
+    AUTO_FD int fd = memfd_create("conf", MFD_CLOEXEC);
+    CU_ASSERT(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    *why = 0;
+    int rc = conf_read(c, path, why, sizeof(why));
+    if (rc == 0)
+        return 0;
+    size_t n = strlen(path);
+    CU_ASSERT(str_starts(why, path) && why[n] == ':');
+    memmove(why, why + n + 1, strlen(why + n + 1) + 1);
+    return rc;
+}
+
+static void check_read(const char *text)
+{
+    fresh();
+    CU_ASSERT_EQUAL(read_text(text), 0);
+    if (*why)
+        printf("\n  %s", why);
+}
+
+static void check_refused(const char *text, const char *expect)
+{
+    fresh();
+    CU_ASSERT_EQUAL(read_text(text), -SST_ECONF);
+    CU_ASSERT_STRING_EQUAL(why, expect);
+    if (!str_eq(why, expect))
+        printf("\n  %s", why);
+}
+
+static void check_list(char *const *list, const char *expect)
+{
+    char out[200] = "";
+    for (size_t i = 0; list[i]; i++)
+        snprintf(out + strlen(out), sizeof(out) - strlen(out), "%s;", list[i]);
+    CU_ASSERT_STRING_EQUAL(out, expect);
+}
+
+/* ------------------------------------------------------------ the table */
+
+static void test_defaults(void)
+{
+    fresh();
+    CU_ASSERT_STRING_EQUAL(c->g.listen, "[::]:5000");
+    CU_ASSERT_EQUAL(c->g.peer_timeout, 10 * NS_PER_S);
+    CU_ASSERT_EQUAL(c->g.rendezvous_timeout, 600 * NS_PER_S);
+    CU_ASSERT_EQUAL(c->g.log_level, LOG_LEVEL_INFO);
+    CU_ASSERT_EQUAL(c->link.chunk, 256 << 10);
+    CU_ASSERT_EQUAL(c->n_routes, 0);
+    check_list(c->ucx.devices, "");
+}
+
+/* The order of these choices is that of the enums in log.h. */
+static void test_log_choices(void)
+{
+    char error[] = "log_level=error", target[] = "log_target=journal", format[] = "log_format=json";
+    fresh();
+    CU_ASSERT(conf_set(c, error, why, sizeof(why)) == 0 && c->g.log_level == LOG_LEVEL_ERROR);
+    CU_ASSERT(conf_set(c, "log_level=debug", why, sizeof(why)) == 0 && c->g.log_level == LOG_LEVEL_DEBUG);
+    CU_ASSERT(conf_set(c, target, why, sizeof(why)) == 0 && c->g.log_target == LOG_TARGET_JOURNAL);
+    CU_ASSERT(conf_set(c, format, why, sizeof(why)) == 0 && c->g.log_format == LOG_FORMAT_JSON);
+}
+
+static void test_sections(void)
+{
+    size_t n;
+    const struct conf_section *s = conf_sections(&n);
+    CU_ASSERT_EQUAL(n, 4);
+    CU_ASSERT(str_eq(s[0].name, "") && str_eq(s[1].name, "ucx") && str_eq(s[2].name, "link") && str_eq(s[3].name, "route"));
+    CU_ASSERT(!s[0].titled && s[3].titled);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < s[i].n; k++) {
+            const struct value_row *row = &s[i].rows[k];
+            size_t len = strlen(row->help);
+            CU_ASSERT(len > 5 && row->help[len - 1] != '.');
+            CU_ASSERT_PTR_EQUAL(value_find(s[i].rows, s[i].n, row->name), row); /* no name twice */
+        }
+}
+
+/* ------------------------------------------------------------ files */
+
+static void test_file(void)
+{
+    check_read("# a comment with \"quotes\" and { braces\n"
+               "name = gw1          // bare\n"
+               "listen = \"[::1]:6000\" /* quoted */\n"
+               "workers = 2\n"
+               "peer_timeout = 5s\n"
+               "ucx { devices = {lo, \"ib0\"} }\n"
+               "route \"detector\" {\n"
+               "    accept = { ucx, link }\n"
+               "    connect = gateway://gw2:5000/r\n"
+               "    window = 4M\n"
+               "    plaintext = yes\n"
+               "}\n"
+               "route bare { deliver = ucx secret_file = '/a b' }\n"
+               "route empty { }\n"
+               "ucx { port_range = 7000-7010 }\n");
+    CU_ASSERT(str_eq(c->g.name, "gw1") && str_eq(c->g.listen, "[::1]:6000") && c->g.workers == 2 && c->g.peer_timeout == 5 * NS_PER_S);
+    check_list(c->ucx.devices, "lo;ib0;");
+    CU_ASSERT_STRING_EQUAL(c->ucx.port_range, "7000-7010");
+    CU_ASSERT_EQUAL_FATAL(c->n_routes, 3);
+    const struct conf_route *r = conf_route(c, "detector");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(r);
+    check_list(r->accept, "ucx;link;");
+    CU_ASSERT(str_eq(r->connect, "gateway://gw2:5000/r") && r->window == 4 << 20 && r->plaintext && r->channels == 1);
+    check_list(c->routes[1]->deliver, "ucx;");
+    check_list(c->routes[1]->accept, "link;");
+    CU_ASSERT_STRING_EQUAL(c->routes[1]->secret_file, "/a b");
+    CU_ASSERT_STRING_EQUAL(c->routes[2]->name, "empty");
+    CU_ASSERT_PTR_NULL(conf_route(c, "other"));
+}
+
+static void test_empty_file(void)
+{
+    check_read("");
+    check_read("\n\n");
+    check_read("# only a comment");
+    check_read("/* only\n a comment */");
+    CU_ASSERT_EQUAL(c->n_routes, 0);
+}
+
+static void test_lists(void)
+{
+    check_read("ucx { devices = {a} devices += {b, c} devices += d }\nroute r { accept += ucx }\nroute s { accept = {} }\n"
+               "route t { accept = {} accept += {\"x\"} }");
+    check_list(c->ucx.devices, "a;b;c;d;");
+    check_list(c->routes[0]->accept, "link;ucx;"); /* added to the default */
+    check_list(c->routes[1]->accept, "");
+    check_list(c->routes[2]->accept, "x;");
+}
+
+static void test_words(void)
+{
+    setenv("CONF_TEST_USER", "alice", 1);
+    check_read("name = \"gw-${CONF_TEST_USER}-${CONF_TEST_NONE:-x}\"\nuser = ${CONF_TEST_USER}\n"
+               "certificate = '${CONF_TEST_USER}'\nkey = \"\\${A}\\\"\\\\\\x41\"\ncontrol_socket = a//b/c\n"
+               "advertise = \"a#b /*c*/ //d\"\nlink_address = \"x\\\ny\"\n");
+    unsetenv("CONF_TEST_USER");
+    CU_ASSERT_STRING_EQUAL(c->g.name, "gw-alice-x");
+    CU_ASSERT_STRING_EQUAL(c->g.user, "alice");
+    CU_ASSERT_STRING_EQUAL(c->g.certificate, "${CONF_TEST_USER}");
+    CU_ASSERT_STRING_EQUAL(c->g.key, "${A}\"\\A");
+    CU_ASSERT_STRING_EQUAL(c->g.control_socket, "a//b/c");
+    CU_ASSERT_STRING_EQUAL(c->g.advertise, "a#b /*c*/ //d");
+    CU_ASSERT_STRING_EQUAL(c->g.link_address, "xy");
+}
+
+/* A string that looks like a quoted one after libconfuse has taken the quotes off is taken as it is. */
+static void test_quotes_once(void)
+{
+    check_read("name = '\"x\"'\nucx { devices = {'\"y\"'} }");
+    CU_ASSERT_STRING_EQUAL(c->g.name, "\"x\"");
+    check_list(c->ucx.devices, "\"y\";");
+}
+
+/* ------------------------------------------------------------ errors and their lines */
+
+static void test_value_lines(void)
+{
+    check_refused("workers = 2\nworkers = 300\n", "2: workers = 300: must be 0 to 256");
+    check_refused("# one\n// two\n/* three\n * four\n */\n\n\"workers\" = \"x\"\n", "7: workers = x: must be 0 to 256");
+    check_refused("ucx {\n# c\n# c\n}\nlink { # x\n   chunk = 1K\n}", "6: chunk = 1K: must be 4K to 64M");
+    check_refused("route a {\n window = 1M\n}\n\nroute b {\n window = 1M # ok\n window = 1K\n}\n", "7: window = 1K: must be 64K to 4G");
+    check_refused("route a {\n accept = {\n  ucx,\n  link # x\n }\n plaintext = maybe\n}\n", "6: plaintext = maybe: must be yes or no");
+    check_refused("name = \"two\nlines\"\nlog_level = loud", "3: log_level = loud: must be one of error|warn|info|debug");
+    check_refused("name = 'two\nlines\\\nthree'\nlink { cipher = rc4 }",
+                  "4: cipher = rc4: must be one of aes-256-gcm|aes-128-gcm|chacha20-poly1305");
+    check_refused("a=1;", "1: no such option 'a'");
+}
+
+static void test_unknown_lines(void)
+{
+    check_refused("\n\nworker = 3\n", "3: no such option 'worker'");
+    check_refused("ucx {\n\n  window = 1M\n}\n", "3: no such option 'window', in section ucx");
+    check_refused("route x {\n  # hm\n  listen = 1\n}\n", "3: no such option 'listen', in route \"x\"");
+    check_refused("route x { }\n\nroutes y { }\n", "3: no such option 'routes'");
+    check_refused("peer-timeout = 5s\n", "1: no such option 'peer-timeout'");
+}
+
+static void test_route_lines(void)
+{
+    check_refused("route a { }\nroute b { }\nroute a { }\n", "3: found duplicate title 'a'");
+    check_refused("\nroute \"a/b\" { window = 1M }\n",
+                  "2: route \"a/b\": a name has 1 to 64 letters, digits, '.', '_', '-' and begins with a letter or digit");
+    check_refused("\nroute \"\" {\n}\n", "3: route \"\": a name has 1 to 64 letters, digits, '.', '_', '-' and begins with a letter or digit");
+    check_refused("route {\n}\n", "1: missing title for section 'route'");
+    check_refused("ucx lo {\n}\n", "1: missing opening brace for section 'ucx'");
+}
+
+/* libconfuse takes "section|option" for an option elsewhere: it must not end up in the wrong section. */
+static void test_paths(void)
+{
+    check_refused("listen = x\nucx|listen = y\n", "2: listen: an option of a section must stand within its braces");
+    check_refused("route a { }\n\"route=a|window\" = 2M\n", "2: window: an option of a section must stand within its braces");
+    check_refused("\"route=b|window\" = 2M\n", "1: no sub-section 'b' in 'route'");
+    check_refused("| = 1", "1: no such option '|'");
+}
+
+static void test_syntax_lines(void)
+{
+    check_refused("workers 2\n", "1: missing equal sign after option 'workers'");
+    check_refused("workers = \n", "2: premature end of file");
+    check_refused("# c\nworkers = {2}\n", "2: unexpected token '{'");
+    check_refused("name += x\n", "1: attempt to append to non-list option 'name'");
+    check_refused("ucx {\n devices = {a b}\n}\n", "2: unexpected token 'b', in section ucx");
+    check_refused("\nname = \"\\9\"\n", "2: bad escape sequence '\\9'");
+    check_refused("= 3", "1: unexpected token '='");
+    check_refused("(", "1: unexpected token '('");
+}
+
+/* What libconfuse would swallow without a word. */
+static void test_text_lines(void)
+{
+    check_refused("name = x\nroute a {\n window = 1M\n\n", "2: '{' without '}'");
+    check_refused("route a {\n window = 1M\n\nroute b { }\n}", "4: no such option 'route', in route \"a\"");
+    check_refused("ucx { }\n}\n", "2: '}' without '{'");
+    check_refused("\nname = \"abc\n\n", "2: this string is not closed");
+    check_refused("\nname = 'abc\n\\", "2: this string is not closed");
+    check_refused("\n\n/* abc\n", "3: this comment is not closed");
+    check_refused("listen = *:5000", "1: a value with '*' must stand in quotes");
+    check_refused("name = a+b", "1: a value with '+' must stand in quotes");
+    check_refused("name = \"${HOME\"\n}", "1: '${' without '}'; for the characters themselves write \"\\${\"");
+    check_refused("name = ${HOME\n}", "1: '${' without '}'; for the characters themselves write \"\\${\"");
+}
+
+static void test_files(void)
+{
+    char path[64];
+    fresh();
+    CU_ASSERT_EQUAL(conf_read(c, "/nonexistent/x.conf", why, sizeof(why)), -ENOENT);
+    CU_ASSERT_STRING_EQUAL(why, "/nonexistent/x.conf: No such file or directory");
+    CU_ASSERT_EQUAL(conf_read(c, "/", why, sizeof(why)), -EISDIR);
+    CU_ASSERT_EQUAL(conf_read(c, "/nonexistent/x.conf", NULL, 0), -ENOENT);
+    AUTO_FD int fd = memfd_create("conf", MFD_CLOEXEC);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    CU_ASSERT(write(fd, "\n\nname = a\0b", 12) == 12);
+    CU_ASSERT_EQUAL(conf_read(c, path, why, sizeof(why)), -SST_ECONF);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why, ":3: a NUL byte"));
+    CU_ASSERT(ftruncate(fd, 2 << 20) == 0);
+    CU_ASSERT_EQUAL(conf_read(c, path, why, sizeof(why)), -SST_ECONF);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why, ":1: a configuration has at most 1 MiB"));
+    CU_ASSERT_EQUAL(conf_read(c, path, NULL, 0), -SST_ECONF);
+}
+
+/* ------------------------------------------------------------ assignments */
+
+static void check_set(const char *assignment)
+{
+    *why = 0;
+    CU_ASSERT_EQUAL(conf_set(c, assignment, why, sizeof(why)), 0);
+    CU_ASSERT_STRING_EQUAL(why, "");
+}
+
+static void check_not_set(const char *assignment, const char *expect)
+{
+    CU_ASSERT_EQUAL(conf_set(c, assignment, why, sizeof(why)), -SST_ECONF);
+    CU_ASSERT_STRING_EQUAL(why, expect);
+}
+
+static void test_set(void)
+{
+    fresh();
+    check_set("peer_timeout=5s");
+    check_set(" workers = 3 ");
+    check_set("ucx.devices=lo, ib0");
+    check_set("link.chunk=1M");
+    check_set("route.detector.window=4M");
+    check_set("route.a.b.channels=7");
+    check_set("route.detector.connect=gateway://x/y=z");
+    check_set("name=");
+    CU_ASSERT(c->g.peer_timeout == 5 * NS_PER_S && c->g.workers == 3 && c->link.chunk == 1 << 20);
+    check_list(c->ucx.devices, "lo;ib0;");
+    CU_ASSERT_EQUAL_FATAL(c->n_routes, 2);
+    CU_ASSERT(conf_route(c, "detector")->window == 4 << 20 && conf_route(c, "a.b")->channels == 7);
+    CU_ASSERT_STRING_EQUAL(conf_route(c, "detector")->connect, "gateway://x/y=z");
+    CU_ASSERT_EQUAL(conf_set(c, "nothing", NULL, 0), -SST_ECONF);
+}
+
+static void test_set_refused(void)
+{
+    static const char *const unknown[] = { "worker", "ucx.device", ".workers", "ucx", "ucx.a.devices", "route.window", "route.a.windows",
+        "routes.a.window", "route", "", ".", "..", "link..chunk" };
+    fresh();
+    for (size_t i = 0; i < ARRAY_LEN(unknown); i++) {
+        AUTO_FREE char *assignment = mem_printf("%s=1", unknown[i]);
+        AUTO_FREE char *expect = mem_printf("%s: no such option; others look like workers, ucx.devices, route.NAME.window", unknown[i]);
+        check_not_set(assignment, expect);
+    }
+    check_not_set("workers", "workers: must be OPTION=VALUE");
+    check_not_set("workers=x", "workers = x: must be 0 to 256");
+    check_not_set("route.a.window=1K", "route.a.window = 1K: must be 64K to 4G");
+    check_not_set("route.a/b.window=1M", "route.a/b.window: not the name of a route");
+    check_not_set("route..window=1M", "route..window: not the name of a route");
+    check_not_set("ucx.devices={a", "ucx.devices = {a: must be a list like a, b or {\"a\", \"b\"}");
+}
+
+/* The file first, then -o: routes are found again and keep the rest. */
+static void test_set_over_file(void)
+{
+    check_read("workers = 2\nroute r { window = 2M channels = 5 }");
+    check_set("route.r.window=8M");
+    CU_ASSERT(c->n_routes == 1 && c->routes[0]->window == 8 << 20 && c->routes[0]->channels == 5);
+    CU_ASSERT_EQUAL(read_text("route r { channels = 6 }"), 0); /* another file on top */
+    CU_ASSERT(c->n_routes == 1 && c->routes[0]->window == 8 << 20 && c->routes[0]->channels == 6);
+    CU_ASSERT_EQUAL(c->g.workers, 2);
+}
+
+/* ------------------------------------------------------------ printing */
+
+static char *printed(bool commented)
+{
+    char *text = NULL;
+    size_t n = 0;
+    FILE *out = open_memstream(&text, &n);
+    conf_print(c, out, commented);
+    fclose(out);
+    return text;
+}
+
+static void check_print_round_trip(void)
+{
+    AUTO_FREE char *plain = printed(false);
+    AUTO_FREE char *commented = printed(true);
+    fresh();
+    CU_ASSERT_EQUAL(read_text(commented), 0);
+    if (*why)
+        printf("\n  %s", why);
+    AUTO_FREE char *again = printed(false);
+    CU_ASSERT_STRING_EQUAL(again, plain);
+    fresh();
+    CU_ASSERT_EQUAL(read_text(plain), 0);
+    AUTO_FREE char *third = printed(true);
+    CU_ASSERT_STRING_EQUAL(third, commented);
+}
+
+static void test_print(void)
+{
+    fresh();
+    check_print_round_trip();
+    check_read("name = \"a\\\"b\\\\c \\${X} # // /* \\n\\t\\x01\"\nlisten = 'x\ny'\nuser=\"\"\nrendezvous_timeout = forever\n"
+               "memory_limit = 65537\npeer_timeout = 1500ms\nucx { devices = {\"a b\", 'c,d', '}'} }\nlink { chunk = 4097 }\n"
+               "route r1 { accept = {} window = 3M plaintext = on }\nroute r.2 { deliver = {ucx, link} }\n");
+    check_print_round_trip();
+    CU_ASSERT_STRING_EQUAL(c->g.name, "a\"b\\c ${X} # // /* \n\t\x01");
+    CU_ASSERT_EQUAL(c->n_routes, 2);
+}
+
+static void test_print_text(void)
+{
+    fresh();
+    AUTO_FREE char *empty = printed(true);
+    CU_ASSERT_PTR_NOT_NULL(strstr(empty, "# address of the control endpoint (text, default [::]:5000)\nlisten = \"[::]:5000\"\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(empty, "\nucx {\n    # devices UCX may use"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(empty, "\n# route \"NAME\" {\n#     # transports by which senders attach"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(empty, "\n#     window = 1M\n"));
+    check_set("route.r.window=2M");
+    AUTO_FREE char *plain = printed(false);
+    CU_ASSERT_PTR_NULL(strchr(plain, '#'));
+    CU_ASSERT_PTR_NOT_NULL(strstr(plain, "\nroute \"r\" {\n    accept = {\"link\"}\n"));
+}
+
+static void test_export(void)
+{
+    check_read("name = \"a \\\"b\\\" ${X:-$}\\n\"\nworkers = 3\nucx { devices = {lo, 'x y'} ports = 1-2 }\nlink { chunk = 1M }\nroute r { }");
+    AUTO_FREE char *before = printed(false);
+    char **all = conf_export(c);
+    fresh();
+    for (char **a = all; *a; a++) {
+        check_set(*a);
+        free(*a);
+    }
+    free(all);
+    check_set("route.r.channels=1");
+    AUTO_FREE char *after = printed(false);
+    CU_ASSERT_STRING_EQUAL(before, after);
+}
+
+/* ------------------------------------------------------------ what no single row can see */
+
+static const char good[] = "ucx { devices = {lo} }\nroute out { accept = {ucx, link} connect = gateway://b:6000/in connect_transports = {link, ucx} "
+                           "secret_file = /s plaintext = yes }\nroute in { deliver = {ucx, link} secret_file = /s }\n";
+
+static void check_good(const char *assignment)
+{
+    check_read(good);
+    if (assignment)
+        check_set(assignment);
+    *why = 0;
+    CU_ASSERT_EQUAL(conf_check(c, why, sizeof(why)), 0);
+    CU_ASSERT_STRING_EQUAL(why, "");
+}
+
+static void check_fault(const char *assignment, const char *expect)
+{
+    check_read(good);
+    check_set(assignment);
+    CU_ASSERT_EQUAL(conf_check(c, why, sizeof(why)), -SST_ECONF);
+    CU_ASSERT_STRING_EQUAL(why, expect);
+    if (!str_eq(why, expect))
+        printf("\n  %s", why);
+}
+
+static void test_check_good(void)
+{
+    char pin[200];
+    fresh();
+    CU_ASSERT_EQUAL(conf_check(c, why, sizeof(why)), 0);
+    check_good(NULL);
+    check_good("listen=gw.example.org");
+    check_good("link_ports=5010");
+    check_good("workers=32");
+    check_good("ucx.ports=100-131");
+    snprintf(pin, sizeof(pin), "route.out.connect_pin=sha256:%064d,sha256:%064d", 1, 2);
+    check_good(pin);
+}
+
+static void test_check_global(void)
+{
+    check_fault("listen=::1", "listen: '::1': write an IPv6 address in brackets, like [::1]:5000");
+    check_fault("link_ports=0", "link_ports = 0: must be a port or a range like 5010-5041");
+    check_fault("workers=33", "link_ports = 5010-5041: 32 ports for workers = 33, one each is needed");
+    check_fault("ucx.ports=x", "ucx.ports = x: must be a port or a range like 5010-5041, or 0 for any");
+    check_fault("ucx.port_range=9-1", "ucx.port_range = 9-1: must be a port or a range like 5010-5041, or 0 for any");
+    check_fault("key=/k", "key is set and certificate is not: both are needed");
+    check_fault("certificate=/c", "certificate is set and key is not: both are needed");
+    check_set("key=/k");
+    check_set("workers=2");
+    check_set("ucx.ports=7000");
+    CU_ASSERT_EQUAL(conf_check(c, why, sizeof(why)), -SST_ECONF);
+    CU_ASSERT_STRING_EQUAL(why, "ucx.ports = 7000: 1 ports for workers = 2, one each is needed");
+    CU_ASSERT_EQUAL(conf_check(c, NULL, 0), -SST_ECONF);
+}
+
+static void test_check_transports(void)
+{
+    check_fault("route.out.accept=verbs", "route \"out\": accept = verbs: no such transport, there are ucx, link");
+    check_fault("route.in.deliver=link, tcp", "route \"in\": deliver = tcp: no such transport, there are ucx, link");
+    check_fault("route.out.accept=", "route \"out\": accept is empty: name at least one of ucx, link");
+    check_fault("route.out.connect_transports={}", "route \"out\": connect_transports is empty: name at least one of ucx, link");
+    check_fault("route.out.accept=link,ucx,link", "route \"out\": accept has link twice");
+    check_fault("ucx.devices=", "route \"out\": accept has ucx, but no device is given to it: add devices = {\"ib0\"} (or another name) to section ucx");
+}
+
+static void test_check_routes(void)
+{
+    check_fault("route.out.deliver=ucx", "route \"out\": connect and deliver exclude each other: a route ends here or goes on");
+    check_fault("route.in.deliver=",
+                "route \"in\": add connect = \"gateway://HOST/ROUTE\" (it goes on) or deliver = {\"ucx\"} (it ends here)");
+    check_fault("route.in.secret_file=", "route \"in\": secret_file is missing: who may attach is known by a shared secret");
+    check_fault("route.out.connect=tcp://x:1", "route \"out\": connect = tcp://x:1: must be gateway://HOST[:PORT]/ROUTE");
+    check_fault("route.out.connect=gateway://x", "route \"out\": connect: 'gateway://x': a route is missing, write gateway://HOST[:PORT]/ROUTE");
+    check_fault("route.out.connect_pin=sha256:00", "route \"out\": connect_pin = sha256:00: must be sha256: and 64 hex digits");
+    char pins[400];
+    snprintf(pins, sizeof(pins), "route.out.connect_pin=sha256:%064d,sha256:%064d,sha256:%064d", 1, 2, 3);
+    check_fault(pins, "route \"out\": connect_pin: 3 pins, at most 2 are allowed (two for a renewal)");
+}
+
+UNIT_MAIN("conf", UNIT(test_defaults), UNIT(test_log_choices), UNIT(test_sections), UNIT(test_file), UNIT(test_empty_file), UNIT(test_lists),
+          UNIT(test_words), UNIT(test_quotes_once), UNIT(test_value_lines), UNIT(test_unknown_lines), UNIT(test_route_lines),
+          UNIT(test_paths), UNIT(test_syntax_lines), UNIT(test_text_lines), UNIT(test_files), UNIT(test_set), UNIT(test_set_refused),
+          UNIT(test_set_over_file), UNIT(test_print), UNIT(test_print_text), UNIT(test_export), UNIT(test_check_good),
+          UNIT(test_check_global), UNIT(test_check_transports), UNIT(test_check_routes), UNIT(finish))

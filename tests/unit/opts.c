@@ -1,0 +1,185 @@
+#include "config.h"
+
+#include "src/core/opts.h"
+#include "tests/lib/capture.h"
+#include "tests/lib/unit.h"
+
+struct box {
+    bool quiet, force;
+    uint64_t window;
+    char *output;
+    int report;
+    char **require;
+};
+
+static const struct opts_row rows[] = {
+    { { "output", VALUE_STR, offsetof(struct box, output), "-", 0, 0, NULL, "where the bytes go" }, 'o', "FILE", NULL },
+    { { "window", VALUE_SIZE, offsetof(struct box, window), "1M", 64 << 10, 4ULL << 30, NULL,
+        "bytes in flight: a help text that is long enough to need more than one line on a terminal" }, 'w', "SIZE", "TEST_WINDOW" },
+    { { "report", VALUE_ENUM, offsetof(struct box, report), "none", 0, 0, "none|text|json", "summary at the end" }, 0, "FORM", NULL },
+    { { "require", VALUE_LIST, offsetof(struct box, require), "", 0, 0, NULL, "transports to insist on" }, 'r', "NAMES", "TEST_REQUIRE" },
+    { { "quiet", VALUE_FLAG, offsetof(struct box, quiet), "no", 0, 0, NULL, "say nothing" }, 'q', NULL, "TEST_QUIET" },
+    { { "force-it-with-a-long-name", VALUE_FLAG, offsetof(struct box, force), "no", 0, 0, NULL, "go on" }, 0, NULL, NULL },
+};
+
+static const struct opts_command cmd = {
+    .program = "scistream-send",
+    .synopsis = "[options] DEST [FILE\xe2\x80\xa6]",
+    .about = "Streams files, or standard input, to a gateway, which sends them on to the other side of a wide area network. It ends well "
+             "only when the last receiver has confirmed every byte.",
+    .rows = rows,
+    .n_rows = ARRAY_LEN(rows),
+    .tail = "Exit codes: scistream(7).",
+};
+
+static struct box box;
+static char said[8000];
+static char *operands[16];
+
+/* Split words at spaces and parse them. Both outputs are captured. */
+static enum opts_outcome parse(const char *line)
+{
+    static char words[400];
+    char *argv[16] = { NULL }, *save = NULL;
+    int argc = 0, rest = 0;
+    snprintf(words, sizeof(words), "scistream-send %s", line);
+    for (char *w = strtok_r(words, " ", &save); w; w = strtok_r(NULL, " ", &save))
+        argv[argc++] = w;
+    memset(&box, 0, sizeof(box));
+    struct capture err = capture_begin(STDERR_FILENO), out = capture_begin(STDOUT_FILENO);
+    enum opts_outcome outcome = opts_parse(&cmd, &box, argc, argv, &rest);
+    capture_end(&out, said, sizeof(said));
+    size_t n = strlen(said);
+    capture_end(&err, said + n, sizeof(said) - n);
+    memset(operands, 0, sizeof(operands));
+    for (int i = rest; outcome == OPTS_RUN && i < argc; i++)
+        operands[i - rest] = argv[i];
+    return outcome;
+}
+
+static void done(void)
+{
+    opts_free(&cmd, &box);
+    CU_ASSERT(box.output == NULL && box.require == NULL);
+}
+
+static void test_defaults(void)
+{
+    CU_ASSERT_EQUAL(parse(""), OPTS_RUN);
+    CU_ASSERT(box.window == 1 << 20 && str_eq(box.output, "-") && box.report == 0 && !box.require[0] && !box.quiet && !box.force);
+    CU_ASSERT_PTR_NULL(operands[0]);
+    done();
+}
+
+static void test_all(void)
+{
+    CU_ASSERT_EQUAL(parse("a -o x --window=64K b --report json -qr ucx --require link,verbs -- -c"), OPTS_RUN);
+    CU_ASSERT(box.window == 65536 && str_eq(box.output, "x") && box.report == 2 && box.quiet);
+    CU_ASSERT(str_eq(box.require[0], "ucx") && str_eq(box.require[1], "link") && str_eq(box.require[2], "verbs") && !box.require[3]);
+    CU_ASSERT(str_eq(operands[0], "a") && str_eq(operands[1], "b") && str_eq(operands[2], "-c") && !operands[3]);
+    done();
+    CU_ASSERT_EQUAL(parse("--output=\"q\" --force-it-with-a-long-name"), OPTS_RUN);
+    CU_ASSERT(str_eq(box.output, "\"q\"") && box.force); /* the shell did the quoting */
+    done();
+}
+
+static void check_usage(const char *line, const char *message)
+{
+    AUTO_FREE char *expect = mem_printf("scistream-send: %s\nTry 'scistream-send --help'.\n", message);
+    CU_ASSERT_EQUAL(parse(line), OPTS_EXIT_USAGE);
+    CU_ASSERT_STRING_EQUAL(said, expect);
+    if (!str_eq(said, expect))
+        printf("\n  %s", said);
+    done();
+}
+
+static void test_errors(void)
+{
+    check_usage("--window 1K", "--window 1K: must be 64K to 4G");
+    check_usage("-w1K", "--window 1K: must be 64K to 4G");
+    check_usage("--report=xml", "--report xml: must be one of none|text|json");
+    check_usage("-r a,,b", "--require a,,b: must be a list like a, b or {\"a\", \"b\"}");
+    check_usage("-r a -r b,", "--require b,: must be a list like a, b or {\"a\", \"b\"}");
+    check_usage("--nonsense", "--nonsense: no such option");
+    check_usage("--nonsense=5", "--nonsense: no such option");
+    check_usage("-x", "-x: no such option");
+    check_usage("-qx", "-x: no such option");
+    check_usage("--window", "--window: needs a value, SIZE");
+    check_usage("-o", "--output: needs a value, FILE");
+    check_usage("--quiet=yes", "--quiet: takes no value");
+    check_usage("--help=x", "--help: takes no value");
+}
+
+/* getopt_long would take them: a script must not break when an option is added. */
+static void test_no_abbreviations(void)
+{
+    check_usage("--win 64K", "--win: no such option; write --window in full");
+    check_usage("--win=64K", "--win: no such option; write --window in full");
+    check_usage("a --qui b", "--qui: no such option; write --quiet in full");
+    check_usage("--forc", "--forc: no such option; write --force-it-with-a-long-name in full");
+    check_usage("--re json", "--re: no such option"); /* ambiguous besides */
+    check_usage("--he", "--he: no such option; write --help in full");
+}
+
+static void test_environment(void)
+{
+    setenv("TEST_WINDOW", "2M", 1);
+    setenv("TEST_REQUIRE", "ucx, link", 1);
+    setenv("TEST_QUIET", "on", 1);
+    CU_ASSERT_EQUAL(parse("--require verbs"), OPTS_RUN);
+    CU_ASSERT(box.window == 2 << 20 && box.quiet && str_eq(box.require[0], "verbs") && !box.require[1]);
+    done();
+    setenv("TEST_WINDOW", "1K", 1);
+    check_usage("", "TEST_WINDOW=1K: must be 64K to 4G");
+    CU_ASSERT_EQUAL(parse("-w 64K"), OPTS_RUN); /* not looked at when the option is given */
+    done();
+    CU_ASSERT_EQUAL(parse("--help"), OPTS_EXIT_OK);
+    done();
+    setenv("TEST_WINDOW", "", 1);
+    unsetenv("TEST_QUIET");
+    CU_ASSERT_EQUAL(parse(""), OPTS_RUN);
+    CU_ASSERT(box.window == 1 << 20 && str_eq(box.require[1], "link"));
+    done();
+    unsetenv("TEST_WINDOW");
+    unsetenv("TEST_REQUIRE");
+}
+
+static void test_version(void)
+{
+    CU_ASSERT_EQUAL(parse("--version"), OPTS_EXIT_OK);
+    CU_ASSERT_STRING_EQUAL(said, "scistream-send (" PACKAGE_NAME ") " PACKAGE_VERSION "\n");
+    done();
+    CU_ASSERT_EQUAL(parse("-V --nonsense"), OPTS_EXIT_OK);
+    done();
+}
+
+static void test_help(void)
+{
+    static const char expect[] =
+        "Usage: scistream-send [options] DEST [FILE\xe2\x80\xa6]\n"
+        "\n"
+        "Streams files, or standard input, to a gateway, which sends them on to the other side of a wide\n"
+        "area network. It ends well only when the last receiver has confirmed every byte.\n"
+        "\n"
+        "Options:\n"
+        "  -o, --output FILE           where the bytes go (default -)\n"
+        "  -w, --window SIZE           bytes in flight: a help text that is long enough to need more than\n"
+        "                              one line on a terminal (64K to 4G, default 1M; or $TEST_WINDOW)\n"
+        "      --report FORM           summary at the end (none|text|json, default none)\n"
+        "  -r, --require NAMES         transports to insist on (or $TEST_REQUIRE)\n"
+        "  -q, --quiet                 say nothing (or $TEST_QUIET)\n"
+        "      --force-it-with-a-long-name\n"
+        "                              go on\n"
+        "  -h, --help                  print this and exit\n"
+        "  -V, --version               print the version and exit\n"
+        "\n"
+        "Exit codes: scistream(7).\n";
+    CU_ASSERT_EQUAL(parse("-h"), OPTS_EXIT_OK);
+    CU_ASSERT_STRING_EQUAL(said, expect);
+    if (!str_eq(said, expect))
+        printf("\n%s", said);
+    done();
+}
+
+UNIT_MAIN("opts", UNIT(test_defaults), UNIT(test_all), UNIT(test_errors), UNIT(test_no_abbreviations), UNIT(test_environment),
+          UNIT(test_version), UNIT(test_help))

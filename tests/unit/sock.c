@@ -1,0 +1,319 @@
+#include "tcp/sock.h"
+
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "src/core/err.h"
+#include "tcp/tls.h"
+#include "tests/lib/unit.h"
+
+/* A listener, what it accepted, and one client. */
+struct pair {
+    struct loop loop;
+    struct listener l;
+    union sockaddr_any at;
+    int accepted[128];
+    unsigned n;
+    bool stop_inside;
+    struct sock a, b;
+    unsigned a_events, b_events;
+};
+
+static struct pair P;
+
+#define UNTIL(cond) \
+    do { \
+        for (uint64_t end = now_ns() + 10 * NS_PER_S; !(cond) && now_ns() < end;) \
+            loop_turn(&P.loop, 5 * NS_PER_MS); \
+        CU_ASSERT(cond); \
+    } while (0)
+
+static void a_event(struct sock *s UNUSED) { P.a_events++; }
+static void b_event(struct sock *s UNUSED) { P.b_events++; }
+
+static void on_accepted(struct listener *l, int fd, const union sockaddr_any *peer UNUSED)
+{
+    CU_ASSERT_FATAL(P.n < ARRAY_LEN(P.accepted));
+    P.accepted[P.n++] = fd;
+    if (P.stop_inside)
+        listener_stop(l);
+}
+
+static void pair_listen(const char *host)
+{
+    socklen_t len = sizeof(P.at);
+    P = (struct pair){ .a.io.fd = -1, .b.io.fd = -1 };
+    CU_ASSERT_EQUAL_FATAL(loop_init(&P.loop), 0);
+    CU_ASSERT_EQUAL_FATAL(addr_numeric(host, 0, &P.at), 0);
+    int fd = sock_listen(&P.at);
+    CU_ASSERT_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL(getsockname(fd, &P.at.sa, &len), 0);
+    CU_ASSERT_EQUAL_FATAL(listener_start(&P.l, &P.loop, fd, "test", on_accepted), 0);
+}
+
+static void pair_open(void)
+{
+    pair_listen("127.0.0.1");
+    CU_ASSERT_EQUAL(sock_connect(&P.a, &P.loop, &P.at, a_event), 0);
+    UNTIL(P.n == 1 && sock_connected(&P.a) == 0);
+    CU_ASSERT_EQUAL(sock_attach(&P.b, &P.loop, P.accepted[0], b_event), 0);
+    loop_turn(&P.loop, 0);
+}
+
+static void pair_close(void)
+{
+    sock_close(&P.a);
+    sock_close(&P.a);
+    sock_close(&P.b);
+    listener_stop(&P.l);
+    listener_stop(&P.l);
+    loop_fini(&P.loop);
+}
+
+/* ------------------------------------------------------------ streams */
+
+static int option(int fd, int level, int name)
+{
+    int v = -1;
+    socklen_t len = sizeof(v);
+    CU_ASSERT_EQUAL(getsockopt(fd, level, name, &v, &len), 0);
+    return v;
+}
+
+static void test_options(void)
+{
+    union sockaddr_any x;
+    pair_open();
+    const int fds[] = { P.a.io.fd, P.b.io.fd };
+    for (unsigned i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(option(fds[i], IPPROTO_TCP, TCP_NODELAY), 1);
+        CU_ASSERT_EQUAL(option(fds[i], SOL_SOCKET, SO_KEEPALIVE), 1);
+        CU_ASSERT_EQUAL(option(fds[i], IPPROTO_TCP, TCP_KEEPIDLE), 30);
+        CU_ASSERT_EQUAL(option(fds[i], IPPROTO_TCP, TCP_KEEPINTVL), 10);
+        CU_ASSERT_EQUAL(option(fds[i], IPPROTO_TCP, TCP_KEEPCNT), 3);
+    }
+    sock_peer(&P.a, &x);
+    CU_ASSERT_EQUAL(addr_port(&x), addr_port(&P.at));
+    sock_local(&P.b, &x);
+    CU_ASSERT_EQUAL(addr_port(&x), addr_port(&P.at));
+    pair_close();
+}
+
+static void test_bytes(void)
+{
+    char one[3] = "", two[10] = "";
+    struct iovec out[] = { { (char[]){ "hel" }, 3 }, { (char[]){ "lo" }, 2 } }, in[] = { { one, 3 }, { two, 10 } };
+    pair_open();
+    CU_ASSERT_EQUAL(sock_recv(&P.b, one, 1), -EAGAIN);
+    CU_ASSERT_FALSE(P.b.can_read);
+    CU_ASSERT_EQUAL(sock_sendv(&P.a, out, 2), 5);
+    CU_ASSERT_EQUAL(sock_flush(&P.a), 0);
+    UNTIL(P.b.can_read);
+    CU_ASSERT_EQUAL(sock_recvv(&P.b, in, 2), 5);
+    CU_ASSERT(memcmp(one, "hel", 3) == 0 && memcmp(two, "lo", 2) == 0);
+    CU_ASSERT_EQUAL(sock_shut(&P.a), 0);
+    UNTIL(sock_recv(&P.b, one, 1) == 0);
+    CU_ASSERT_EQUAL(sock_sendv(&P.b, out, 1), 3); /* the other direction lives */
+    UNTIL(sock_recv(&P.a, one, 3) == 3);
+    pair_close();
+}
+
+static void test_full(void)
+{
+    static char block[1 << 16];
+    struct iovec v = { block, sizeof(block) };
+    size_t sent = 0, got = 0;
+    ssize_t n;
+    pair_open();
+    while ((n = sock_sendv(&P.a, &v, 1)) > 0)
+        sent += (size_t)n;
+    CU_ASSERT_EQUAL(n, -EAGAIN);
+    CU_ASSERT_FALSE(P.a.can_write);
+    while (got < sent) {
+        UNTIL((n = sock_recv(&P.b, block, sizeof(block))) > 0);
+        got += (size_t)n;
+    }
+    UNTIL(P.a.can_write);
+    pair_close();
+}
+
+static void test_reset(void)
+{
+    char byte;
+    struct iovec v = { &byte, 1 };
+    ssize_t n;
+    pair_open();
+    sock_reset_on_close(&P.a, true);
+    sock_close(&P.a);
+    UNTIL((n = sock_recv(&P.b, &byte, 1)) != -EAGAIN);
+    CU_ASSERT_EQUAL(n, -ECONNRESET);
+    CU_ASSERT_EQUAL(sock_sendv(&P.b, &v, 1), -EPIPE); /* and no SIGPIPE */
+    pair_close();
+}
+
+static void test_refused(void)
+{
+    int rc;
+    pair_listen("127.0.0.1");
+    listener_stop(&P.l);
+    CU_ASSERT_EQUAL(sock_connect(&P.a, &P.loop, &P.at, a_event), 0);
+    UNTIL((rc = sock_connected(&P.a)) != -EAGAIN);
+    CU_ASSERT_EQUAL(rc, -ECONNREFUSED);
+    pair_close();
+}
+
+static void test_tls(void)
+{
+    char why[200], pin[TLS_PIN_TEXT], buf[10];
+    char *pins[] = { pin, NULL };
+    struct iovec v[] = { { (char[]){ "se" }, 2 }, { NULL, 0 }, { (char[]){ "cret" }, 4 } }, in[] = { { buf, 10 }, { NULL, 0 } };
+    ssize_t n;
+    struct tls_ctx *sc = tls_ctx_self_signed("localhost", "test", why, sizeof(why));
+    tls_ctx_pin(sc, pin);
+    struct tls_ctx *cc = tls_ctx_client(NULL, pins, "test", why, sizeof(why));
+    pair_open();
+    sock_start_tls(&P.a, tls_new_client(cc, P.a.io.fd, NULL));
+    sock_start_tls(&P.b, tls_new_server(sc, P.b.io.fd));
+    int ra = -EAGAIN, rb = -EAGAIN;
+    UNTIL((ra = sock_handshake(&P.a), rb = sock_handshake(&P.b), ra == 0 && rb == 0));
+    CU_ASSERT_EQUAL(sock_sendv(&P.a, v, 3), 6);
+    CU_ASSERT_EQUAL(sock_flush(&P.a), 0);
+    UNTIL((n = sock_recvv(&P.b, in, 2)) != -EAGAIN);
+    CU_ASSERT(n > 0 && n <= 6 && memcmp(buf, "secret", (size_t)n) == 0);
+    while (n < 6) {
+        ssize_t more;
+        UNTIL((more = sock_recv(&P.b, buf + n, 10)) > 0);
+        n += more;
+    }
+    CU_ASSERT_EQUAL(sock_shut(&P.a), 0);
+    UNTIL((n = sock_recv(&P.b, buf, 10)) != -EAGAIN);
+    CU_ASSERT_EQUAL(n, 0); /* close_notify */
+    sock_reset_on_close(&P.b, false);
+    sock_close(&P.b); /* without close_notify: a cut */
+    UNTIL((n = sock_recv(&P.a, buf, 10)) != -EAGAIN);
+    CU_ASSERT_EQUAL(n, -SST_ELOST);
+    pair_close();
+    tls_ctx_free(cc);
+    tls_ctx_free(sc);
+}
+
+/* ------------------------------------------------------------ listening */
+
+static void test_any_takes_ipv4(void)
+{
+    union sockaddr_any v4;
+    pair_listen("::");
+    addr_numeric("127.0.0.1", addr_port(&P.at), &v4);
+    CU_ASSERT_EQUAL(sock_connect(&P.a, &P.loop, &v4, a_event), 0);
+    UNTIL(P.n == 1 && sock_connected(&P.a) == 0);
+    union sockaddr_any again = P.at;
+    CU_ASSERT_EQUAL(sock_listen(&again), -EADDRINUSE);
+    close(P.accepted[0]);
+    pair_close();
+}
+
+static void test_unix(void)
+{
+    char path[64], file[64];
+    struct stat st;
+    struct sock b;
+    mode_t mask = umask(0177);
+    snprintf(path, sizeof(path), "/tmp/unit-sock.%d", (int)getpid());
+    snprintf(file, sizeof(file), "%s.file", path);
+    pair_open();
+    int fd = sock_listen_unix(path, 0660);
+    CU_ASSERT_FATAL(fd >= 0);
+    CU_ASSERT(stat(path, &st) == 0 && (st.st_mode & 0777) == 0660);
+    CU_ASSERT_EQUAL(sock_listen_unix(path, 0600), -EADDRINUSE);
+    close(fd);
+    fd = sock_listen_unix(path, 0600); /* stale: replaced */
+    CU_ASSERT(fd >= 0 && stat(path, &st) == 0 && (st.st_mode & 0777) == 0600);
+    close(fd);
+    unlink(path);
+    close(open(file, O_CREAT | O_RDWR, 0600));
+    CU_ASSERT_EQUAL(sock_listen_unix(file, 0600), -EEXIST);
+    unlink(file);
+    CU_ASSERT_EQUAL(sock_listen_unix("/nonexistent/x", 0600), -ENOENT);
+    char deep[200];
+    memset(deep, 'x', sizeof(deep) - 1);
+    deep[sizeof(deep) - 1] = 0;
+    CU_ASSERT_EQUAL(sock_listen_unix(deep, 0600), -ENAMETOOLONG);
+    CU_ASSERT(sock_attach(&b, &P.loop, -1, b_event) < 0);
+    umask(mask);
+    pair_close();
+}
+
+static void connect_many(struct sock *s, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        CU_ASSERT_EQUAL(sock_connect(&s[i], &P.loop, &P.at, a_event), 0);
+}
+
+static void close_many(struct sock *s, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        sock_close(&s[i]);
+    for (unsigned i = 0; i < P.n; i++)
+        close(P.accepted[i]);
+}
+
+static void test_stop_inside(void)
+{
+    struct sock s[3];
+    pair_listen("127.0.0.1");
+    P.stop_inside = true;
+    connect_many(s, 3);
+    UNTIL(P.n > 0);
+    loop_turn(&P.loop, 0);
+    CU_ASSERT_EQUAL(P.n, 1);
+    close_many(s, 3);
+    pair_close();
+}
+
+static void test_detach(void)
+{
+    struct sock s;
+    pair_listen("127.0.0.1");
+    int fd = listener_detach(&P.l);
+    CU_ASSERT(fd >= 0);
+    connect_many(&s, 1);
+    for (int i = 0; i < 5; i++)
+        loop_turn(&P.loop, NS_PER_MS);
+    CU_ASSERT_EQUAL(P.n, 0);
+    CU_ASSERT_EQUAL(listener_start(&P.l, &P.loop, fd, "test", on_accepted), 0);
+    UNTIL(P.n == 1);
+    close_many(&s, 1);
+    pair_close();
+}
+
+/* No descriptor left: it pauses instead of spinning, and goes on by itself. */
+static void test_out_of_descriptors(void)
+{
+    struct sock s[4];
+    struct rlimit usual, tight;
+    unsigned turns = 0;
+    pair_listen("127.0.0.1");
+    connect_many(s, 4);
+    int next = dup(0); /* the lowest that is free */
+    close(next);
+    getrlimit(RLIMIT_NOFILE, &usual);
+    tight = usual;
+    tight.rlim_cur = (rlim_t)next + 1;
+    CU_ASSERT_EQUAL(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    for (uint64_t end = now_ns() + 350 * NS_PER_MS; now_ns() < end; turns++)
+        loop_turn(&P.loop, NS_PER_S);
+    CU_ASSERT_EQUAL(P.n, 1);
+    CU_ASSERT(P.l.paused);
+    CU_ASSERT(turns < 40);
+    setrlimit(RLIMIT_NOFILE, &usual);
+    UNTIL(P.n == 4);
+    UNTIL(!P.l.paused);
+    close_many(s, 4);
+    pair_close();
+}
+
+UNIT_MAIN("sock", UNIT(test_options), UNIT(test_bytes), UNIT(test_full), UNIT(test_reset), UNIT(test_refused), UNIT(test_tls),
+          UNIT(test_any_takes_ipv4), UNIT(test_unix), UNIT(test_stop_inside), UNIT(test_detach), UNIT(test_out_of_descriptors))
