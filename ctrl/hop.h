@@ -65,6 +65,7 @@ struct hop {
 };
 
 /* ------------------------------------------------------------ server */
+/* h is zeroed but for step_ns. */
 void hop_serve(struct hop *h, struct loop *l, struct grpc_call *c, const struct hop_events *ev, void *owner);
 /* Versions, roles and features of an offer: 0, or what to abort with and why (names the feature). */
 int hop_check_offer(const Offer *o, char *why, size_t why_size);
@@ -77,7 +78,7 @@ void hop_waiting(struct hop *h, const char *text);
 void hop_move(struct hop *to, struct hop *from, const struct hop_events *ev, void *owner);
 
 /* ------------------------------------------------------------ client */
-/* want must be filled (heap strings, taken). */
+/* h is zeroed but for step_ns, secret and want (heap strings, taken). */
 void hop_dial(struct hop *h, struct loop *l, struct resolver *r, const struct grpc_target *t, const struct hop_events *ev, void *owner);
 void hop_offer(struct hop *h);
 void hop_connect(struct hop *h, struct pool_worker *w, struct pool_client *c, Scistream__Worker__Side side, const Answer *m);

@@ -48,9 +48,8 @@ void sessions_attach(struct sessions *ss, struct grpc_call *call)
 {
     struct shop *sh = shop_new(ss);
     list_add_tail(&ss->guests, &sh->node);
-    hop_serve(&sh->h, ss->c.loop, call, session_hop_events(), sh);
     sh->h.step_ns = ss->c.conf->g.attach_timeout;
-    loop_timer(ss->c.loop, &sh->h.step, sh->h.step_ns);
+    hop_serve(&sh->h, ss->c.loop, call, session_hop_events(), sh);
 }
 
 /* ------------------------------------------------------------ all of them */

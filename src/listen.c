@@ -120,8 +120,8 @@ static void on_attach(struct grpc_call *c)
     v->ep = ep;
     defer_init(&v->gone, visitor_gone);
     list_add_tail(&ep->listening->visitors, &v->node);
-    hop_serve(&v->h, &ep->loop, c, &visitor_events, v);
     v->h.step_ns = HANDSHAKE_NS;
+    hop_serve(&v->h, &ep->loop, c, &visitor_events, v);
 }
 
 static const struct grpc_method methods[] = { { ATTACH_PATH, ATTACH_MESSAGE_MAX, &attach_call_handlers, on_attach } };

@@ -239,7 +239,8 @@ static int parse_plain(const char *text, struct addr *out, const struct reason *
     if (!*text)
         return refuse(why, "'': an address is missing");
     if (colon)
-        return refuse(why, "'%.*s://' is not known: use gateway://, direct://, tcp://, unix: or file:", (int)MIN(colon - text, 64), text);
+        return refuse(why, "'%.*s://' is not known: use gateway://, direct://, tcp://, unix: or file:", (int)MIN(colon - text, 64),
+                      text);
     out->kind = str_eq(text, "-") ? ADDR_STDIO : ADDR_FILE;
     out->path = out->kind == ADDR_FILE ? text : NULL;
     return 0;

@@ -167,8 +167,8 @@ static struct conf_route *titled_route(cfg_t *cfg, const char *title)
 {
     struct conf_route *r = need_route(reading->c, title);
     if (!r)
-        complain(reading, (unsigned)cfg->line,
-                 "route \"%s\": a name has 1 to %d letters, digits, '.', '_', '-' and begins with a letter or digit", title, ADDR_ROUTE_MAX);
+        complain(reading, (unsigned)cfg->line, "route \"%s\": a name has 1 to %d letters, digits, '.', '_', '-' and begins with a "
+                 "letter or digit", title, ADDR_ROUTE_MAX);
     return r;
 }
 
@@ -242,7 +242,8 @@ static cfg_t *declare_all(const struct conf *c)
     for (int i = SEC_UCX; i < SEC_COUNT; i++) {
         bool titled = sections[i].titled;
         const void *base = titled ? fresh : const_section_base(c, i);
-        *o = (cfg_opt_t)CFG_SEC(sections[i].name, declare_section(i, base), titled ? CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES : CFGF_NONE);
+        cfg_flag_t flags = titled ? CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES : CFGF_NONE;
+        *o = (cfg_opt_t)CFG_SEC(sections[i].name, declare_section(i, base), flags);
         o->validcb = titled ? on_route : NULL;
         o++;
     }

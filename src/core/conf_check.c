@@ -67,7 +67,8 @@ static int check_certificate(const struct check *k)
     bool certificate = *k->c->g.certificate, key = *k->c->g.key;
     if (certificate == key)
         return 0;
-    return refuse(k, "%s is set and %s is not: both are needed", certificate ? "certificate" : "key", certificate ? "key" : "certificate");
+    return refuse(k, "%s is set and %s is not: both are needed", certificate ? "certificate" : "key",
+                  certificate ? "key" : "certificate");
 }
 
 static int check_global(const struct check *k)
@@ -98,7 +99,8 @@ static int check_transport(const struct check *k, const char *option, const char
         if (!str_eq(transports[i], name))
             continue;
         if (str_eq(name, "ucx") && !k->c->ucx.devices[0])
-            return refuse(k, "%s has ucx, but no device is given to it: add devices = {\"ib0\"} (or another name) to section ucx", option);
+            return refuse(k, "%s has ucx, but no device is given to it: add devices = {\"ib0\"} (or another name) to section ucx",
+                          option);
         return 0;
     }
     return refuse(k, "%s = %s: no such transport, there are " TRANSPORTS, option, name);
@@ -144,7 +146,8 @@ static int check_route(const struct check *k)
     const struct conf_route *r = k->route;
     bool connects = *r->connect, delivers = r->deliver[0];
     if (!addr_route_ok(r->name))
-        return refuse(k, "a route name has 1 to %d letters, digits, '.', '_', '-' and begins with a letter or digit", ADDR_ROUTE_MAX);
+        return refuse(k, "a route name has 1 to %d letters, digits, '.', '_', '-' and begins with a letter or digit",
+                      ADDR_ROUTE_MAX);
     if (connects && delivers)
         return refuse(k, "connect and deliver exclude each other: a route ends here or goes on");
     if (!connects && !delivers)

@@ -125,22 +125,13 @@ static const char *read_element(const char *p, struct text *out)
 
 static void list_push(char ***list, const char *element)
 {
-    size_t n = 0;
-    while (*list && (*list)[n])
-        n++;
+    size_t n = strv_len(*list);
     char **grown = mem_zalloc(n + 2, sizeof(*grown));
     if (n)
         memcpy(grown, *list, n * sizeof(*grown));
     grown[n] = mem_strdup(element);
     free(*list);
     *list = grown;
-}
-
-static void free_list(char **list)
-{
-    for (char **e = list; e && *e; e++)
-        free(*e);
-    free(list);
 }
 
 /* Elements up to close ('}' or the end of the text); where that stands, or NULL: malformed. */
@@ -170,7 +161,7 @@ static char **read_list(const char *text)
     const char *end = read_elements(p + brace, brace ? '}' : 0, &list);
     if (end && *skip_space(end + brace) == 0)
         return list;
-    free_list(list);
+    strv_free(list);
     return NULL;
 }
 
@@ -260,7 +251,7 @@ static int set_list(char ***field, const char *text)
     char **list = read_list(text);
     if (!list)
         return -EINVAL;
-    free_list(*field);
+    strv_free(*field);
     *field = list;
     return 0;
 }
@@ -379,7 +370,7 @@ void value_list_add(const struct value_row *row, void *base, const char *element
 void value_list_clear(const struct value_row *row, void *base)
 {
     char ***field = field_of(row, base);
-    free_list(*field);
+    strv_free(*field);
     *field = mem_zalloc(1, sizeof(**field));
 }
 
@@ -402,7 +393,7 @@ void value_free(const struct value_row *rows, size_t n, void *base)
             free(*(char **)field);
             *(char **)field = NULL;
         } else if (rows[i].type == VALUE_LIST) {
-            free_list(*(char ***)field);
+            strv_free(*(char ***)field);
             *(char ***)field = NULL;
         }
     }

@@ -40,7 +40,8 @@ static unsigned replay(const char *path)
 
 int main(int argc, char **argv)
 {
-    const char *program = basename(argv[0]), *name = str_starts(program, "fuzz_") ? program + 5 : program, *srcdir = getenv("srcdir");
+    const char *program = basename(argv[0]), *name = str_starts(program, "fuzz_") ? program + 5 : program,
+               *srcdir = getenv("srcdir");
     unsigned inputs = 0;
     for (int i = 1; i < argc; i++)
         inputs += replay(argv[i]);

@@ -165,7 +165,8 @@ static void test_route(void)
     name[ADDR_ROUTE_MAX + 1] = 0;
     CU_ASSERT_FALSE(addr_route_ok(name));
     CU_ASSERT_TRUE(addr_route_ok("9") && addr_route_ok("A.b_c-d"));
-    CU_ASSERT_FALSE(addr_route_ok("") || addr_route_ok(".a") || addr_route_ok("a b") || addr_route_ok("a/b") || addr_route_ok("\xc3\xa4"));
+    CU_ASSERT_FALSE(addr_route_ok("") || addr_route_ok(".a") || addr_route_ok("a b") || addr_route_ok("a/b") ||
+                    addr_route_ok("\xc3\xa4"));
 }
 
 static void check_format(const char *host, uint16_t port, const char *text, const char *alone)

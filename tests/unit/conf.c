@@ -124,7 +124,8 @@ static void test_file(void)
                "route bare { deliver = ucx secret_file = '/a b' }\n"
                "route empty { }\n"
                "ucx { port_range = 7000-7010 }\n");
-    CU_ASSERT(str_eq(c->g.name, "gw1") && str_eq(c->g.listen, "[::1]:6000") && c->g.workers == 2 && c->g.peer_timeout == 5 * NS_PER_S);
+    CU_ASSERT(str_eq(c->g.name, "gw1") && str_eq(c->g.listen, "[::1]:6000") && c->g.workers == 2 &&
+              c->g.peer_timeout == 5 * NS_PER_S);
     check_list(c->ucx.devices, "lo;ib0;");
     CU_ASSERT_STRING_EQUAL(c->ucx.port_range, "7000-7010");
     CU_ASSERT_EQUAL_FATAL(c->n_routes, 3);
@@ -189,8 +190,10 @@ static void test_value_lines(void)
     check_refused("workers = 2\nworkers = 300\n", "2: workers = 300: must be 0 to 256");
     check_refused("# one\n// two\n/* three\n * four\n */\n\n\"workers\" = \"x\"\n", "7: workers = x: must be 0 to 256");
     check_refused("ucx {\n# c\n# c\n}\nlink { # x\n   chunk = 1K\n}", "6: chunk = 1K: must be 4K to 64M");
-    check_refused("route a {\n window = 1M\n}\n\nroute b {\n window = 1M # ok\n window = 1K\n}\n", "7: window = 1K: must be 64K to 4G");
-    check_refused("route a {\n accept = {\n  ucx,\n  link # x\n }\n plaintext = maybe\n}\n", "6: plaintext = maybe: must be yes or no");
+    check_refused("route a {\n window = 1M\n}\n\nroute b {\n window = 1M # ok\n window = 1K\n}\n",
+                  "7: window = 1K: must be 64K to 4G");
+    check_refused("route a {\n accept = {\n  ucx,\n  link # x\n }\n plaintext = maybe\n}\n",
+                  "6: plaintext = maybe: must be yes or no");
     check_refused("name = \"two\nlines\"\nlog_level = loud", "3: log_level = loud: must be one of error|warn|info|debug");
     check_refused("name = 'two\nlines\\\nthree'\nlink { cipher = rc4 }",
                   "4: cipher = rc4: must be one of aes-256-gcm|aes-128-gcm|chacha20-poly1305");
@@ -211,7 +214,8 @@ static void test_route_lines(void)
     check_refused("route a { }\nroute b { }\nroute a { }\n", "3: found duplicate title 'a'");
     check_refused("\nroute \"a/b\" { window = 1M }\n",
                   "2: route \"a/b\": a name has 1 to 64 letters, digits, '.', '_', '-' and begins with a letter or digit");
-    check_refused("\nroute \"\" {\n}\n", "3: route \"\": a name has 1 to 64 letters, digits, '.', '_', '-' and begins with a letter or digit");
+    check_refused("\nroute \"\" {\n}\n",
+                  "3: route \"\": a name has 1 to 64 letters, digits, '.', '_', '-' and begins with a letter or digit");
     check_refused("route {\n}\n", "1: missing title for section 'route'");
     check_refused("ucx lo {\n}\n", "1: missing opening brace for section 'ucx'");
 }
@@ -307,12 +311,15 @@ static void test_set(void)
 
 static void test_set_refused(void)
 {
-    static const char *const unknown[] = { "worker", "ucx.device", ".workers", "ucx", "ucx.a.devices", "route.window", "route.a.windows",
-        "routes.a.window", "route", "", ".", "..", "link..chunk" };
+    static const char *const unknown[] = {
+        "worker", "ucx.device", ".workers", "ucx", "ucx.a.devices", "route.window", "route.a.windows", "routes.a.window",
+        "route",  "",           ".",        "..",  "link..chunk"
+    };
     fresh();
     for (size_t i = 0; i < ARRAY_LEN(unknown); i++) {
         AUTO_FREE char *assignment = mem_printf("%s=1", unknown[i]);
-        AUTO_FREE char *expect = mem_printf("%s: no such option; others look like workers, ucx.devices, route.NAME.window", unknown[i]);
+        AUTO_FREE char *expect =
+            mem_printf("%s: no such option; others look like workers, ucx.devices, route.NAME.window", unknown[i]);
         check_not_set(assignment, expect);
     }
     check_not_set("workers", "workers: must be OPTION=VALUE");
@@ -390,7 +397,8 @@ static void test_print_text(void)
 
 static void test_export(void)
 {
-    check_read("name = \"a \\\"b\\\" ${X:-$}\\n\"\nworkers = 3\nucx { devices = {lo, 'x y'} ports = 1-2 }\nlink { chunk = 1M }\nroute r { }");
+    check_read("name = \"a \\\"b\\\" ${X:-$}\\n\"\nworkers = 3\nucx { devices = {lo, 'x y'} ports = 1-2 }\n"
+               "link { chunk = 1M }\nroute r { }");
     AUTO_FREE char *before = printed(false);
     char **all = conf_export(c);
     fresh();
@@ -406,8 +414,9 @@ static void test_export(void)
 
 /* ------------------------------------------------------------ what no single row can see */
 
-static const char good[] = "ucx { devices = {lo} }\nroute out { accept = {ucx, link} connect = gateway://b:6000/in connect_transports = {link, ucx} "
-                           "secret_file = /s plaintext = yes }\nroute in { deliver = {ucx, link} secret_file = /s }\n";
+static const char good[] =
+    "ucx { devices = {lo} }\nroute out { accept = {ucx, link} connect = gateway://b:6000/in connect_transports = {link, ucx} "
+    "secret_file = /s plaintext = yes }\nroute in { deliver = {ucx, link} secret_file = /s }\n";
 
 static void check_good(const char *assignment)
 {
@@ -467,7 +476,9 @@ static void test_check_transports(void)
     check_fault("route.out.accept=", "route \"out\": accept is empty: name at least one of ucx, link");
     check_fault("route.out.connect_transports={}", "route \"out\": connect_transports is empty: name at least one of ucx, link");
     check_fault("route.out.accept=link,ucx,link", "route \"out\": accept has link twice");
-    check_fault("ucx.devices=", "route \"out\": accept has ucx, but no device is given to it: add devices = {\"ib0\"} (or another name) to section ucx");
+    check_fault(
+        "ucx.devices=",
+        "route \"out\": accept has ucx, but no device is given to it: add devices = {\"ib0\"} (or another name) to section ucx");
 }
 
 static void test_check_routes(void)
@@ -477,15 +488,17 @@ static void test_check_routes(void)
                 "route \"in\": add connect = \"gateway://HOST/ROUTE\" (it goes on) or deliver = {\"ucx\"} (it ends here)");
     check_fault("route.in.secret_file=", "route \"in\": secret_file is missing: who may attach is known by a shared secret");
     check_fault("route.out.connect=tcp://x:1", "route \"out\": connect = tcp://x:1: must be gateway://HOST[:PORT]/ROUTE");
-    check_fault("route.out.connect=gateway://x", "route \"out\": connect: 'gateway://x': a route is missing, write gateway://HOST[:PORT]/ROUTE");
+    check_fault("route.out.connect=gateway://x",
+                "route \"out\": connect: 'gateway://x': a route is missing, write gateway://HOST[:PORT]/ROUTE");
     check_fault("route.out.connect_pin=sha256:00", "route \"out\": connect_pin = sha256:00: must be sha256: and 64 hex digits");
     char pins[400];
     snprintf(pins, sizeof(pins), "route.out.connect_pin=sha256:%064d,sha256:%064d,sha256:%064d", 1, 2, 3);
     check_fault(pins, "route \"out\": connect_pin: 3 pins, at most 2 are allowed (two for a renewal)");
 }
 
-UNIT_MAIN("conf", UNIT(test_defaults), UNIT(test_log_choices), UNIT(test_sections), UNIT(test_file), UNIT(test_empty_file), UNIT(test_lists),
-          UNIT(test_words), UNIT(test_quotes_once), UNIT(test_value_lines), UNIT(test_unknown_lines), UNIT(test_route_lines),
-          UNIT(test_paths), UNIT(test_syntax_lines), UNIT(test_text_lines), UNIT(test_files), UNIT(test_set), UNIT(test_set_refused),
-          UNIT(test_set_over_file), UNIT(test_print), UNIT(test_print_text), UNIT(test_export), UNIT(test_check_good),
-          UNIT(test_check_global), UNIT(test_check_transports), UNIT(test_check_routes), UNIT(finish))
+UNIT_MAIN("conf", UNIT(test_defaults), UNIT(test_log_choices), UNIT(test_sections), UNIT(test_file), UNIT(test_empty_file),
+          UNIT(test_lists), UNIT(test_words), UNIT(test_quotes_once), UNIT(test_value_lines), UNIT(test_unknown_lines),
+          UNIT(test_route_lines), UNIT(test_paths), UNIT(test_syntax_lines), UNIT(test_text_lines), UNIT(test_files),
+          UNIT(test_set), UNIT(test_set_refused), UNIT(test_set_over_file), UNIT(test_print), UNIT(test_print_text),
+          UNIT(test_export), UNIT(test_check_good), UNIT(test_check_global), UNIT(test_check_transports), UNIT(test_check_routes),
+          UNIT(finish))

@@ -68,7 +68,8 @@ static void test_errno_kept(void)
     text_setup(LOG_LEVEL_INFO);
     struct log_gate gate = LOG_GATE;
     errno = ENOENT;
-    SAID(errno = EXDEV; log_info("%m"); CU_ASSERT_EQUAL(errno, EXDEV); log_gated(&gate, LOG_LEVEL_INFO, "%m"); CU_ASSERT_EQUAL(errno, EXDEV));
+    SAID(errno = EXDEV; log_info("%m"); CU_ASSERT_EQUAL(errno, EXDEV); log_gated(&gate, LOG_LEVEL_INFO, "%m");
+         CU_ASSERT_EQUAL(errno, EXDEV));
     CU_ASSERT_STRING_EQUAL(said, "prog: Invalid cross-device link\nprog: Invalid cross-device link\n");
 }
 
@@ -191,7 +192,8 @@ static void test_journal_missing(void)
 {
     log_journal_path = "/nonexistent/socket";
     SAID(log_setup("prog", LOG_LEVEL_INFO, LOG_TARGET_JOURNAL, LOG_FORMAT_TEXT); log_info("x"));
-    CU_ASSERT_STRING_EQUAL(said, "prog: warning: journal at /nonexistent/socket: No such file or directory; logging to stderr\nprog: x\n");
+    CU_ASSERT_STRING_EQUAL(
+        said, "prog: warning: journal at /nonexistent/socket: No such file or directory; logging to stderr\nprog: x\n");
     if (access("/dev/log", F_OK) == 0)
         return;
     SAID(log_setup("prog", LOG_LEVEL_INFO, LOG_TARGET_SYSLOG, LOG_FORMAT_TEXT); log_info("x"));

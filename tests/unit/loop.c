@@ -455,6 +455,6 @@ static void test_fini(void)
 }
 
 UNIT_MAIN("loop", UNIT(test_events), UNIT(test_add_refused), UNIT(test_delete_other), UNIT(test_delete_self), UNIT(test_many),
-          UNIT(test_defer), UNIT(test_defer_twice), UNIT(test_defer_at_stop), UNIT(test_task), UNIT(test_activate_twice), UNIT(test_defer_in_arm),
-          UNIT(test_task_busy), UNIT(test_task_sleep), UNIT(test_task_sleep_in_arm), UNIT(test_timer), UNIT(test_no_spinning), UNIT(test_max_wait), UNIT(test_signals), UNIT(test_too_many_signals),
-          UNIT(test_fini))
+          UNIT(test_defer), UNIT(test_defer_twice), UNIT(test_defer_at_stop), UNIT(test_task), UNIT(test_activate_twice),
+          UNIT(test_defer_in_arm), UNIT(test_task_busy), UNIT(test_task_sleep), UNIT(test_task_sleep_in_arm), UNIT(test_timer),
+          UNIT(test_no_spinning), UNIT(test_max_wait), UNIT(test_signals), UNIT(test_too_many_signals), UNIT(test_fini))

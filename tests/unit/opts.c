@@ -16,8 +16,10 @@ static const struct opts_row rows[] = {
     { { "output", VALUE_STR, offsetof(struct box, output), "-", 0, 0, NULL, "where the bytes go" }, 'o', "FILE", NULL },
     { { "window", VALUE_SIZE, offsetof(struct box, window), "1M", 64 << 10, 4ULL << 30, NULL,
         "bytes in flight: a help text that is long enough to need more than one line on a terminal" }, 'w', "SIZE", "TEST_WINDOW" },
-    { { "report", VALUE_ENUM, offsetof(struct box, report), "none", 0, 0, "none|text|json", "summary at the end" }, 0, "FORM", NULL },
-    { { "require", VALUE_LIST, offsetof(struct box, require), "", 0, 0, NULL, "transports to insist on" }, 'r', "NAMES", "TEST_REQUIRE" },
+    { { "report", VALUE_ENUM, offsetof(struct box, report), "none", 0, 0, "none|text|json", "summary at the end" },
+      0, "FORM", NULL },
+    { { "require", VALUE_LIST, offsetof(struct box, require), "", 0, 0, NULL, "transports to insist on" },
+      'r', "NAMES", "TEST_REQUIRE" },
     { { "quiet", VALUE_FLAG, offsetof(struct box, quiet), "no", 0, 0, NULL, "say nothing" }, 'q', NULL, "TEST_QUIET" },
     { { "force-it-with-a-long-name", VALUE_FLAG, offsetof(struct box, force), "no", 0, 0, NULL, "go on" }, 0, NULL, NULL },
 };
@@ -25,8 +27,8 @@ static const struct opts_row rows[] = {
 static const struct opts_command cmd = {
     .program = "scistream-send",
     .synopsis = "[options] DEST [FILE\xe2\x80\xa6]",
-    .about = "Streams files, or standard input, to a gateway, which sends them on to the other side of a wide area network. It ends well "
-             "only when the last receiver has confirmed every byte.",
+    .about = "Streams files, or standard input, to a gateway, which sends them on to the other side of a wide area network. "
+             "It ends well only when the last receiver has confirmed every byte.",
     .rows = rows,
     .n_rows = ARRAY_LEN(rows),
     .tail = "Exit codes: scistream(7).",
@@ -75,7 +77,8 @@ static void test_all(void)
 {
     CU_ASSERT_EQUAL(parse("a -o x --window=64K b --report json -qr ucx --require link,verbs -- -c"), OPTS_RUN);
     CU_ASSERT(box.window == 65536 && str_eq(box.output, "x") && box.report == 2 && box.quiet);
-    CU_ASSERT(str_eq(box.require[0], "ucx") && str_eq(box.require[1], "link") && str_eq(box.require[2], "verbs") && !box.require[3]);
+    CU_ASSERT(str_eq(box.require[0], "ucx") && str_eq(box.require[1], "link") && str_eq(box.require[2], "verbs"));
+    CU_ASSERT_PTR_NULL(box.require[3]);
     CU_ASSERT(str_eq(operands[0], "a") && str_eq(operands[1], "b") && str_eq(operands[2], "-c") && !operands[3]);
     done();
     CU_ASSERT_EQUAL(parse("--output=\"q\" --force-it-with-a-long-name"), OPTS_RUN);

@@ -407,7 +407,8 @@ static void check_counters(void)
 
 static void random_run(uint64_t seed, size_t cap)
 {
-    static void (*const ops[])(void) = { op_claim, op_claim, op_fill, op_fill, op_commit, op_unclaim, op_submit, op_release, op_end };
+    static void (*const ops[])(void) = { op_claim,   op_claim,  op_fill,    op_fill, op_commit,
+                                         op_unclaim, op_submit, op_release, op_end };
     memset(&m, 0, sizeof(m));
     m.seed = seed;
     m.total = STREAM;
@@ -434,5 +435,6 @@ UNIT_MAIN("ring", UNIT(test_caps),
 #ifndef WITH_SANITIZER
           UNIT(test_largest),
 #endif
-          UNIT(test_no_descriptors), UNIT(test_two_views), UNIT(test_in_order), UNIT(test_order_of_arrival), UNIT(test_claim_refused),
-          UNIT(test_fill_refused), UNIT(test_unclaim), UNIT(test_most_extents), UNIT(test_end), UNIT(test_random))
+          UNIT(test_no_descriptors), UNIT(test_two_views), UNIT(test_in_order), UNIT(test_order_of_arrival),
+          UNIT(test_claim_refused), UNIT(test_fill_refused), UNIT(test_unclaim), UNIT(test_most_extents), UNIT(test_end),
+          UNIT(test_random))

@@ -28,8 +28,8 @@ static void test_parse_size(void)
         { "16M", 0, 16 << 20 }, { "1G", 0, 1 << 30 }, { "2T", 0, 2ULL << 40 }, { "3P", 0, 3ULL << 50 }, { "007", 0, 7 },
         { "1mIb", 0, 1 << 20 }, { "18446744073709551615", 0, UINT64_MAX }, { "16383P", 0, 16383ULL << 50 },
         { "18446744073709551616", -ERANGE, 0 }, { "16384P", -ERANGE, 0 }, { "99999999999999999999999", -ERANGE, 0 },
-        { "", -EINVAL, 0 }, { "K", -EINVAL, 0 }, { "1.5K", -EINVAL, 0 }, { "-1", -EINVAL, 0 }, { "+1", -EINVAL, 0 }, { " 1", -EINVAL, 0 },
-        { "1 K", -EINVAL, 0 }, { "1K ", -EINVAL, 0 }, { "1X", -EINVAL, 0 }, { "1KK", -EINVAL, 0 }, { "1KiBs", -EINVAL, 0 },
+        { "", -EINVAL, 0 }, { "K", -EINVAL, 0 }, { "1.5K", -EINVAL, 0 }, { "-1", -EINVAL, 0 }, { "+1", -EINVAL, 0 },
+        { " 1", -EINVAL, 0 }, { "1 K", -EINVAL, 0 }, { "1K ", -EINVAL, 0 }, { "1X", -EINVAL, 0 }, { "1KK", -EINVAL, 0 }, { "1KiBs", -EINVAL, 0 },
         { "1Ki", -EINVAL, 0 }, { "1B", -EINVAL, 0 }, { "0x10", -EINVAL, 0 }, { "99999999999999999999999x", -EINVAL, 0 },
     };
     check_rows(units_parse_size, rows, ARRAY_LEN(rows));
@@ -40,8 +40,9 @@ static void test_parse_rate(void)
     static const struct row rows[] = {
         { "0", 0, 0 }, { "9600", 0, 9600 }, { "9600bit", 0, 9600 }, { "64kbit", 0, 64000 }, { "64Kbit", 0, 64000 },
         { "800Mbit", 0, 800000000 }, { "10Gbit", 0, 10000000000 }, { "10Gbit/s", 0, 10000000000 }, { "1.5Gbit", 0, 1500000000 },
-        { "1Tbit", 0, 1000000000000 }, { "0.000000001Gbit", 0, 1 }, { "1.000000001Tbit", 0, 1000000001000 }, { "2.50kbit", 0, 2500 },
-        { "3.0", 0, 3 }, { "5/s", -EINVAL, 0 }, { "18446744073709551615", 0, UINT64_MAX }, { "18446744.073709551Tbit", 0, 18446744073709551000ULL },
+        { "1Tbit", 0, 1000000000000 }, { "0.000000001Gbit", 0, 1 }, { "1.000000001Tbit", 0, 1000000001000 },
+        { "2.50kbit", 0, 2500 }, { "3.0", 0, 3 }, { "5/s", -EINVAL, 0 }, { "18446744073709551615", 0, UINT64_MAX },
+        { "18446744.073709551Tbit", 0, 18446744073709551000ULL },
         { "18446744.073709552Tbit", -ERANGE, 0 }, { "18446745Tbit", -ERANGE, 0 }, { "18446744073709551616", -ERANGE, 0 },
         { "", -EINVAL, 0 }, { ".5Gbit", -EINVAL, 0 }, { "1.Gbit", -EINVAL, 0 }, { "1.5", -EINVAL, 0 }, { "1.5bit", -EINVAL, 0 },
         { "1.0001kbit", -EINVAL, 0 }, { "1.0000000001Gbit", -EINVAL, 0 }, { "1G", -EINVAL, 0 }, { "1Gb", -EINVAL, 0 },
@@ -54,12 +55,12 @@ static void test_parse_rate(void)
 static void test_parse_time(void)
 {
     static const struct row rows[] = {
-        { "0", 0, 0 }, { "10", 0, 10 * NS_PER_S }, { "10s", 0, 10 * NS_PER_S }, { "500ms", 0, 500 * NS_PER_MS }, { "20us", 0, 20000 },
-        { "7ns", 0, 7 }, { "5m", 0, 300 * NS_PER_S }, { "8h", 0, 28800 * NS_PER_S }, { "2d", 0, 172800 * NS_PER_S },
+        { "0", 0, 0 }, { "10", 0, 10 * NS_PER_S }, { "10s", 0, 10 * NS_PER_S }, { "500ms", 0, 500 * NS_PER_MS },
+        { "20us", 0, 20000 }, { "7ns", 0, 7 }, { "5m", 0, 300 * NS_PER_S }, { "8h", 0, 28800 * NS_PER_S }, { "2d", 0, 172800 * NS_PER_S },
         { "forever", 0, TIME_FOREVER }, { "18446744073709551615ns", 0, UINT64_MAX }, { "18446744073s", 0, 18446744073 * NS_PER_S },
         { "18446744074s", -ERANGE, 0 }, { "213504d", -ERANGE, 0 }, { "18446744073709551616ns", -ERANGE, 0 },
-        { "", -EINVAL, 0 }, { "s", -EINVAL, 0 }, { "1.5s", -EINVAL, 0 }, { "1S", -EINVAL, 0 }, { "1min", -EINVAL, 0 }, { "1 s", -EINVAL, 0 },
-        { "-1s", -EINVAL, 0 }, { "Forever", -EINVAL, 0 }, { "forever ", -EINVAL, 0 }, { "1w", -EINVAL, 0 }, { "10sec", -EINVAL, 0 },
+        { "", -EINVAL, 0 }, { "s", -EINVAL, 0 }, { "1.5s", -EINVAL, 0 }, { "1S", -EINVAL, 0 }, { "1min", -EINVAL, 0 },
+        { "1 s", -EINVAL, 0 }, { "-1s", -EINVAL, 0 }, { "Forever", -EINVAL, 0 }, { "forever ", -EINVAL, 0 }, { "1w", -EINVAL, 0 }, { "10sec", -EINVAL, 0 },
     };
     check_rows(units_parse_time, rows, ARRAY_LEN(rows));
 }

@@ -55,6 +55,18 @@ static void test_str(void)
     CU_ASSERT_TRUE(str_starts("gateway://x", "gateway://") && !str_starts("gate", "gateway"));
 }
 
+static void test_strv(void)
+{
+    char a[] = "a", b[] = "b", *v[] = { a, b, NULL };
+    char **copy = strv_copy(v), **none = strv_copy(NULL);
+    CU_ASSERT(strv_len(copy) == 2 && copy[0] != a && str_eq(copy[0], "a") && str_eq(copy[1], "b"));
+    CU_ASSERT_TRUE(strv_has(copy, "b") && !strv_has(copy, "c"));
+    CU_ASSERT(none && strv_len(none) == 0 && strv_len(NULL) == 0 && !strv_has(NULL, "a"));
+    strv_free(copy);
+    strv_free(none);
+    strv_free(NULL);
+}
+
 static bool is_open(int fd)
 {
     int copy = dup(fd);
@@ -204,5 +216,5 @@ UNIT_MAIN("util", UNIT(test_memory),
 #ifndef WITH_SANITIZER
           UNIT(test_out_of_memory),
 #endif
-          UNIT(test_str), UNIT(test_descriptors), UNIT(test_clock), UNIT(test_list), UNIT(test_err_rows), UNIT(test_err_errno),
+          UNIT(test_str), UNIT(test_strv), UNIT(test_descriptors), UNIT(test_clock), UNIT(test_list), UNIT(test_err_rows), UNIT(test_err_errno),
           UNIT(test_err_samples), UNIT(test_err_edges))

@@ -165,7 +165,8 @@ static void check_list(const char *text, const char *expect)
 
 static void test_lists(void)
 {
-    static const char *const bad[] = { ",", "a,", ",a", "a,,b", "{a", "a}", "{a,}", "{,}", "{a} b", "\"a", "\"a\" b", "a\"b\"", "{{a}}", "{a}," };
+    static const char *const bad[] = { ",", "a,", ",a", "a,,b", "{a", "a}", "{a,}", "{,}", "{a} b", "\"a", "\"a\" b", "a\"b\"",
+        "{{a}}", "{a}," };
     open_box();
     check_list("", "");
     check_list("  ", "");
@@ -242,8 +243,8 @@ static void test_describe(void)
 {
     static const struct { int row; const char *text; } expect[] = {
         { FLAG, "yes|no, default no" }, { COUNT, "0 to 256, default 4" }, { WINDOW, "64K to 4G, default 1M" },
-        { WAIT, "1s to forever, default 10s" }, { MODE, "auto|ucx|link, default ucx" }, { NAME, "text" }, { LIST, "list, default a, b" },
-        { SIZE, "size, default 0" }, { RATE, "1kbit to 1Tbit, default 10Gbit" },
+        { WAIT, "1s to forever, default 10s" }, { MODE, "auto|ucx|link, default ucx" }, { NAME, "text" },
+        { LIST, "list, default a, b" }, { SIZE, "size, default 0" }, { RATE, "1kbit to 1Tbit, default 10Gbit" },
     };
     for (size_t i = 0; i < ARRAY_LEN(expect); i++) {
         AUTO_FREE char *text = value_describe(&rows[expect[i].row]);
