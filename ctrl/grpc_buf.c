@@ -8,9 +8,9 @@
 /* The front is moved away only when that wins at least as much as is moved, so each byte moves once on average. */
 uint8_t *grpc_buf_room(struct grpc_buf *b, size_t n)
 {
-    if (b->room - b->at - b->len >= n)
+    if (b->mem && b->room - b->at - b->len >= n)
         return b->mem + b->at + b->len;
-    if (b->at < b->len || b->room - b->len < n) {
+    if (!b->mem || b->at < b->len || b->room - b->len < n) {
         size_t need = b->len + n, room = MAX(ROOM_MIN, b->room);
         while (room < need)
             room *= 2;

@@ -46,8 +46,10 @@ bool h2_guard_take(struct h2_guard *g, enum h2_guard_kind k, uint64_t now)
     if (k == H2_GUARD_NONE)
         return true;
     refill(g, now);
+    if (g->level[k] + TOKEN > rates[k] * TOKEN)
+        return false;
     g->level[k] += TOKEN;
-    return g->level[k] <= rates[k] * TOKEN;
+    return true;
 }
 
 void h2_guard_credit(struct h2_guard *g, enum h2_guard_kind k, unsigned n)

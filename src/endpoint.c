@@ -235,6 +235,8 @@ static void on_local_started(struct local *l)
         return;
     }
     ep->state = EP_OFFERED;
+    if (ep->kind->step)
+        ep->kind->step(ep, EP_OFFERED);
     hop_offer(&ep->hop);
 }
 
@@ -282,6 +284,8 @@ static void on_answered(struct hop *h, const Answer *m)
     if (*h->report.passed_over)
         endpoint_say(ep, "by %s; passed over %s", m->transport, h->report.passed_over);
     ep->state = EP_OPENING;
+    if (ep->kind->step)
+        ep->kind->step(ep, EP_OPENING);
     int rc = endpoint_open_channel(ep);
     if (rc < 0)
         endpoint_finish(ep, rc, err_text(rc));

@@ -61,6 +61,8 @@ struct endpoint_opts {
 
 enum endpoint_report { REPORT_TEXT, REPORT_JSON, REPORT_NONE };
 
+enum endpoint_state { EP_IDLE, EP_DIALING, EP_OFFERED, EP_OPENING, EP_FLOWING, EP_CONFIRMED, EP_CLOSING };
+
 struct endpoint;
 
 struct endpoint_kind {
@@ -69,9 +71,8 @@ struct endpoint_kind {
     void (*open_file)(struct endpoint *ep); /* the hop is up: open the other end of the channel */
     void (*moved)(struct endpoint *ep);     /* ended, finished, told or confirmed: what now? */
     void (*failed)(struct endpoint *ep);    /* clean up what open_file made; may be NULL */
+    void (*step)(struct endpoint *ep, enum endpoint_state reached); /* EP_OFFERED: connected; EP_OPENING: answered; may be NULL */
 };
-
-enum endpoint_state { EP_IDLE, EP_DIALING, EP_OFFERED, EP_OPENING, EP_FLOWING, EP_CONFIRMED, EP_CLOSING };
 
 struct listening; /* src/listen.c */
 

@@ -15,6 +15,7 @@
 
 #include "config.h"
 #include "ctrl/service.h"
+#include "src/control_socket.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
 #include "src/core/opts.h"
@@ -241,14 +242,6 @@ static int listen_tls(struct daemon *d)
     return rc < 0 ? fail(d, 78, "listen: %s", err_text(rc)) : 0;
 }
 
-static char *default_socket(void)
-{
-    const char *run = getenv("XDG_RUNTIME_DIR");
-    if (geteuid() == 0)
-        return mem_strdup("/run/scistream/control.sock");
-    return run && *run ? mem_printf("%s/scistream/control.sock", run) : mem_printf("/tmp/scistream-%u/control.sock", (unsigned)geteuid());
-}
-
 static int make_socket_folder(struct daemon *d)
 {
     AUTO_FREE char *folder = mem_strdup(d->socket_path);
@@ -266,7 +259,7 @@ static int make_socket_folder(struct daemon *d)
 
 static int listen_local(struct daemon *d)
 {
-    d->socket_path = *d->conf->g.control_socket ? mem_strdup(d->conf->g.control_socket) : default_socket();
+    d->socket_path = *d->conf->g.control_socket ? mem_strdup(d->conf->g.control_socket) : control_socket_default();
     int code = make_socket_folder(d);
     if (code)
         return code;

@@ -32,13 +32,16 @@ void flow_set_rate(struct flow *f, uint64_t bits_per_s)
     f->ring.gate = f->rate_bytes ? 0 : UINT64_MAX;
 }
 
-/* What two slices let through: a late turn may catch up that much, not more. */
-static uint64_t pace_burst(const struct flow *f) { return MAX(f->rate_bytes * 2 * PACE_SLICE_NS / NS_PER_S, 1500); }
+/* What a turn may catch up when it comes late: 10 slices, not more. */
+static uint64_t pace_burst(const struct flow *f) { return MAX(f->rate_bytes * 10 * PACE_SLICE_NS / NS_PER_S, 1500); }
 
+/* In slices: a gate that moved with every turn would send crumbs and never sleep. */
 static void move_gate(struct flow *f, uint64_t now)
 {
     if (f->paced_ns == 0)
-        f->paced_ns = now;
+        f->paced_ns = now - PACE_SLICE_NS;
+    if (now - f->paced_ns < PACE_SLICE_NS)
+        return;
     uint64_t grown = (uint64_t)((double)(now - f->paced_ns) * (double)f->rate_bytes / (double)NS_PER_S);
     if (grown == 0)
         return;
@@ -48,7 +51,10 @@ static void move_gate(struct flow *f, uint64_t now)
 
 uint64_t flow_paced_wait(const struct flow *f)
 {
-    return f->rate_bytes && f->ring.put > f->ring.sub && f->ring.gate <= f->ring.sub ? PACE_SLICE_NS : 0;
+    uint64_t late = now_ns() - f->paced_ns;
+    if (!f->rate_bytes || f->ring.put <= f->ring.sub || f->ring.gate > f->ring.sub)
+        return 0;
+    return late < PACE_SLICE_NS ? PACE_SLICE_NS - late : 1;
 }
 
 /* ------------------------------------------------------------ pumping */

@@ -55,10 +55,10 @@ void answer_free(struct answer *a);
 /* Turn the loop until cond, at most 20 s (valgrind is slow); asserts that it came. */
 #define UNTIL(f, cond) \
     do { \
-        uint64_t give_up = now_ns() + 20 * NS_PER_S; \
-        while (!(cond) && now_ns() < give_up) \
+        bool came; \
+        for (uint64_t give_up = now_ns() + 20 * NS_PER_S; !(came = (cond)) && now_ns() < give_up;) \
             loop_turn(&(f)->loop, 10 * NS_PER_MS); \
-        CU_ASSERT(cond); \
+        CU_ASSERT(came); \
     } while (0)
 void fixture_run(struct fixture *f, uint64_t ns);
 

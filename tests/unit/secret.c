@@ -1,5 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "src/core/secret.h"
@@ -170,6 +172,23 @@ static void test_create(void)
     CU_ASSERT_EQUAL(secret_create("/nonexistent/key", NULL, 0), -ENOENT);
 }
 
+/* A file that could not be written whole is not left behind. */
+static void test_create_fails(void)
+{
+    struct rlimit old, small;
+    unlink(path);
+    getrlimit(RLIMIT_FSIZE, &old);
+    small = (struct rlimit){ 10, old.rlim_max };
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &small);
+    int rc = secret_create(path, why, sizeof(why));
+    setrlimit(RLIMIT_FSIZE, &old);
+    signal(SIGXFSZ, handler);
+    CU_ASSERT_EQUAL(rc, -ENOSPC);
+    CU_ASSERT(access(path, F_OK) < 0 && errno == ENOENT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why, path));
+}
+
 static void test_hex(void)
 {
     static const char *const bad[] = { "", "00ff", "00ff1", "00ff1x", "00ff1122", "0x00ff", " 00ff1" };
@@ -188,4 +207,4 @@ static void test_hex(void)
 }
 
 UNIT_MAIN("secret", UNIT(setup), UNIT(test_random), UNIT(test_equal), UNIT(test_read), UNIT(test_sizes), UNIT(test_permissions),
-          UNIT(test_no_file), UNIT(test_symlink), UNIT(test_create), UNIT(test_hex), UNIT(cleanup))
+          UNIT(test_no_file), UNIT(test_symlink), UNIT(test_create), UNIT(test_create_fails), UNIT(test_hex), UNIT(cleanup))

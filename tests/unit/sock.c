@@ -24,11 +24,13 @@ struct pair {
 
 static struct pair P;
 
+/* cond is evaluated until it is true, and not once more. */
 #define UNTIL(cond) \
     do { \
-        for (uint64_t end = now_ns() + 10 * NS_PER_S; !(cond) && now_ns() < end;) \
+        bool came; \
+        for (uint64_t end = now_ns() + 10 * NS_PER_S; !(came = (cond)) && now_ns() < end;) \
             loop_turn(&P.loop, 5 * NS_PER_MS); \
-        CU_ASSERT(cond); \
+        CU_ASSERT_FATAL(came); \
     } while (0)
 
 static void a_event(struct sock *s UNUSED) { P.a_events++; }

@@ -29,8 +29,9 @@ static void test_parse_size(void)
         { "1mIb", 0, 1 << 20 }, { "18446744073709551615", 0, UINT64_MAX }, { "16383P", 0, 16383ULL << 50 },
         { "18446744073709551616", -ERANGE, 0 }, { "16384P", -ERANGE, 0 }, { "99999999999999999999999", -ERANGE, 0 },
         { "", -EINVAL, 0 }, { "K", -EINVAL, 0 }, { "1.5K", -EINVAL, 0 }, { "-1", -EINVAL, 0 }, { "+1", -EINVAL, 0 },
-        { " 1", -EINVAL, 0 }, { "1 K", -EINVAL, 0 }, { "1K ", -EINVAL, 0 }, { "1X", -EINVAL, 0 }, { "1KK", -EINVAL, 0 }, { "1KiBs", -EINVAL, 0 },
-        { "1Ki", -EINVAL, 0 }, { "1B", -EINVAL, 0 }, { "0x10", -EINVAL, 0 }, { "99999999999999999999999x", -EINVAL, 0 },
+        { " 1", -EINVAL, 0 }, { "1 K", -EINVAL, 0 }, { "1K ", -EINVAL, 0 }, { "1X", -EINVAL, 0 }, { "1KK", -EINVAL, 0 },
+        { "1KiBs", -EINVAL, 0 }, { "1Ki", -EINVAL, 0 }, { "1B", -EINVAL, 0 },
+        { "0x10", -EINVAL, 0 }, { "99999999999999999999999x", -EINVAL, 0 },
     };
     check_rows(units_parse_size, rows, ARRAY_LEN(rows));
 }
@@ -48,6 +49,7 @@ static void test_parse_rate(void)
         { "1.0001kbit", -EINVAL, 0 }, { "1.0000000001Gbit", -EINVAL, 0 }, { "1G", -EINVAL, 0 }, { "1Gb", -EINVAL, 0 },
         { "1gbit", -EINVAL, 0 }, { "1mbit", -EINVAL, 0 }, { "1Gbit/", -EINVAL, 0 }, { "1Gbit/s/s", -EINVAL, 0 },
         { "1Gbits", -EINVAL, 0 }, { "1 Gbit", -EINVAL, 0 }, { "-1", -EINVAL, 0 }, { "1e9", -EINVAL, 0 }, { "1/ss", -EINVAL, 0 },
+        { "1Gigabitpersecond", -EINVAL, 0 },
     };
     check_rows(units_parse_rate, rows, ARRAY_LEN(rows));
 }
@@ -56,11 +58,13 @@ static void test_parse_time(void)
 {
     static const struct row rows[] = {
         { "0", 0, 0 }, { "10", 0, 10 * NS_PER_S }, { "10s", 0, 10 * NS_PER_S }, { "500ms", 0, 500 * NS_PER_MS },
-        { "20us", 0, 20000 }, { "7ns", 0, 7 }, { "5m", 0, 300 * NS_PER_S }, { "8h", 0, 28800 * NS_PER_S }, { "2d", 0, 172800 * NS_PER_S },
+        { "20us", 0, 20000 }, { "7ns", 0, 7 }, { "5m", 0, 300 * NS_PER_S }, { "8h", 0, 28800 * NS_PER_S },
+        { "2d", 0, 172800 * NS_PER_S },
         { "forever", 0, TIME_FOREVER }, { "18446744073709551615ns", 0, UINT64_MAX }, { "18446744073s", 0, 18446744073 * NS_PER_S },
         { "18446744074s", -ERANGE, 0 }, { "213504d", -ERANGE, 0 }, { "18446744073709551616ns", -ERANGE, 0 },
         { "", -EINVAL, 0 }, { "s", -EINVAL, 0 }, { "1.5s", -EINVAL, 0 }, { "1S", -EINVAL, 0 }, { "1min", -EINVAL, 0 },
-        { "1 s", -EINVAL, 0 }, { "-1s", -EINVAL, 0 }, { "Forever", -EINVAL, 0 }, { "forever ", -EINVAL, 0 }, { "1w", -EINVAL, 0 }, { "10sec", -EINVAL, 0 },
+        { "1 s", -EINVAL, 0 }, { "-1s", -EINVAL, 0 }, { "Forever", -EINVAL, 0 }, { "forever ", -EINVAL, 0 },
+        { "1w", -EINVAL, 0 }, { "10sec", -EINVAL, 0 },
     };
     check_rows(units_parse_time, rows, ARRAY_LEN(rows));
 }

@@ -216,5 +216,5 @@ UNIT_MAIN("util", UNIT(test_memory),
 #ifndef WITH_SANITIZER
           UNIT(test_out_of_memory),
 #endif
-          UNIT(test_str), UNIT(test_strv), UNIT(test_descriptors), UNIT(test_clock), UNIT(test_list), UNIT(test_err_rows), UNIT(test_err_errno),
-          UNIT(test_err_samples), UNIT(test_err_edges))
+          UNIT(test_str), UNIT(test_strv), UNIT(test_descriptors), UNIT(test_clock), UNIT(test_list), UNIT(test_err_rows),
+          UNIT(test_err_errno), UNIT(test_err_samples), UNIT(test_err_edges))

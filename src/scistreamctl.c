@@ -1,0 +1,75 @@
+/* scistreamctl: ask a gateway, and try one. */
+#include <stdio.h>
+
+#include "src/control_socket.h"
+#include "src/core/err.h"
+#include "src/scistreamctl.h"
+
+#define CTL_ROW(field, long_name, letter_, type_, def_, arg_, help_) \
+    { .v = { .name = long_name, .type = type_, .off = offsetof(struct ctl_opts, field), .def = def_, .help = help_ }, .letter = letter_, \
+      .arg = arg_ }
+
+static const struct opts_row rows[] = {
+    CTL_ROW(socket, "socket", 'S', VALUE_STR, "", "PATH", "local control socket of the gateway; default: that of scistreamd run by this user"),
+    CTL_ROW(json, "json", 'j', VALUE_FLAG, "no", NULL, "JSON instead of text"),
+    ENDPOINT_ROW(probe_time, "time", 0, VALUE_TIME, "5s", 1 * NS_PER_MS, 3600 * NS_PER_S, NULL, "TIME", NULL, "probe: how long to stream"),
+    ENDPOINT_ROWS,
+};
+
+static const struct {
+    const char *name, *operands, *help;
+    int n_min, n_max;
+    int (*run)(struct ctl_opts *o, int argc, char **argv);
+} commands[] = {
+    { "info", "", "version, transports, routes and state of the gateway", 0, 0, ctl_info },
+    { "sessions", "[UID]", "sessions and their channels: who, by what, how fast, waiting for what", 0, 1, ctl_sessions },
+    { "probe", "gateway://HOST[:PORT]/ROUTE", "try a route from here: name, TLS, proof, round trip, 5 s of data", 1, 1, ctl_probe },
+};
+
+static const struct opts_command command = {
+    .program = "scistreamctl",
+    .synopsis = "[options] COMMAND [operands]",
+    .about = "Ask a gateway what it does, through its local control socket, or try a route of a gateway from here.",
+    .rows = rows,
+    .n_rows = ARRAY_LEN(rows),
+    .tail = "Commands:\n"
+            "  info                         version, transports, routes and state of the gateway\n"
+            "  sessions [UID]               sessions and their channels: who, by what, how fast\n"
+            "  probe gateway://HOST/ROUTE   try a route: name, TLS, proof, round trip, 5 s of data\n"
+            "Exit codes as in scistream(7).\n",
+};
+
+static int run_command(struct ctl_opts *o, int argc, char **argv)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (!str_eq(commands[i].name, argv[0]))
+            continue;
+        if (argc - 1 >= commands[i].n_min && argc - 1 <= commands[i].n_max)
+            return commands[i].run(o, argc - 1, argv + 1);
+        fprintf(stderr, "scistreamctl: usage: scistreamctl %s %s\n", argv[0], commands[i].operands);
+        return 64;
+    }
+    fprintf(stderr, "scistreamctl: unknown command '%s'\nTry 'scistreamctl --help'.\n", argv[0]);
+    return 64;
+}
+
+int main(int argc, char **argv)
+{
+    struct ctl_opts o = { .json = false };
+    int rest, code;
+    enum opts_outcome parsed = opts_parse(&command, &o, argc, argv, &rest);
+    if (parsed != OPTS_RUN)
+        return parsed == OPTS_EXIT_OK ? 0 : 64;
+    if (!*o.socket) {
+        free(o.socket);
+        o.socket = control_socket_default();
+    }
+    if (rest < argc) {
+        code = run_command(&o, argc - rest, argv + rest);
+    } else {
+        fprintf(stderr, "scistreamctl: COMMAND is missing\nTry 'scistreamctl --help'.\n");
+        code = 64;
+    }
+    opts_free(&command, &o);
+    return code;
+}
