@@ -1,13 +1,14 @@
 /* Calls: what HTTP/2 brings for them is noted first (h2 events) and handed to their user later (deliver).
  *
  * Happy path: headers_end -> start() -> data -> message() … -> ended -> half_closed() (server) or closed() (client).
- * A call ends once, by grpc_call_end: peer's trailers, RST_STREAM, connection gone, deadline, cancel, a message we refuse. Then closed()
- * is delivered and the memory goes to the connection's grave, since a callback of that very call may be on the stack.
- * A peer that sends but does not read is held back: its messages stay in `in`, and its window is not opened again (grpc_call_congested).
+ * A call ends once, by grpc_call_end: peer's trailers, RST_STREAM, connection gone, deadline, cancel, a message we refuse. Then
+ * closed() is delivered and the memory goes to the connection's grave, since a callback of that very call may be on the stack.
+ * A client that sends but does not read is held back: its messages stay in `in`, and its window is not opened
+ * (grpc_call_congested).
  */
 #include <stdio.h>
 
-#include "ctrl/grpc_priv.h"
+#include "ctrl/grpc_call.h"
 
 #define META_MAX (2U * H2_HEADER_BYTES) /* a response has headers and trailers */
 
@@ -184,7 +185,6 @@ static void refuse_message(struct grpc_call *c, enum grpc_frame_kind k, uint32_t
         grpc_call_abort(c, GRPC_INTERNAL, "broken message prefix");
 }
 
-/* A client's call that its peer has completed is not over before its messages are delivered; nor is one congested by itself. */
 static bool may_deliver(const struct grpc_call *c)
 {
     if (c->over || !c->handlers || (c->conn->side->server && c->no_more))
@@ -217,8 +217,6 @@ static void deliver_end_of_input(struct grpc_call *c)
 {
     bool rest = c->in.len > 0;
     if (!c->conn->side->server) {
-        if (rest && grpc_call_congested(c))
-            return;
         if (rest)
             grpc_call_abort(c, GRPC_INTERNAL, "the response ends within a message");
         else

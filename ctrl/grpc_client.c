@@ -1,21 +1,22 @@
 /* The client's side: resolve, then connect, TLS and HTTP/2 with each address in turn until one is up.
  *
  * Happy path: grpc_dial -> (from the loop) resolve -> sock_connect -> TLS -> HTTP/2 -> ready() -> grpc_call …
- * Failures: each step has connect_ns; a step that fails is noted with its address and the next address is tried. When none is left, or after
- * ready() at the first failure, lost() tells the last note, once, and the connection is freed.
+ * Failures: each step has connect_ns; a step that fails is noted with its address and the next address is tried. When none is
+ * left, or after ready() at the first failure, lost() tells the last note, once, and the connection is freed.
  */
 #include <stdio.h>
 #include <sys/un.h>
 
-#include "ctrl/grpc_priv.h"
+#include "ctrl/grpc_call.h"
 #include "src/core/units.h"
+
+#define WHY 400
 
 struct grpc_dial {
     struct resolver *resolver;
     struct resolve *question;
     char *host, *unix_path, *tls_name, *authority;
     uint16_t port;
-    uint64_t connect_ns;
     struct grpc_dialer on;
     void *user;
     union sockaddr_any addrs[RESOLVE_MAX];
@@ -23,7 +24,7 @@ struct grpc_dial {
     bool hung_up;
     const char *step; /* what failed last */
     int rc;
-    char why[GRPC_WHY];
+    char why[WHY];
 };
 
 /* ------------------------------------------------------------ failures */
@@ -60,39 +61,34 @@ static void note(struct grpc_conn *c, int rc, const char *why)
         snprintf(d->why, sizeof(d->why), "%s: %s", address_text(d, text), why);
 }
 
-static void lost(struct grpc_conn *c)
+static void lost(struct grpc_conn *c, const char *why)
 {
     c->state = CONN_OVER;
-    grpc_conn_end_calls(c, GRPC_UNAVAILABLE, c->dial->why);
+    grpc_conn_end_calls(c, GRPC_UNAVAILABLE, why);
 }
 
 /* ------------------------------------------------------------ steps */
-
-static void step(struct grpc_conn *c, enum conn_state s)
-{
-    c->state = s;
-    grpc_conn_alarm(c, c->dial->connect_ns);
-}
 
 /* Connect to the address at d->at, or to the next that takes a connect at all. */
 static void try_address(struct grpc_conn *c)
 {
     struct grpc_dial *d = c->dial;
     for (; d->at < d->n; d->at++) {
-        step(c, CONN_CONNECT);
+        c->state = CONN_CONNECT;
+        grpc_conn_alarm(c, c->step_ns);
         int rc = sock_connect(&c->sock, c->sock.loop, &d->addrs[d->at], grpc_conn_event);
         if (rc == 0)
             return;
         note(c, rc, err_text(rc));
     }
-    lost(c);
+    lost(c, d->why);
 }
 
 static void client_failed(struct grpc_conn *c, int rc, const char *why)
 {
     note(c, rc, why);
     if (c->state == CONN_UP || c->state == CONN_DIALLING) {
-        lost(c);
+        lost(c, why);
         return;
     }
     grpc_conn_drop(c);
@@ -103,7 +99,7 @@ static void client_failed(struct grpc_conn *c, int rc, const char *why)
 static void client_late(struct grpc_conn *c)
 {
     char time[UNITS_TEXT], why[80];
-    snprintf(why, sizeof(why), "no answer within %s", units_human_time(time, c->dial->connect_ns));
+    snprintf(why, sizeof(why), "no answer within %s", units_human_time(time, c->step_ns));
     grpc_conn_fail(c, -SST_ETIMEOUT, why);
 }
 
@@ -130,7 +126,7 @@ static void use_unix_path(struct grpc_conn *c)
     c->state = CONN_CONNECT;
     if (!str_copy(un.sun_path, sizeof(un.sun_path), d->unix_path)) {
         note(c, -ENAMETOOLONG, err_text(-ENAMETOOLONG));
-        lost(c);
+        lost(c, d->why);
         return;
     }
     memcpy(&d->addrs[0], &un, sizeof(un));
@@ -144,7 +140,7 @@ static void start_dialling(struct grpc_conn *c)
     if (d->unix_path) {
         use_unix_path(c);
     } else if (!d->question) {
-        grpc_conn_alarm(c, d->connect_ns);
+        grpc_conn_alarm(c, c->step_ns);
         d->question = resolve_start(d->resolver, d->host, d->port, on_resolved, c);
     }
 }
@@ -155,7 +151,7 @@ static void secure(struct grpc_conn *c)
     grpc_conn_name(c);
     if (c->tls) {
         sock_start_tls(&c->sock, tls_new_client(c->tls, c->sock.io.fd, d->tls_name));
-        step(c, CONN_TLS);
+        tls_set_batch(c->sock.tls, GRPC_TLS_BATCH);
     }
     grpc_conn_secure(c);
 }
@@ -225,7 +221,8 @@ void grpc_client_status(struct grpc_call *c)
         grpc_text_decode(text, sizeof(text), message ? message : "");
         grpc_call_end(c, grpc_status_parse(status), text);
     } else {
-        snprintf(text, sizeof(text), "no gRPC response: HTTP status %.10s, %.100s", http ? http : "none", type ? type : "no content-type");
+        snprintf(text, sizeof(text), "no gRPC response: HTTP status %.10s, %.100s", http ? http : "none",
+                 type ? type : "no content-type");
         grpc_call_end(c, grpc_status_of_http(http ? atoi(http) : 0), text);
     }
 }
@@ -245,7 +242,8 @@ static char *authority_of(const struct grpc_target *t)
 
 static char *copy(const char *s) { return s ? mem_strdup(s) : NULL; }
 
-struct grpc_conn *grpc_dial(struct loop *l, struct resolver *r, const struct grpc_target *t, const struct grpc_dialer *on, void *user)
+struct grpc_conn *grpc_dial(struct loop *l, struct resolver *r, const struct grpc_target *t, const struct grpc_dialer *on,
+                            void *user)
 {
     struct grpc_conn *c = grpc_conn_new(l, &client_side);
     struct grpc_dial *d = mem_zalloc(1, sizeof(*d));
@@ -253,13 +251,13 @@ struct grpc_conn *grpc_dial(struct loop *l, struct resolver *r, const struct grp
     c->state = CONN_DIALLING;
     c->tls = t->tls;
     c->silent_ns = t->silent_ns;
+    c->step_ns = t->connect_ns;
     d->resolver = r;
     d->host = copy(t->host);
     d->port = t->port;
     d->unix_path = t->host ? NULL : copy(t->unix_path ? t->unix_path : "");
     d->tls_name = copy(t->tls_name ? t->tls_name : t->host);
     d->authority = authority_of(t);
-    d->connect_ns = t->connect_ns;
     d->on = *on;
     d->user = user;
     d->step = "";
@@ -276,8 +274,8 @@ void grpc_hang_up(struct grpc_conn *c)
     grpc_conn_close(c, GRPC_CANCELLED, "hung up");
 }
 
-struct grpc_call *grpc_call(struct grpc_conn *conn, const char *path, const struct grpc_handlers *h, size_t message_max, uint64_t deadline_ns,
-                            void *user)
+struct grpc_call *grpc_call(struct grpc_conn *conn, const char *path, const struct grpc_handlers *h, size_t message_max,
+                            uint64_t deadline_ns, void *user)
 {
     if (conn->state != CONN_UP || conn->side->server)
         return NULL;

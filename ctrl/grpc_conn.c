@@ -1,14 +1,14 @@
 /* A connection of either side: TLS, bytes to and from HTTP/2, delivery to calls, liveness, closing.
  *
- * Happy path: (side->begin) -> grpc_conn_secure -> TLS handshake -> HTTP/2 up -> read, deliver, write at each event -> GOAWAY, FIN, peer's FIN.
- * Everything runs in run(), from a socket event, the timer or the kick; what users call only notes and kicks.
- * Failures go to side->failed, once: end of file, errno, TLS, HTTP/2 broken or flooded, silence. With calls open a peer that sent nothing for a third
- * of silent_ns gets a PING; when nothing comes for the other two thirds it is dead, whatever its kernel says.
+ * Happy path: (side->begin) -> grpc_conn_secure -> TLS handshake -> HTTP/2 up -> read, deliver, write at each event -> GOAWAY, FIN,
+ * the peer's FIN. Everything runs in run(), from a socket event, the timer or the kick; what users call only notes and kicks.
+ * Failures go to side->failed, once: end of file, errno, TLS, HTTP/2 broken or flooded, silence. With calls open a peer that sent
+ * nothing for a third of silent_ns gets a PING; when nothing comes for the other two thirds it is dead, whatever its kernel says.
  */
 #include <stdio.h>
 #include <sys/socket.h>
 
-#include "ctrl/grpc_priv.h"
+#include "ctrl/grpc_call.h"
 #include "src/core/units.h"
 
 #define READS_A_TURN 16
@@ -180,7 +180,6 @@ static void read_all(struct grpc_conn *c)
     grpc_conn_kick(c); /* edge-triggered: nobody else reminds us of the rest */
 }
 
-
 /* ------------------------------------------------------------ liveness */
 
 static void dead(struct grpc_conn *c)
@@ -305,6 +304,8 @@ static void discard(struct grpc_conn *c)
 static void start_h2(struct grpc_conn *c)
 {
     const struct h2_config conf = { .server = c->side->server, .streams = c->streams };
+    if (c->step_ns)
+        grpc_conn_alarm(c, c->step_ns);
     c->h2 = h2_new(&conf, &grpc_h2_events, c);
     if (c->h2)
         c->state = CONN_HTTP2;
@@ -324,6 +325,8 @@ static void handshake(struct grpc_conn *c)
 void grpc_conn_secure(struct grpc_conn *c)
 {
     c->state = CONN_TLS;
+    if (c->step_ns)
+        grpc_conn_alarm(c, c->step_ns);
     handshake(c);
 }
 

@@ -1,13 +1,13 @@
 /* What a call sends: request and response headers, messages, half close, trailers.
  *
- * Messages wait in call->out; nghttp2 takes them from there (grpc_call_body) as the peer's windows allow. A server's headers leave with its
- * first message, or together with the status when there is none ("trailers only").
+ * Messages wait in call->out; nghttp2 takes them from there (grpc_call_body) as the peer's windows allow. A server's headers
+ * leave with its first message, or together with the status when there is none ("trailers only").
  */
 #include "config.h"
 
 #include <stdio.h>
 
-#include "ctrl/grpc_priv.h"
+#include "ctrl/grpc_call.h"
 
 #define OUT_MAX (1U << 20)
 #define OUT_CONGESTED (OUT_MAX / 2)
@@ -63,7 +63,11 @@ void grpc_call_refuse_http(struct grpc_call *c, const char *status)
 
 /* ------------------------------------------------------------ body */
 
-bool grpc_call_congested(const struct grpc_call *c) { return c->stream.id && !c->over && c->out.len > OUT_CONGESTED; }
+/* Never a client: if both sides held back what they receive until they are rid of what they send, neither would move. */
+bool grpc_call_congested(const struct grpc_call *c)
+{
+    return c->conn->side->server && c->stream.id && !c->over && c->out.len > OUT_CONGESTED;
+}
 
 static enum h2_more what_follows(struct grpc_call *c)
 {
@@ -156,8 +160,8 @@ int grpc_call_request(struct grpc_call *c, const char *path, uint64_t deadline_n
     char timeout[GRPC_TIMEOUT_TEXT] = "";
     const struct h2_header hd[] = {
         { ":method", "POST" }, { ":scheme", c->conn->tls ? "https" : "http" }, { ":path", path },
-        { ":authority", grpc_dial_authority(c->conn) }, { "te", "trailers" }, TYPE, { "user-agent", PACKAGE_NAME "/" PACKAGE_VERSION },
-        IDENTITY, { "grpc-timeout", timeout },
+        { ":authority", grpc_dial_authority(c->conn) }, { "te", "trailers" }, TYPE,
+        { "user-agent", PACKAGE_NAME "/" PACKAGE_VERSION }, IDENTITY, { "grpc-timeout", timeout },
     };
     if (deadline_ns)
         grpc_timeout_format(timeout, deadline_ns);

@@ -1,17 +1,18 @@
 /* The server's side: ports, connections and their limits, methods.
  *
- * Happy path: accepted (a small struct, nothing else) -> first bytes: TLS object, name -> HTTP/2 -> calls, each to its method -> idle for five
- * minutes, or drained: GOAWAY.
- * Failures: a connection that breaks or is dead ends its calls with UNAVAILABLE; one gated log line where the peer is to blame. Connections that
- * have not spoken yet are the first to go when there are too many; none keeps its place longer than handshake_ns without a call.
+ * Happy path: accepted (a small struct, nothing else) -> first bytes: TLS object, name -> HTTP/2 -> calls, each to its method ->
+ * idle for five minutes, or drained: GOAWAY.
+ * Failures: a connection that breaks or is dead ends its calls with UNAVAILABLE; one gated log line where the peer is to blame.
+ * Connections that have not spoken yet are the first to go when there are too many; none stays longer than handshake_ns without a
+ * call.
  */
 #include <stdio.h>
 #include <sys/socket.h>
 
-#include "ctrl/grpc_priv.h"
+#include "ctrl/grpc_call.h"
 #include "src/core/units.h"
 
-#define TLS_BATCH (16U << 10) /* control messages are small: save memory */
+#define LOOK_AT_MOST 16 /* for one to close */
 
 uint64_t grpc_idle_ns = 300 * NS_PER_S;
 
@@ -73,7 +74,7 @@ static void server_begin(struct grpc_conn *c)
     grpc_conn_name(c);
     if (c->tls) {
         sock_start_tls(&c->sock, tls_new_server(c->tls, c->sock.io.fd));
-        tls_set_batch(c->sock.tls, TLS_BATCH);
+        tls_set_batch(c->sock.tls, GRPC_TLS_BATCH);
     }
     grpc_conn_secure(c);
 }
@@ -123,12 +124,33 @@ static void server_over(struct grpc_conn *c)
 }
 
 static const struct grpc_side server_side = {
-    .server = true, .begin = server_begin, .up = server_up, .idle = server_idle, .late = server_late, .failed = server_failed, .over = server_over,
+    .server = true, .begin = server_begin, .up = server_up, .idle = server_idle, .late = server_late, .failed = server_failed,
+    .over = server_over,
 };
 
 /* ------------------------------------------------------------ accepting */
 
-/* Room for one more? The oldest that has not spoken yet makes it. */
+static bool has_spoken(const struct grpc_conn *c)
+{
+    char byte;
+    return c->state != CONN_SILENT || recv(c->sock.io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* The oldest of those that have not said a word; where the first few have, the oldest that is not up. */
+static struct grpc_conn *least_deserving(const struct grpc_server *s)
+{
+    unsigned looked_at = 0;
+    list_for_each(n, &s->fresh) {
+        struct grpc_conn *c = list_entry(n, struct grpc_conn, node);
+        if (!has_spoken(c))
+            return c;
+        if (++looked_at == LOOK_AT_MOST)
+            break;
+    }
+    return list_empty(&s->fresh) ? NULL : list_entry(s->fresh.next, struct grpc_conn, node);
+}
+
+/* Room for one more? */
 static bool make_room(struct grpc_port *p)
 {
     static struct log_gate gate = LOG_GATE;
@@ -136,10 +158,10 @@ static bool make_room(struct grpc_port *p)
     if (s->n_conns < s->limits.connections)
         return true;
     log_gated(&gate, LOG_LEVEL_WARN, "%s: limit of %u connections is reached (max_connections)", p->l.what, s->limits.connections);
-    if (list_empty(&s->fresh))
-        return false;
-    grpc_conn_close(list_entry(s->fresh.next, struct grpc_conn, node), GRPC_UNAVAILABLE, "");
-    return true;
+    struct grpc_conn *c = least_deserving(s);
+    if (c)
+        grpc_conn_close(c, GRPC_UNAVAILABLE, "");
+    return c;
 }
 
 static void on_accepted(struct listener *l, int fd, const union sockaddr_any *peer UNUSED)
@@ -230,7 +252,8 @@ size_t grpc_server_calls(const struct grpc_server *s) { return s->n_calls; }
 
 /* ------------------------------------------------------------ the server */
 
-struct grpc_server *grpc_server_new(struct loop *l, const struct grpc_method *methods, size_t n, const struct grpc_limits *limits, void *user)
+struct grpc_server *grpc_server_new(struct loop *l, const struct grpc_method *methods, size_t n, const struct grpc_limits *limits,
+                                    void *user)
 {
     struct grpc_server *s = mem_zalloc(1, sizeof(*s));
     s->loop = l;

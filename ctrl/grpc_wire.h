@@ -13,11 +13,13 @@
 enum grpc_frame_kind { GRPC_FRAME_PART, GRPC_FRAME_WHOLE, GRPC_FRAME_COMPRESSED, GRPC_FRAME_TOO_BIG, GRPC_FRAME_BAD };
 struct grpc_frame { const uint8_t *data; uint32_t len; };
 
-/* What begins at p: len is set as soon as the prefix is there, data when it is whole. A message larger than max is known by its prefix. */
+/* What begins at p: len is set as soon as the prefix is there, data when it is whole. A prefix is enough to know
+ * one larger than max. */
 enum grpc_frame_kind grpc_frame_parse(const uint8_t *p, size_t n, size_t max, struct grpc_frame *out);
 void grpc_frame_prefix(uint8_t to[GRPC_PREFIX], uint32_t len);
 
-/* Percent-encoding: to has GRPC_TEXT_ENCODED. Decoding takes what is no valid escape as it stands, and '?' for control characters. */
+/* Percent-encoding: to has GRPC_TEXT_ENCODED. Decoding takes what is no valid escape as it stands, and
+ * '?' for control characters. */
 void grpc_text_encode(char *to, const char *text);
 void grpc_text_decode(char *to, size_t size, const char *text);
 

@@ -25,7 +25,7 @@ static int make_session(struct h2 *h)
         nghttp2_option_set_no_auto_window_update(opt, 1);
         nghttp2_option_set_no_closed_streams(opt, 1);
         nghttp2_option_set_max_outbound_ack(opt, ACKS_MAX);
-        rc = h->server ? nghttp2_session_server_new2(&h->session, cbs, h, opt) : nghttp2_session_client_new2(&h->session, cbs, h, opt);
+        rc = (h->server ? nghttp2_session_server_new2 : nghttp2_session_client_new2)(&h->session, cbs, h, opt);
     }
     nghttp2_option_del(opt);
     nghttp2_session_callbacks_del(cbs);
@@ -103,7 +103,7 @@ const char *h2_why(const struct h2 *h) { return h->why[0] ? h->why : "the HTTP/2
 static size_t name_values(nghttp2_nv nv[SUBMIT_MAX], const struct h2_header *hd, size_t n)
 {
     for (size_t i = 0; i < n && i < SUBMIT_MAX; i++) {
-        union { const char *c; uint8_t *u; } name = { .c = hd[i].name }, value = { .c = hd[i].value }; /* nghttp2 copies, and writes nothing */
+        union { const char *c; uint8_t *u; } name = { .c = hd[i].name }, value = { .c = hd[i].value }; /* nghttp2 only copies */
         nv[i] = (nghttp2_nv){ name.u, value.u, strlen(hd[i].name), strlen(hd[i].value), NGHTTP2_NV_FLAG_NONE };
     }
     return MIN(n, SUBMIT_MAX);

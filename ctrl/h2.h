@@ -14,9 +14,9 @@
 
 /* RFC 9113 section 7 */
 enum h2_code {
-    H2_NO_ERROR = 0, H2_PROTOCOL_ERROR = 1, H2_INTERNAL_ERROR = 2, H2_FLOW_CONTROL_ERROR = 3, H2_SETTINGS_TIMEOUT = 4, H2_STREAM_CLOSED = 5,
-    H2_FRAME_SIZE_ERROR = 6, H2_REFUSED_STREAM = 7, H2_CANCEL = 8, H2_COMPRESSION_ERROR = 9, H2_CONNECT_ERROR = 10,
-    H2_ENHANCE_YOUR_CALM = 11, H2_INADEQUATE_SECURITY = 12, H2_HTTP_1_1_REQUIRED = 13,
+    H2_NO_ERROR = 0, H2_PROTOCOL_ERROR = 1, H2_INTERNAL_ERROR = 2, H2_FLOW_CONTROL_ERROR = 3, H2_SETTINGS_TIMEOUT = 4,
+    H2_STREAM_CLOSED = 5, H2_FRAME_SIZE_ERROR = 6, H2_REFUSED_STREAM = 7, H2_CANCEL = 8, H2_COMPRESSION_ERROR = 9,
+    H2_CONNECT_ERROR = 10, H2_ENHANCE_YOUR_CALM = 11, H2_INADEQUATE_SECURITY = 12, H2_HTTP_1_1_REQUIRED = 13,
 };
 
 struct h2;
@@ -46,16 +46,18 @@ struct h2_config { bool server; uint32_t streams; };
 /* Settings are queued at once. NULL: out of memory. */
 struct h2 *h2_new(const struct h2_config *c, const struct h2_events *ev, void *user);
 void h2_free(struct h2 *h); /* null-safe */
-/* 0; -SST_EPROTO: not HTTP/2; -SST_ELIMIT: the peer floods us; -ENOMEM. h2_why has the sentence. What is queued may still be sent. */
+/* 0; -SST_EPROTO: not HTTP/2; -SST_ELIMIT: the peer floods us; -ENOMEM. h2_why has the sentence. What is queued may still leave.
+ * Other errors of the protocol: 0, GOAWAY is queued, and h2_alive becomes false when that has left. */
 int h2_feed(struct h2 *h, const uint8_t *data, size_t n);
-/* The next bytes to send, valid until the next call: > 0, 0 nothing, -ENOMEM, -SST_ELIMIT: the peer lets too many answers wait. */
+/* The next bytes to send, valid until the next call: > 0, 0 nothing, -ENOMEM. */
 ssize_t h2_output(struct h2 *h, const uint8_t **data);
 /* False: nothing more will come or go (after GOAWAY): close. */
 bool h2_alive(const struct h2 *h);
 /* Sentence about the last failure; never NULL. */
 const char *h2_why(const struct h2 *h);
 
-/* Headers are copied. body: the body event is asked for bytes; else END_STREAM goes with the headers. 0, -ENOBUFS no stream left, -ENOMEM. */
+/* Headers are copied. body: the body event is asked for bytes; else END_STREAM goes with the headers.
+ * 0, -ENOBUFS: no stream is left, -ENOMEM. */
 int h2_request(struct h2 *h, struct h2_stream *s, const struct h2_header *hd, size_t n);
 int h2_respond(struct h2_stream *s, const struct h2_header *hd, size_t n, bool body);
 /* Server, with the body's end (H2_END_TRAILERS) or instead of what was left of it. */

@@ -3,6 +3,8 @@
 
 #include "ctrl/h2_priv.h"
 
+#define ABSURD 4 /* times the limits: no answer that explains any more */
+
 struct h2_stream *h2_stream_of(struct h2 *h, int32_t id) { return nghttp2_session_get_stream_user_data(h->session, id); }
 
 void h2_flooded(struct h2 *h, const char *what)
@@ -52,9 +54,10 @@ static int on_header(nghttp2_session *session UNUSED, const nghttp2_frame *frame
     if (!s)
         return 0;
     s->header_bytes += name_len + value_len + 32;
-    if (++s->headers > H2_HEADERS_MAX || s->header_bytes > H2_HEADER_BYTES)
-        s->too_big = true;
-    else
+    if (++s->headers > ABSURD * H2_HEADERS_MAX || s->header_bytes > ABSURD * H2_HEADER_BYTES)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* RST_STREAM: a few bytes of HPACK can name megabytes */
+    s->too_big |= s->headers > H2_HEADERS_MAX || s->header_bytes > H2_HEADER_BYTES;
+    if (!s->too_big)
         h->ev->header(s, (const char *)name, (const char *)value); /* nghttp2 terminates both and lets no NUL through */
     return 0;
 }
@@ -165,11 +168,16 @@ static void end_left(struct h2 *h, int32_t id)
 static int on_frame_sent(nghttp2_session *session UNUSED, const nghttp2_frame *f, void *user)
 {
     struct h2 *h = user;
-    if (f->hd.type == NGHTTP2_HEADERS || f->hd.type == NGHTTP2_DATA)
-        h2_guard_credit(&h->guard, H2_GUARD_JUNK, 2); /* it earns the peer a WINDOW_UPDATE for the stream and the connection */
-    if (f->hd.type == NGHTTP2_HEADERS && f->hd.flags & NGHTTP2_FLAG_END_STREAM)
+    bool headers = f->hd.type == NGHTTP2_HEADERS, data = f->hd.type == NGHTTP2_DATA, reset = f->hd.type == NGHTTP2_RST_STREAM;
+    if (headers || data)
+        h2_guard_credit(&h->guard, H2_GUARD_JUNK, 2); /* a WINDOW_UPDATE for the stream and one for the connection */
+    if (data)
+        h2_guard_credit(&h->guard, H2_GUARD_PING, 1); /* some measure by PING how fast they read */
+    if (headers && f->hd.flags & NGHTTP2_FLAG_END_STREAM) {
+        h2_guard_credit(&h->guard, H2_GUARD_RESET, 1); /* who was still sending may end like this */
         end_left(h, f->hd.stream_id);
-    if (f->hd.type == NGHTTP2_RST_STREAM && f->rst_stream.error_code != NGHTTP2_NO_ERROR && f->rst_stream.error_code != NGHTTP2_CANCEL)
+    }
+    if (reset && f->rst_stream.error_code != NGHTTP2_NO_ERROR && f->rst_stream.error_code != NGHTTP2_CANCEL)
         guard(h, H2_GUARD_FAULT);
     return 0;
 }

@@ -22,6 +22,7 @@ struct h2_stream *h2_stream_of(struct h2 *h, int32_t id);
 void h2_flooded(struct h2 *h, const char *what);
 void h2_set_callbacks(nghttp2_session_callbacks *cbs);
 /* The data provider of every message with a body. */
-ssize_t h2_read_body(nghttp2_session *session, int32_t id, uint8_t *to, size_t room, uint32_t *flags, nghttp2_data_source *src, void *user);
+ssize_t h2_read_body(nghttp2_session *session, int32_t id, uint8_t *to, size_t room, uint32_t *flags, nghttp2_data_source *src,
+                     void *user);
 
 #endif

@@ -28,10 +28,11 @@ void shop_release(struct shop *sh)
 
 void shop_refuse(struct shop *sh, int rc, const char *text)
 {
+    static struct log_gate gate = LOG_GATE;
     AUTO_FREE char *full = mem_printf("gateway %s: %s", sh->ss->c.name, text);
     hop_abort(&sh->h, rc, rc == -SST_EAUTH ? text : full);
     if (rc != -SST_EAUTH) /* that one was logged, by its true reason */
-        log_info("attach from %s refused: %s", sh->h.at.peer, text);
+        log_gated(&gate, LOG_LEVEL_WARN, "attach from %s refused: %s", sh->h.at.peer, text);
     shop_release(sh);
 }
 

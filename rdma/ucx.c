@@ -208,7 +208,7 @@ static int ucx_accept(struct xport *x, const struct xport_spec *s, struct xport_
     if (!sh || !sh->listener)
         return xport_fail(x, -SST_ECONF, "ucx is not configured: name its devices in ucx { devices = … }");
     str_copy(k->peer, sizeof(k->peer), "a peer not connected yet");
-    k->f.chunk_max = a->chunk_max = s->chunk_max ? MIN(s->chunk_max, CHUNK_MAX) : CHUNK_MAX;
+    k->f.chunk_send = k->f.chunk_max = a->chunk_max = s->chunk_max ? MIN(s->chunk_max, CHUNK_MAX) : CHUNK_MAX;
     str_copy(a->address, sizeof(a->address), sh->address);
     a->port = sh->port;
     int rc = open_worker(k, 0);

@@ -22,7 +22,7 @@ struct call {
     size_t request_len;
     ctl_reply *reply;
     int code;
-    bool answered;
+    bool answered, lost;
 };
 
 /* ------------------------------------------------------------ one call */
@@ -58,7 +58,7 @@ static void on_lost(struct grpc_conn *conn UNUSED, void *user, const char *step,
 {
     struct call *k = user;
     fprintf(stderr, "scistreamctl: %s: %s: %s; is scistreamd running, and as this user? (--socket names another)\n", k->o->socket, step, why);
-    k->code = err_exit(rc);
+    k->code = rc == -ENOENT ? 69 : rc == -EACCES || rc == -EPERM ? 67 : err_exit(rc); /* of a socket's path: nobody there, not for us */
     loop_stop(&k->loop);
 }
 
@@ -76,7 +76,7 @@ int ctl_call(const struct ctl_opts *o, const char *path, const ProtobufCMessage 
     struct resolver *r = resolver_new(&k.loop);
     struct grpc_conn *conn = grpc_dial(&k.loop, r, &t, &dialer, &k);
     loop_run(&k.loop);
-    if (k.answered)
+    if (!k.lost)
         grpc_hang_up(conn);
     resolver_free(r);
     loop_fini(&k.loop);

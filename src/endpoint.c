@@ -23,27 +23,34 @@ static struct endpoint *ep_of(struct hop *h) { return container_of(h, struct end
 
 /* ------------------------------------------------------------ words */
 
-int endpoint_complain(const struct endpoint *ep, int rc, const char *fmt, ...)
+/* Some of the text comes from peers: nothing in it may move the cursor. */
+static void print_line(const struct endpoint *ep, const char *fmt, va_list ap)
 {
     char text[1024];
+    vsnprintf(text, sizeof(text), fmt, ap);
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    fprintf(stderr, "%s%s: %s\n", ep->bar.shown ? "\n" : "", ep->kind->program, text);
+}
+
+int endpoint_complain(const struct endpoint *ep, int rc, const char *fmt, ...)
+{
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
+    print_line(ep, fmt, ap);
     va_end(ap);
-    fprintf(stderr, "%s%s: %s\n", ep->bar.shown ? "\n" : "", ep->kind->program, text);
     return err_exit(rc);
 }
 
 void endpoint_say(const struct endpoint *ep, const char *fmt, ...)
 {
-    char text[1024];
     va_list ap;
     if (ep->o->quiet)
         return;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
+    print_line(ep, fmt, ap);
     va_end(ap);
-    fprintf(stderr, "%s%s: %s\n", ep->bar.shown ? "\n" : "", ep->kind->program, text);
 }
 
 /* ------------------------------------------------------------ the end */

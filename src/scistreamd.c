@@ -93,6 +93,7 @@ static void on_gone(void *user) { loop_stop(&((struct daemon *)user)->loop); }
 
 static void stop_workers(struct daemon *d)
 {
+    grpc_server_drain(d->server);
     loop_timer_stop(&d->loop, &d->drain);
     pool_stop(d->pool, on_gone, d);
 }
@@ -119,7 +120,6 @@ static void on_terminate(struct loop *l UNUSED, int signo)
     notify("STOPPING=1");
     log_info("%s: no new streams; %zu open channels get %s to finish", strsignal(signo), sessions_channels(d->service.sessions),
              units_human_time(time, d->conf->g.drain_timeout));
-    grpc_server_drain(d->server);
     sessions_drain(d->service.sessions, on_idle, d);
     service_health_changed(&d->service);
     if (d->conf->g.drain_timeout != TIME_FOREVER)
@@ -257,9 +257,8 @@ static int make_socket_folder(struct daemon *d)
     return 0;
 }
 
-static int listen_local(struct daemon *d)
+static int open_local(struct daemon *d)
 {
-    d->socket_path = *d->conf->g.control_socket ? mem_strdup(d->conf->g.control_socket) : control_socket_default();
     int code = make_socket_folder(d);
     if (code)
         return code;
@@ -269,6 +268,17 @@ static int listen_local(struct daemon *d)
                     fd == -EADDRINUSE ? "; another scistreamd uses it: give each its own control_socket" : "");
     int rc = grpc_server_listen(d->server, fd, NULL, "local control socket");
     return rc < 0 ? fail(d, 78, "control_socket: %s", err_text(rc)) : 0;
+}
+
+static int listen_local(struct daemon *d)
+{
+    d->socket_path = *d->conf->g.control_socket ? mem_strdup(d->conf->g.control_socket) : control_socket_default();
+    int code = open_local(d);
+    if (code == 0)
+        return 0;
+    free(d->socket_path);
+    d->socket_path = NULL; /* not ours to unlink: another scistreamd may serve there */
+    return code;
 }
 
 /* ------------------------------------------------------------ users and limits */
@@ -299,6 +309,15 @@ static void raise_limits(void)
 
 /* ------------------------------------------------------------ starting */
 
+/* A group may read it (ssl-cert), the rest of the world not. That there is none is told by who reads it. */
+static int check_key_file(struct daemon *d, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) < 0 || !(st.st_mode & (S_IRWXO | S_IWGRP)))
+        return 0;
+    return fail(d, 78, "%s: others may use it (mode %04o): chmod 600 %s", path, st.st_mode & 07777, path);
+}
+
 static int load(struct daemon *d)
 {
     const struct conf_global *g = &d->conf->g;
@@ -308,6 +327,8 @@ static int load(struct daemon *d)
         gethostname(d->name, sizeof(d->name) - 1);
     if (!*g->certificate || !*g->key)
         return fail(d, 78, "certificate and key are not set: 'scistreamd --init DIR' makes them");
+    if (check_key_file(d, g->key))
+        return 78;
     d->tls = tls_ctx_server(g->certificate, g->key, "h2", d->why, sizeof(d->why));
     if (!d->tls)
         return 78;

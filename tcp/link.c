@@ -202,6 +202,7 @@ static int link_connect(struct xport *x, const struct xport_spec *s)
     struct link *k = link_of(x);
     union sockaddr_any to;
     begin(k, s);
+    k->f.chunk_send = MIN(s->chunk_max, shared_of(x->env)->chunk);
     if (addr_numeric(s->address, s->port, &to) < 0)
         return xport_fail(x, -EINVAL, "link: '%s' is no numeric address", s->address);
     addr_format(&to, k->peer);
@@ -368,7 +369,7 @@ static int link_accept(struct xport *x, const struct xport_spec *s, struct xport
     k->acceptor = true;
     if (sh->listener.io.fd < 0 || getsockname(sh->listener.io.fd, &at.sa, &len) < 0)
         return xport_fail(x, -SST_ECONF, "this worker has no link port: see link_ports");
-    k->f.chunk_max = a->chunk_max = s->chunk_max ? MIN(s->chunk_max, sh->chunk) : sh->chunk;
+    k->f.chunk_send = k->f.chunk_max = a->chunk_max = s->chunk_max ? MIN(s->chunk_max, sh->chunk) : sh->chunk;
     a->address[0] = 0;
     a->port = addr_port(&at);
     list_add_tail(&sh->pending, &k->pending);

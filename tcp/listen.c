@@ -1,8 +1,8 @@
 /* Listening sockets.
  *
  * Happy path: sock_listen -> listener_start -> accepted() for each connection -> listener_stop.
- * Failure: without free descriptors (or memory) accept would spin, so the listener leaves the loop, tries again every 100 ms, and goes
- * on when that succeeds. Peers wait in the kernel's queue meanwhile.
+ * Failure: without free descriptors (or memory) accept would spin, so the listener leaves the loop, tries again every 100 ms, and
+ * goes on when that succeeds. Peers wait in the kernel's queue meanwhile.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -158,6 +158,6 @@ int listener_detach(struct listener *l)
 
 void listener_stop(struct listener *l)
 {
-    if (l->fd >= 0)
+    if (l->loop && l->fd >= 0)
         close(listener_detach(l));
 }

@@ -1,7 +1,7 @@
 /* Names to addresses by c-ares.
  *
  * Happy path: resolve_start -> sockets of c-ares in the loop -> found() -> done() from the loop, the question freed.
- * Each question has a channel of its own: a cancelled one is gone at once, and a changed resolv.conf counts from the next question on.
+ * Each question has a channel of its own: a cancelled one is gone at once, and a changed resolv.conf counts from the next one on.
  * Failures: no such name, no server answers (2 s, 3 tries): -SST_ERESOLVE and a sentence. c-ares may answer while it is being asked
  * (numbers, /etc/hosts), so done() always goes through a deferred call.
  */

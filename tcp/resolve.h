@@ -10,7 +10,8 @@
 struct resolver;
 struct resolve; /* one question under way */
 
-/* addrs: n of them, n >= 1 when rc is 0; else rc is -SST_ERESOLVE and why the sentence. Called once, from the loop (never from resolve_start). */
+/* addrs: n of them, n >= 1 when rc is 0; else rc is -SST_ERESOLVE and why the sentence.
+ * Called once, from the loop (never from resolve_start); the question is gone when it returns. */
 typedef void resolve_done(void *user, int rc, const union sockaddr_any *addrs, size_t n, const char *why);
 
 /* NULL when c-ares cannot start (no memory, unreadable resolv.conf). */

@@ -15,10 +15,11 @@ struct sock {
     struct tls *tls;         /* owned; NULL: plain */
     bool can_read, can_write; /* no -EAGAIN since the last event */
     bool connecting;
-    void (*event)(struct sock *s); /* connected, readable, writable or failed: call sock_connected, sock_recv, sock_sendv … and see */
+    /* Connected, readable, writable or failed: call sock_connected, sock_recv, sock_sendv … and see. May close s and free it. */
+    void (*event)(struct sock *s);
 };
 
-/* Take over a connected stream socket fd (made non-blocking, TCP_NODELAY) in caller's storage. 0 or -errno; fd is closed on failure. */
+/* Take over a connected stream socket fd (made non-blocking, TCP_NODELAY) in caller's storage. 0 or -errno (fd is closed then). */
 int sock_attach(struct sock *s, struct loop *l, int fd, void (*event)(struct sock *));
 /* Start connecting; event is called when that ended. 0, -errno (nothing is open then). */
 int sock_connect(struct sock *s, struct loop *l, const union sockaddr_any *to, void (*event)(struct sock *));
@@ -29,7 +30,7 @@ void sock_start_tls(struct sock *s, struct tls *t);
 /* 0 done (or plain); -EAGAIN; -SST_ETLS, -SST_ECERT, -errno: tls_why(s->tls) has the sentence. */
 int sock_handshake(struct sock *s);
 
-/* > 0 bytes; 0 the peer ended cleanly (with TLS: close_notify); -EAGAIN; -errno; -SST_ELOST: TLS stream cut without close_notify. */
+/* > 0 bytes; 0 the peer ended cleanly (with TLS: close_notify); -EAGAIN; -errno; -SST_ELOST: TLS cut without close_notify. */
 ssize_t sock_recv(struct sock *s, void *to, size_t n);
 /* Plain: one recvmsg. TLS: only iov[0] is filled. */
 ssize_t sock_recvv(struct sock *s, struct iovec *iov, int n);
@@ -50,8 +51,8 @@ void sock_close(struct sock *s);
 void sock_peer(const struct sock *s, union sockaddr_any *out);
 void sock_local(const struct sock *s, union sockaddr_any *out);
 
-/* A bound, listening, non-blocking, close-on-exec socket (SO_REUSEADDR; "::" takes IPv4 too, and only that where the kernel has no IPv6).
- * port 0: any. >= 0, or -errno. */
+/* A bound, listening, non-blocking, close-on-exec socket (SO_REUSEADDR; "::" takes IPv4 too, and only that where the kernel has no
+ * IPv6). port 0: any. >= 0, or -errno. */
 int sock_listen(const union sockaddr_any *at);
 /* A socket file that nobody serves is replaced; -EADDRINUSE when somebody does, -EEXIST when it is no socket. */
 int sock_listen_unix(const char *path, mode_t mode);
@@ -71,7 +72,7 @@ struct listener {
 /* Takes fd. 0 or -errno. */
 int listener_start(struct listener *l, struct loop *loop, int fd, const char *what,
                    void (*accepted)(struct listener *, int, const union sockaddr_any *));
-void listener_stop(struct listener *l); /* closes; may be called twice */
+void listener_stop(struct listener *l); /* closes; may be called twice, and on a zeroed one that was never started */
 /* Take it out of the loop but leave the descriptor open. */
 int listener_detach(struct listener *l);
 

@@ -2,13 +2,17 @@
  *
  * Happy path, source: connect opens the first file -> fill reads -> end of the last file ends the ring.
  * Sink: connect opens -> drain writes and releases -> shut syncs and closes, since close and fsync may be the first to tell of a full disk.
- * Regular files and block devices are read and written in the helper thread: a slow disk must not silence the loop. One operation
- * at a time, of a quarter of the ring, so that the other side of the ring works meanwhile.
+ * A slow disk must not silence the loop: of regular files only what the page cache holds is read at once (RWF_NOWAIT), everything else,
+ * writes too, goes to the helper thread, one operation of a quarter of the ring at a time, so that the other side of the ring works
+ * meanwhile. Files in memory (tmpfs) are read and written at once.
  * Failures: open, read, write, fsync, close: the flow fails with the path and the system's reason.
  */
 #include <fcntl.h>
 #include <stdio.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/uio.h>
 
 #include "src/seam/xport.h"
 
@@ -22,7 +26,8 @@ struct file {
     int fd;
     struct io io;
     bool waitable;    /* epoll takes it; else it is always ready */
-    bool threaded;    /* operations go to the helper thread */
+    bool threaded;    /* operations may block: they go to the helper thread */
+    bool try_cache;   /* but reads are tried without blocking first */
     bool ready;       /* no EAGAIN since the last event */
     bool restore;     /* O_NONBLOCK must be taken off a description that others share */
     bool sync, synced, stop;
@@ -77,6 +82,12 @@ static int open_path(struct file *f)
     return f->x.in ? open(p, O_RDONLY | O_CLOEXEC | O_NOCTTY) : open(p, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
 }
 
+static bool in_memory(int fd)
+{
+    struct statfs fs;
+    return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
 static int use_fd(struct file *f, int fd)
 {
     struct stat st;
@@ -85,7 +96,8 @@ static int use_fd(struct file *f, int fd)
         return fail_io(f, "look at", errno);
     if (S_ISDIR(st.st_mode))
         return fail_io(f, "read", EISDIR);
-    f->threaded = S_ISREG(st.st_mode) || S_ISBLK(st.st_mode);
+    f->threaded = (S_ISREG(st.st_mode) && !in_memory(fd)) || S_ISBLK(st.st_mode);
+    f->try_cache = f->threaded && f->x.in;
     f->ready = true;
     f->waitable = !f->threaded && loop_add(f->x.env->loop, &f->io, fd, EPOLLET | (f->x.in ? EPOLLIN : EPOLLOUT)) == 0;
     int flags = fcntl(fd, F_GETFL);
@@ -236,6 +248,30 @@ static ssize_t direct(struct file *f, uint8_t *p, size_t n)
     return -EAGAIN;
 }
 
+/* What is in the page cache, at once; -EAGAIN: nothing, or this file system cannot tell (then it is not asked again). */
+static ssize_t read_cached(struct file *f, uint8_t *p, size_t n)
+{
+    struct iovec iov = { p, MIN(n, DIRECT_MAX) };
+    ssize_t k = f->try_cache ? preadv2(f->fd, &iov, 1, -1, RWF_NOWAIT) : -1;
+    if (k > 0)
+        return k;
+    if (k < 0 && f->try_cache && errno != EAGAIN && errno != EINTR)
+        f->try_cache = false; /* EOPNOTSUPP, or an error that the thread will meet and report */
+    return -EAGAIN;
+}
+
+static int fill_threaded(struct file *f, struct ring *r, size_t room)
+{
+    ssize_t n = read_cached(f, ring_at(r, r->put), room);
+    if (n > 0) {
+        ring_commit(r, (size_t)n);
+        return 0;
+    }
+    if (room < op_size(r)) /* a few bytes of room are not worth a trip to the thread */
+        return -EAGAIN;
+    return op_start(f, ring_at(r, r->put), op_size(r), false) < 0 ? f->x.rc : -EAGAIN;
+}
+
 static int file_fill(struct xport *x, struct ring *r)
 {
     struct file *f = file_of(x);
@@ -246,8 +282,8 @@ static int file_fill(struct xport *x, struct ring *r)
         return next_or_end(f);
     if (room == 0)
         return -EAGAIN;
-    if (f->threaded) /* half-empty is enough to start, a few bytes are not */
-        return room < op_size(r) ? -EAGAIN : op_start(f, ring_at(r, r->put), op_size(r), false) < 0 ? x->rc : -EAGAIN;
+    if (f->threaded)
+        return fill_threaded(f, r, room);
     ssize_t n = direct(f, ring_at(r, r->put), room);
     if (n < 0)
         return (int)n;

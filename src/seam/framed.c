@@ -23,7 +23,7 @@ static int fail(struct framed *f, int rc, const char *fmt, ...)
 
 void framed_init(struct framed *f, const uint8_t cookie[FRAME_COOKIE], uint32_t chunk_max, uint64_t peer_ring)
 {
-    *f = (struct framed){ .chunk_max = chunk_max, .peer_ring = peer_ring, .hello_due = true, .rx_flow = 1 };
+    *f = (struct framed){ .chunk_max = chunk_max, .chunk_send = chunk_max, .peer_ring = peer_ring, .hello_due = true, .rx_flow = 1 };
     memcpy(f->cookie, cookie, FRAME_COOKIE);
 }
 
@@ -64,7 +64,7 @@ static uint64_t sendable(const struct framed *f)
 {
     if (!f->tx || f->limit <= f->tx->sub)
         return 0;
-    return MIN(MIN(ring_waiting(f->tx), f->limit - f->tx->sub), f->chunk_max);
+    return MIN(MIN(ring_waiting(f->tx), f->limit - f->tx->sub), f->chunk_send);
 }
 
 bool framed_control_due(const struct framed *f) { return f->hello_due || f->reset_due || limit_due(f) || eos_due(f); }

@@ -16,7 +16,8 @@ struct framed {
     struct ring *rx, *tx;        /* the peer's bytes go into rx, ours come from tx; NULL: not in this direction */
     uint8_t rx_flow, tx_flow;
     bool keep;                   /* bytes of tx stay until the peer consumed them (link); else the carriage releases */
-    uint32_t chunk_max;
+    uint32_t chunk_max;          /* largest DATA that is taken */
+    uint32_t chunk_send;         /* largest DATA that is sent; at most what the peer takes */
     uint64_t peer_ring;          /* bytes the peer can hold unconsumed; 0: not known */
     uint8_t cookie[FRAME_COOKIE];
     bool hello_due, hello_seen;

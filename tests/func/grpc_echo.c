@@ -1,6 +1,7 @@
-/* tests/lib/grpc_echo as a server, for clients that are not ours: grpc_echo [-u PATH] [-t] [-n CONNECTIONS] [-w MS]
- * Plaintext on a free port of 127.0.0.1, the same on a unix socket with -u, TLS on another port with -t CERT KEY. Prints "plain PORT", "unix PATH",
- * "tls PORT", "ready"; SIGTERM drains and ends it. Each line of standard input is answered with "fds N calls N rss KIB". */
+/* tests/lib/grpc_echo as a server, for clients that are not ours:
+ *   grpc_echo [-u PATH] [-c CERT -k KEY] [-n CONNECTIONS] [-w HANDSHAKE_MS]
+ * Plaintext on a free port of 127.0.0.1, the same on a unix socket with -u, TLS on a second port with -c, -k. Prints "plain PORT",
+ * "unix PATH", "tls PORT", "ready"; SIGTERM ends it. Each line of its input is answered with "fds N calls N rss KIB". */
 #include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
@@ -82,7 +83,9 @@ struct options { const char *unix_path, *cert, *key; struct grpc_limits limits; 
 
 static bool parse(struct options *o, int argc, char **argv)
 {
-    o->limits = (struct grpc_limits){ .connections = 6000, .streams = 100, .handshake_ns = 60 * NS_PER_S, .silent_ns = 10 * NS_PER_S };
+    o->limits = (struct grpc_limits){
+        .connections = 6000, .streams = 100, .handshake_ns = 60 * NS_PER_S, .silent_ns = 10 * NS_PER_S,
+    };
     for (int c; (c = getopt(argc, argv, "u:c:k:n:w:")) != -1;) {
         if (c == 'u')
             o->unix_path = optarg;

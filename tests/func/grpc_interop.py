@@ -123,8 +123,9 @@ class Calls:
         call = unary(self.channel, "Meta")
         self.assertEqual(call(b"", metadata=[("x-test", "a token")], timeout=20), b"a token")
         self.assertEqual(call(b"", timeout=20), b"none")
-        self.assertEqual(call(b"", metadata=[("x-other-%d" % i, "v") for i in range(40)] + [("x-test", "last")], timeout=20), b"last")
-        self.status(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many or too large headers", call, b"", metadata=[("x-h-%d" % i, "v") for i in range(80)])
+        many = [("x-other-%d" % i, "v") for i in range(80)]
+        self.assertEqual(call(b"", metadata=many[:40] + [("x-test", "last")], timeout=20), b"last")
+        self.status(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many or too large headers", call, b"", metadata=many)
 
     def test_compression(self):
         self.status(grpc.StatusCode.UNIMPLEMENTED, "compressed messages are not supported",

@@ -5,15 +5,20 @@ import sys
 import tempfile
 
 
+def make_certificate(cert, key):
+    """For localhost and 127.0.0.1, signed by itself."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                    "-keyout", key, "-out", cert], check=True, stderr=subprocess.DEVNULL)
+
+
 class Server:
     def __init__(self, *args, tls=False):
         self.dir = tempfile.TemporaryDirectory(prefix="grpc-")
         self.cert, key = self.dir.name + "/cert.pem", self.dir.name + "/key.pem"
         self.args = [os.environ.get("GRPC_ECHO", "./grpc_echo"), "-u", self.dir.name + "/sock", *args]
         if tls:
-            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                            "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-                            "-keyout", key, "-out", self.cert], check=True, stderr=subprocess.DEVNULL)
+            make_certificate(self.cert, key)
             self.args += ["-c", self.cert, "-k", key]
 
     def __enter__(self):
@@ -41,6 +46,8 @@ class Server:
     def __exit__(self, *exc):
         self.p.terminate()
         status = self.p.wait(30)
+        self.p.stdin.close()
+        self.p.stdout.close()
         err = self.stderr()
         if status != 0 or exc[0] is not None:
             sys.stderr.write(err)

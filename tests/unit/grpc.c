@@ -108,6 +108,28 @@ static void large(struct fixture *f)
 }
 static void test_large(void) { over_all(large); }
 
+/* Both directions as full as they get, for 20 times all windows and queues: nobody waits for ever. */
+static void saturated(struct fixture *f)
+{
+    static uint8_t block[200000];
+    struct answer a = { 0 };
+    answer_start(f, &a, "/test.Echo/Stream", 0);
+    for (unsigned sent = 0; sent < 500;) {
+        int rc = grpc_send(a.call, block, sizeof(block));
+        CU_ASSERT_FATAL(rc == 0 || rc == -ENOBUFS);
+        sent += rc == 0;
+        if (rc < 0)
+            loop_turn(&f->loop, NS_PER_S);
+    }
+    grpc_half_close(a.call);
+    UNTIL(f, a.closed);
+    ASSERT_ANSWER(&a, GRPC_OK, "");
+    CU_ASSERT_EQUAL(a.messages, 500);
+    CU_ASSERT_EQUAL(f->log.sent, 0);
+    answer_free(&a);
+}
+static void test_saturated(void) { over_all(saturated); }
+
 /* The server takes 100 at once: the rest waits in the client. */
 static void concurrent(struct fixture *f)
 {
@@ -341,7 +363,7 @@ static void call_inside_closed(struct fixture *f)
 }
 static void test_call_inside_closed(void) { over_tcp(call_inside_closed); }
 
-UNIT_MAIN("grpc", UNIT(test_unary), UNIT(test_bidi_in_turns), UNIT(test_bidi_at_once), UNIT(test_large), UNIT(test_concurrent), UNIT(test_statuses),
-          UNIT(test_client_cancels), UNIT(test_server_cancels), UNIT(test_deadline), UNIT(test_oversize), UNIT(test_finish_early),
-          UNIT(test_unknown_method), UNIT(test_full_queue), UNIT(test_cancel_inside), UNIT(test_hang_up_inside), UNIT(test_free_inside),
-          UNIT(test_call_inside_closed))
+UNIT_MAIN("grpc", UNIT(test_unary), UNIT(test_bidi_in_turns), UNIT(test_bidi_at_once), UNIT(test_large), UNIT(test_saturated),
+          UNIT(test_concurrent), UNIT(test_statuses), UNIT(test_client_cancels), UNIT(test_server_cancels), UNIT(test_deadline),
+          UNIT(test_oversize), UNIT(test_finish_early), UNIT(test_unknown_method), UNIT(test_full_queue), UNIT(test_cancel_inside),
+          UNIT(test_hang_up_inside), UNIT(test_free_inside), UNIT(test_call_inside_closed))

@@ -1,4 +1,4 @@
-/* Connections: how dialling fails, limits, silence, death, draining, floods. */
+/* Connections: how dialling fails, limits, silence, death, draining. */
 #include "config.h"
 
 #include <malloc.h>
@@ -6,9 +6,8 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
-#include "ctrl/grpc_priv.h"
+#include "ctrl/grpc_call.h"
 #include "tests/unit/grpc_fixture.h"
-#include "tests/unit/h2_raw.h"
 
 /* ------------------------------------------------------------ dialling */
 
@@ -240,7 +239,9 @@ static void test_killed_server(void)
 /* The server's view: a client that stops, and one that dies. */
 static void test_clients_that_fail(void)
 {
-    const struct grpc_limits limits = { .connections = 10, .streams = 10, .handshake_ns = 10 * NS_PER_S, .silent_ns = 300 * NS_PER_MS };
+    const struct grpc_limits limits = {
+        .connections = 10, .streams = 10, .handshake_ns = 10 * NS_PER_S, .silent_ns = 300 * NS_PER_MS,
+    };
     const int signals[] = { SIGSTOP, SIGKILL };
     for (unsigned i = 0; i < ARRAY_LEN(signals); i++) {
         struct fixture f;
@@ -267,15 +268,6 @@ static void test_clients_that_fail(void)
 
 /* ------------------------------------------------------------ limits */
 
-static int plain_connect(struct fixture *f)
-{
-    union sockaddr_any at;
-    addr_numeric("127.0.0.1", f->port, &at);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CU_ASSERT_EQUAL(connect(fd, &at.sa, addr_len(&at)), 0);
-    return fd;
-}
-
 /* 0: the server closed it; -1: still open. */
 static ssize_t closed_by_server(int fd)
 {
@@ -292,7 +284,7 @@ static void test_connection_limit(void)
     int silent[3];
     fixture_open(&f, OVER_TCP, &limits);
     for (int i = 0; i < 3; i++) {
-        silent[i] = plain_connect(&f);
+        silent[i] = fixture_plain_connect(&f);
         fixture_run(&f, 10 * NS_PER_MS);
     }
     struct grpc_target t = fixture_target(&f);
@@ -318,11 +310,13 @@ static void test_connection_limit(void)
 /* Neither silence nor a handshake without a call keeps a place. */
 static void test_handshake_time(void)
 {
-    const struct grpc_limits limits = { .connections = 10, .streams = 10, .handshake_ns = 150 * NS_PER_MS, .silent_ns = 10 * NS_PER_S };
+    const struct grpc_limits limits = {
+        .connections = 10, .streams = 10, .handshake_ns = 150 * NS_PER_MS, .silent_ns = 10 * NS_PER_S,
+    };
     struct fixture f;
     struct answer a = { 0 };
     fixture_open(&f, OVER_TLS, &limits);
-    int silent = plain_connect(&f), slow = plain_connect(&f);
+    int silent = fixture_plain_connect(&f), slow = fixture_plain_connect(&f);
     CU_ASSERT_EQUAL(write(slow, "\026\003\001", 3), 3); /* begins a ClientHello */
     fixture_connect(&f);
     UNTIL(&f, f.c.lost);
@@ -364,7 +358,7 @@ static void test_silent_connections_are_small(void)
     fixture_open(&f, OVER_TLS, &limits);
     size_t before = mallinfo2().uordblks;
     for (unsigned i = 0; i < ARRAY_LEN(fds); i++) {
-        fds[i] = plain_connect(&f);
+        fds[i] = fixture_plain_connect(&f);
         loop_turn(&f.loop, 0);
     }
     fixture_run(&f, 50 * NS_PER_MS);
@@ -388,7 +382,7 @@ static void test_drain(void)
     fixture_connect(&f);
     struct grpc_target t = fixture_target(&f);
     fixture_dial(&f, &idle, &t);
-    int silent = plain_connect(&f);
+    int silent = fixture_plain_connect(&f);
     UNTIL(&f, idle.ready);
     answer_start(&f, &a, "/test.Echo/Stream", 0);
     grpc_send(a.call, "one", 3);
@@ -434,104 +428,10 @@ static void test_server_freed(void)
     fixture_close(&f);
 }
 
-/* ------------------------------------------------------------ floods */
-
-static void ping_flood(struct raw *r)
-{
-    for (unsigned i = 0; i < 300; i++)
-        h2_ping(r->h2, i);
-}
-
-static void settings_of_nothing(struct raw *r)
-{
-    static const uint8_t frame[9] = { 0, 0, 0, 4 };
-    raw_flush(r);
-    for (unsigned i = 0; i < 300; i++)
-        grpc_buf_add(&r->out, frame, sizeof(frame));
-}
-
-static void empty_data(struct raw *r)
-{
-    static const uint8_t frame[9] = { 0, 0, 0, 0, 0, 0, 0, 0, 1 };
-    const struct h2_header hd[] = { { ":method", "POST" }, { ":scheme", "http" }, { ":path", "/test.Echo/Never" }, { ":authority", "x" },
-                                    { "content-type", "application/grpc" } };
-    raw_body(raw_request(r, hd, ARRAY_LEN(hd)), "", 0, true);
-    raw_flush(r);
-    for (unsigned i = 0; i < 1500; i++)
-        grpc_buf_add(&r->out, frame, sizeof(frame));
-}
-
-static void window_updates(struct raw *r)
-{
-    static const uint8_t frame[13] = { 0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1 };
-    raw_flush(r);
-    for (unsigned i = 0; i < 1500; i++)
-        grpc_buf_add(&r->out, frame, sizeof(frame));
-}
-
-static void rapid_resets(struct raw *r)
-{
-    const struct h2_header hd[] = { { ":method", "POST" }, { ":scheme", "http" }, { ":path", "/test.Echo/Never" }, { ":authority", "x" },
-                                    { "content-type", "application/grpc" } };
-    for (unsigned i = 0; i < 300; i++) {
-        struct raw_stream s = { .r = r, .open_end = true };
-        h2_request(r->h2, &s.s, hd, ARRAY_LEN(hd));
-        raw_flush(r);
-        h2_reset(&s.s, H2_CANCEL);
-        raw_flush(r);
-    }
-}
-
-static void test_floods(void)
-{
-    void (*const floods[])(struct raw *) = { ping_flood, settings_of_nothing, empty_data, window_updates, rapid_resets };
-    struct fixture f;
-    struct answer a = { 0 };
-    fixture_open(&f, OVER_TCP, NULL);
-    fixture_connect(&f);
-    answer_start(&f, &a, "/test.Echo/Stream", 0);
-    for (unsigned i = 0; i < ARRAY_LEN(floods); i++) {
-        struct raw r;
-        raw_connect(&r, &f.loop, f.port);
-        UNTIL(&f, r.up);
-        floods[i](&r);
-        raw_flush(&r);
-        UNTIL(&f, r.goaway && r.gone);
-        CU_ASSERT_EQUAL(r.goaway, 1 + H2_ENHANCE_YOUR_CALM);
-        raw_close(&r);
-    }
-    CU_ASSERT_EQUAL(a.closed, 0); /* others go on */
-    grpc_half_close(a.call);
-    UNTIL(&f, a.closed);
-    CU_ASSERT_EQUAL(a.status, GRPC_OK);
-    CU_ASSERT_EQUAL(grpc_server_calls(f.server), 0);
-    fixture_close(&f);
-}
-
-static void test_garbage(void)
-{
-    static const char *const texts[] = { "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\0", "\026\003\001\002", "x" };
-    for (enum over o = OVER_TCP; o <= OVER_TLS; o += OVER_TLS) {
-        struct fixture f;
-        fixture_open(&f, o, NULL);
-        for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-            int fd = plain_connect(&f);
-            CU_ASSERT(write(fd, texts[i], strlen(texts[i])) > 0);
-            shutdown(fd, SHUT_WR);
-            char buf[1000];
-            ssize_t n;
-            UNTIL(&f, (n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT)) == 0 || (n < 0 && errno == ECONNRESET));
-            close(fd);
-        }
-        fixture_connect(&f);
-        fixture_close(&f);
-    }
-}
-
 UNIT_MAIN("grpc_conn", UNIT(test_refused), UNIT(test_unresolvable), UNIT(test_not_http2), UNIT(test_tls_mismatch),
           UNIT(test_call_when_not_ready), UNIT(test_stopped_server), UNIT(test_killed_server), UNIT(test_clients_that_fail),
           UNIT(test_connection_limit), UNIT(test_handshake_time), UNIT(test_idle),
 #ifndef WITH_SANITIZER
           UNIT(test_silent_connections_are_small),
 #endif
-          UNIT(test_drain), UNIT(test_server_freed), UNIT(test_floods), UNIT(test_garbage))
+          UNIT(test_drain), UNIT(test_server_freed))

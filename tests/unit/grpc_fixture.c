@@ -4,7 +4,9 @@
 
 #include "tcp/sock.h"
 
-const struct grpc_limits fixture_limits = { .connections = 100, .streams = 100, .handshake_ns = 10 * NS_PER_S, .silent_ns = 10 * NS_PER_S };
+const struct grpc_limits fixture_limits = {
+    .connections = 100, .streams = 100, .handshake_ns = 10 * NS_PER_S, .silent_ns = 10 * NS_PER_S,
+};
 
 /* ------------------------------------------------------------ answers */
 
@@ -140,6 +142,15 @@ void fixture_close(struct fixture *f)
     tls_ctx_free(f->server_tls);
     tls_ctx_free(f->client_tls);
     unlink(f->path);
+}
+
+int fixture_plain_connect(struct fixture *f)
+{
+    union sockaddr_any at;
+    addr_numeric("127.0.0.1", f->port, &at);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CU_ASSERT_EQUAL(connect(fd, &at.sa, addr_len(&at)), 0);
+    return fd;
 }
 
 void fixture_run(struct fixture *f, uint64_t ns)

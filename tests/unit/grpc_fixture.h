@@ -61,5 +61,7 @@ void answer_free(struct answer *a);
         CU_ASSERT(came); \
     } while (0)
 void fixture_run(struct fixture *f, uint64_t ns);
+/* A descriptor connected to the server, blocking, that has said nothing. */
+int fixture_plain_connect(struct fixture *f);
 
 #endif

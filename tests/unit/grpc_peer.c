@@ -28,7 +28,8 @@ static struct raw_stream *request(struct raw *r, const char *name, const char *v
 struct expectation { const char *name, *value, *body; size_t len; const char *answer; };
 
 static const struct expectation table[] = {
-    { "te", "trailers", "\0\0\0\0\1x", 6, ":status: 200\ncontent-type: application/grpc\ngrpc-accept-encoding: identity\ngrpc-status: 0\n" },
+    { "te", "trailers", "\0\0\0\0\1x", 6,
+      ":status: 200\ncontent-type: application/grpc\ngrpc-accept-encoding: identity\ngrpc-status: 0\n" },
     { "content-type", "application/grpc+proto", "\0\0\0\0\0", 5, "grpc-status: 0\n" },
     { ":method", "GET", "", 0, ":status: 405\n" },
     { "content-type", "text/plain", "", 0, ":status: 415\n" },
@@ -38,9 +39,11 @@ static const struct expectation table[] = {
     { "grpc-timeout", "0n", "", 0, "grpc-status: 4\n" },
     { ":path", "/test.Echo/Unary", "\0\0\0\0\2x", 6, "grpc-status: 13\ngrpc-message: the request ends within a message\n" },
     { ":path", "/test.Echo/Unary", "\0\0\0", 3, "grpc-status: 13\ngrpc-message: the request ends within a message\n" },
-    { "grpc-encoding", "gzip", "\1\0\0\0\1x", 6, "grpc-accept-encoding: identity\ngrpc-status: 12\ngrpc-message: compressed messages are not supported\n" },
+    { "grpc-encoding", "gzip", "\1\0\0\0\1x", 6,
+      "grpc-accept-encoding: identity\ngrpc-status: 12\ngrpc-message: compressed messages are not supported\n" },
     { "x-test", "bad flag", "\2\0\0\0\1x", 6, "grpc-status: 13\ngrpc-message: broken message prefix\n" },
-    { ":path", "/test.Echo/Small", "\0\377\377\377\377", 5, "grpc-status: 8\ngrpc-message: message of 4294967295 bytes is larger than 1000\n" },
+    { ":path", "/test.Echo/Small", "\0\377\377\377\377", 5,
+      "grpc-status: 8\ngrpc-message: message of 4294967295 bytes is larger than 1000\n" },
     { ":path", "/test.Echo/Meta", "\0\0\0\0\0", 5, "grpc-status: 0\n" },
 };
 
@@ -256,7 +259,11 @@ static void go_away(struct raw *r, struct raw_stream *s UNUSED) { h2_goaway(r->h
 
 static void test_responses(void)
 {
-    static const struct { void (*respond)(struct raw *, struct raw_stream *); enum grpc_status status; const char *text; } rows[] = {
+    static const struct {
+        void (*respond)(struct raw *, struct raw_stream *);
+        enum grpc_status status;
+        const char *text;
+    } rows[] = {
         { respond_404, GRPC_UNIMPLEMENTED, "no gRPC response: HTTP status 404, text/html" },
         { respond_503, GRPC_UNAVAILABLE, "no gRPC response: HTTP status 503, no content-type" },
         { respond_no_status, GRPC_UNKNOWN, "no gRPC response: HTTP status 200, application/grpc" },
@@ -306,7 +313,8 @@ static void respond_big(struct raw *r UNUSED, struct raw_stream *s)
 {
     static char big[17000];
     memset(big, 'x', sizeof(big) - 1);
-    const struct h2_header hd[] = { { ":status", "200" }, { "content-type", "application/grpc" }, { "x-test", big }, { "grpc-status", "0" } };
+    const struct h2_header hd[] = { { ":status", "200" }, { "content-type", "application/grpc" }, { "x-test", big },
+                                    { "grpc-status", "0" } };
     h2_respond(&s->s, hd, 4, false);
 }
 
@@ -321,5 +329,6 @@ static void test_big_response(void)
     weird_close(&w);
 }
 
-UNIT_MAIN("grpc_peer", UNIT(test_requests), UNIT(test_refusals_stop_the_upload), UNIT(test_too_many_headers), UNIT(test_deadline_with_queue),
-          UNIT(test_held_back), UNIT(test_reset_by_client), UNIT(test_responses), UNIT(test_goaway), UNIT(test_big_response))
+UNIT_MAIN("grpc_peer", UNIT(test_requests), UNIT(test_refusals_stop_the_upload), UNIT(test_too_many_headers),
+          UNIT(test_deadline_with_queue), UNIT(test_held_back), UNIT(test_reset_by_client), UNIT(test_responses), UNIT(test_goaway),
+          UNIT(test_big_response))

@@ -50,7 +50,8 @@ static void test_texts(void)
         CU_ASSERT_STRING_EQUAL(back, rows[i].decoded ? rows[i].decoded : rows[i].plain);
     }
     static const struct { const char *wild, *decoded; } wild[] = {
-        { "%", "%" }, { "%4", "%4" }, { "%zz", "%zz" }, { "%4g1", "%4g1" }, { "%%41", "%A" }, { "%00x", "?x" }, { "%e4", "\344" }, { "%0a", "?" },
+        { "%", "%" },     { "%4", "%4" },   { "%zz", "%zz" },   { "%4g1", "%4g1" },
+        { "%%41", "%A" }, { "%00x", "?x" }, { "%e4", "\344" }, { "%0a", "?" },
     };
     for (size_t i = 0; i < ARRAY_LEN(wild); i++) {
         grpc_text_decode(back, sizeof(back), wild[i].wild);
@@ -68,7 +69,8 @@ static void test_texts(void)
 static void test_timeouts(void)
 {
     static const struct { const char *text; uint64_t ns; } good[] = {
-        { "1n", 1 }, { "5u", 5000 }, { "100m", 100 * NS_PER_MS }, { "10S", 10 * NS_PER_S }, { "2M", 120 * NS_PER_S }, { "3H", 10800 * NS_PER_S },
+        { "1n", 1 }, { "5u", 5000 }, { "100m", 100 * NS_PER_MS }, { "10S", 10 * NS_PER_S }, { "2M", 120 * NS_PER_S },
+        { "3H", 10800 * NS_PER_S },
         { "00000001S", NS_PER_S }, { "0S", 0 }, { "99999999S", 99999999 * NS_PER_S }, { "99999999H", UINT64_MAX },
     };
     static const char *const bad[] = { "", "1", "S", "-1S", "1s", "1 S", "1Sx", "123456789S", "1.5S", "0x1S", "000000001S" };
@@ -81,7 +83,8 @@ static void test_timeouts(void)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         CU_ASSERT_EQUAL(grpc_timeout_parse(bad[i], &ns), -EINVAL);
     CU_ASSERT_EQUAL(ns, 7);
-    static const uint64_t times[] = { 1, 99999999, 100000001, NS_PER_S, 10 * NS_PER_S, 3600 * NS_PER_S, 999999 * NS_PER_S, UINT64_MAX };
+    static const uint64_t times[] = { 1,          99999999, 100000001, NS_PER_S, 10 * NS_PER_S, 3600 * NS_PER_S, 999999 * NS_PER_S,
+                                      UINT64_MAX };
     for (size_t i = 0; i < ARRAY_LEN(times); i++) {
         char text[GRPC_TIMEOUT_TEXT];
         grpc_timeout_format(text, times[i]);
@@ -114,7 +117,8 @@ static void test_statuses(void)
     };
     for (size_t i = 0; i < ARRAY_LEN(resets); i++)
         CU_ASSERT_EQUAL(grpc_status_of_reset(resets[i].code), resets[i].s);
-    CU_ASSERT(grpc_content_ok("application/grpc") && grpc_content_ok("application/grpc+proto") && grpc_content_ok("application/grpc;x"));
+    CU_ASSERT(grpc_content_ok("application/grpc") && grpc_content_ok("application/grpc+proto"));
+    CU_ASSERT(grpc_content_ok("application/grpc;x"));
     CU_ASSERT_FALSE(grpc_content_ok("application/grpcweb") || grpc_content_ok("") || grpc_content_ok("text/plain"));
 }
 

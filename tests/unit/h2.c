@@ -12,10 +12,11 @@
 static void test_guard_kinds(void)
 {
     static const struct { uint8_t type, flags; size_t len; enum h2_guard_kind kind; } rows[] = {
-        { 0, 0, 0, H2_GUARD_JUNK }, { 0, 1, 0, H2_GUARD_NONE }, { 0, 0, 1, H2_GUARD_NONE }, { 0, 8, 256, H2_GUARD_JUNK }, { 0, 8, 257, H2_GUARD_NONE },
-        { 1, 0, 10, H2_GUARD_NONE }, { 2, 0, 5, H2_GUARD_JUNK }, { 3, 0, 4, H2_GUARD_RESET }, { 4, 0, 0, H2_GUARD_SETTINGS },
-        { 4, 1, 0, H2_GUARD_NONE }, { 6, 0, 8, H2_GUARD_PING }, { 6, 1, 8, H2_GUARD_JUNK }, { 8, 0, 4, H2_GUARD_JUNK }, { 9, 0, 1, H2_GUARD_JUNK },
-        { 250, 0, 0, H2_GUARD_JUNK },
+        { 0, 0, 0, H2_GUARD_JUNK },     { 0, 1, 0, H2_GUARD_NONE },   { 0, 0, 1, H2_GUARD_NONE },
+        { 0, 8, 256, H2_GUARD_JUNK },   { 0, 8, 257, H2_GUARD_NONE }, { 1, 0, 10, H2_GUARD_NONE },
+        { 2, 0, 5, H2_GUARD_JUNK },     { 3, 0, 4, H2_GUARD_RESET },  { 4, 0, 0, H2_GUARD_SETTINGS },
+        { 4, 1, 0, H2_GUARD_NONE },     { 6, 0, 8, H2_GUARD_PING },   { 6, 1, 8, H2_GUARD_JUNK },
+        { 8, 0, 4, H2_GUARD_JUNK },     { 9, 0, 1, H2_GUARD_JUNK },   { 250, 0, 0, H2_GUARD_JUNK },
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         CU_ASSERT_EQUAL(h2_guard_classify(rows[i].type, rows[i].flags, rows[i].len), rows[i].kind);
@@ -136,8 +137,9 @@ static void on_goaway(void *user, uint32_t code, const char *text)
     str_copy(x->text, sizeof(x->text), text);
 }
 
-static const struct h2_events events = { on_opened, on_header, on_headers_end, on_data, on_ended, on_body, on_sent_end, on_closed, on_up, on_pong,
-                                         on_goaway };
+static const struct h2_events events = {
+    on_opened, on_header, on_headers_end, on_data, on_ended, on_body, on_sent_end, on_closed, on_up, on_pong, on_goaway,
+};
 
 static bool move(struct side *from, struct side *to)
 {
@@ -310,5 +312,5 @@ static void test_faults_are_counted(void)
     sides_close();
 }
 
-UNIT_MAIN("h2", UNIT(test_guard_kinds), UNIT(test_guard_rates), UNIT(test_exchange), UNIT(test_stream_limit), UNIT(test_detached), UNIT(test_goaway),
-          UNIT(test_too_big), UNIT(test_not_http2), UNIT(test_protocol_error), UNIT(test_faults_are_counted))
+UNIT_MAIN("h2", UNIT(test_guard_kinds), UNIT(test_guard_rates), UNIT(test_exchange), UNIT(test_stream_limit), UNIT(test_detached),
+          UNIT(test_goaway), UNIT(test_too_big), UNIT(test_not_http2), UNIT(test_protocol_error), UNIT(test_faults_are_counted))

@@ -53,7 +53,8 @@ static struct got ask(const char *host, uint16_t port)
 static void test_numbers(void)
 {
     static const struct { const char *host, *text; } rows[] = {
-        { "127.0.0.1", "127.0.0.1:5000" }, { "::1", "[::1]:5000" }, { "192.0.2.7", "192.0.2.7:5000" }, { "2001:db8::5", "[2001:db8::5]:5000" },
+        { "127.0.0.1", "127.0.0.1:5000" }, { "::1", "[::1]:5000" }, { "192.0.2.7", "192.0.2.7:5000" },
+        { "2001:db8::5", "[2001:db8::5]:5000" },
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         char text[ADDR_TEXT];

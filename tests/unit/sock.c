@@ -144,7 +144,7 @@ static void test_full(void)
 
 static void test_reset(void)
 {
-    char byte;
+    char byte = 'x';
     struct iovec v = { &byte, 1 };
     ssize_t n;
     pair_open();
@@ -219,7 +219,7 @@ static void test_any_takes_ipv4(void)
 
 static void test_unix(void)
 {
-    char path[64], file[64];
+    char path[64], file[80];
     struct stat st;
     struct sock b;
     mode_t mask = umask(0177);
@@ -297,6 +297,9 @@ static void test_out_of_descriptors(void)
     struct sock s[4];
     struct rlimit usual, tight;
     unsigned turns = 0;
+    const char *preload = getenv("LD_PRELOAD");
+    if (preload && strstr(preload, "vgpreload"))
+        return; /* valgrind accepts the connection first and then closes it */
     pair_listen("127.0.0.1");
     connect_many(s, 4);
     int next = dup(0); /* the lowest that is free */

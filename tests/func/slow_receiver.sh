@@ -1,0 +1,62 @@
+#!/bin/bash
+# A receiver that takes 1 MB/s stalls the sender through both gateways: what is on the way is bounded by the rings, no process grows,
+# the reports say who was slow, and nothing times out although everything waits nearly all the time.
+. "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
+requires_ucx
+gateway_defaults='workers = 1
+peer_timeout = 2s'
+start_gateway_pair detector
+
+cat >"$tmp/reader.py" <<'END'
+import os, sys, time
+n, begin = 0, time.monotonic()
+while data := os.read(0, 20000):
+    n += len(data)
+    time.sleep(max(0, begin + n / 1e6 - time.monotonic()))
+print(n)
+END
+
+for transport in ucx link; do
+    mkfifo "$tmp/$transport"
+    input=$tmp/$transport start reader $python "$tmp/reader.py"
+    to B/detector
+    start recv bash -c 'out=$1; shift; exec "$@" >"$out"' - "$tmp/$transport" "$builddir/scistream-recv" "${to[@]}" --transport $transport --report json
+    make_data 12000000 >"$tmp/in"
+    begin=$(now_ms)
+    start_send send A/detector --transport $transport --report json "$tmp/in"
+    wait_for 10 flowing B 2000000
+    processes="${pid[send]} ${pid[recv]} ${pid[A]} ${pid[B]} $(workers_of A) $(workers_of B)"
+    for p in $processes; do rss[$p]=$(rss_kib $p); done
+
+    while alive send; do
+        read -r got want <<<"$(ctl B sessions --json | $python -c '
+import json, sys
+print(*[c["bytes_out"] for s in json.load(sys.stdin)["sessions"] for c in s["channels"]] or [0])') $(ctl A sessions --json | $python -c '
+import json, sys
+print(*[c["bytes_in"] for s in json.load(sys.stdin)["sessions"] for c in s["channels"]] or [0])')"
+        # between the two: the rings of A and B, what the receiver has confirmed meanwhile
+        [ $((want - got)) -lt 4500000 ] || fail "$want bytes are in A, $got have left B: that is more than the rings"
+        sleep 0.3
+        [ $(($(now_ms) - begin)) -lt 4500 ] || break
+    done
+    alive send || fail "12 MB went through a reader of 1 MB/s in $(($(now_ms) - begin)) ms: $(cat "$tmp/send.err")"
+    for p in $processes; do
+        now=$(rss_kib $p)
+        sanitized || [ $((now - rss[$p])) -lt 1024 ] || fail "process $p ($(cat /proc/$p/comm)) has grown from ${rss[$p]} to $now KiB"
+    done
+    step "$transport: $got bytes in $(($(now_ms) - begin)) ms"
+    for g in A B; do
+        read -r source credits sink <<<"$(ctl $g sessions --json | $python -c '
+import json, sys
+c = json.load(sys.stdin)["sessions"][0]["channels"][0]
+print(*[round(100 * c["wait_%s_ms" % w] / c["age_ms"]) for w in ("source", "credits", "sink")])')"
+        step "    $g waited for source $source %, credits $credits %, sink $sink %"
+        [ $((credits + sink)) -gt 60 ] || fail "gateway $g does not know who is slow"
+    done
+    kill -INT "${pid[send]}" # it has been shown
+    ends send 76
+    ends recv 76
+    finish reader
+    wait_for 5 idle A
+    wait_for 5 idle B
+done

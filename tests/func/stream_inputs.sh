@@ -1,0 +1,79 @@
+#!/bin/bash
+# What may be streamed: several files one after the other, standard input among them, pipes that bring crumbs, in chunks of any size;
+# to a file or to standard output; the gateway and the secret from the environment.
+. "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
+requires_ucx
+start_gateway_pair detector
+
+# receive NAME [OPTIONS]: standard output into $tmp/NAME.out
+receive() { start_recv "$1" B/detector --report none "${@:2}"; }
+both_end() { ends send 0 30; ends recv 0; }
+
+step "files are concatenated like cat does, '-' is standard input"
+make_data 100000 1 >"$tmp/a"
+make_data 1 2 >"$tmp/b"
+: >"$tmp/empty"
+make_data 2500000 3 >"$tmp/c"
+make_data 700000 4 >"$tmp/stdin"
+receive recv
+input=$tmp/stdin start_send send A/detector "$tmp/a" "$tmp/empty" - "$tmp/b" "$tmp/c"
+both_end
+cat "$tmp/a" "$tmp/empty" "$tmp/stdin" "$tmp/b" "$tmp/c" >"$tmp/all"
+same "$tmp/all" "$tmp/recv.out"
+
+step "a pipe that brings crumbs at random times"
+crumbs='
+import os, random, sys, time
+random.seed(7)
+for i in range(400):
+    os.write(1, bytes([i & 255]) * random.choice([1, 2, 3, 17, 100, 4095, 4096, 8191, 8193, 65537]))
+    if i % 40 == 0:
+        time.sleep(0.01)
+'
+$python -c "$crumbs" >"$tmp/crumbs"
+receive recv
+input=<($python -c "$crumbs") start_send send A/detector
+both_end
+same "$tmp/crumbs" "$tmp/recv.out"
+
+step "chunks and windows of random sizes, at both ends, by both transports"
+RANDOM=42
+for i in 1 2 3 4 5 6; do
+    chunk=$((4096 + RANDOM * 37)) window=$((65536 + RANDOM * 99))
+    transport=$([ $((i % 2)) = 0 ] && echo ucx || echo link)
+    receive recv --window $window --chunk $((4096 + RANDOM * 11)) --transport $transport
+    start_send send A/detector --window $((65536 + RANDOM * 77)) --chunk $chunk --transport $transport "$tmp/c"
+    both_end
+    same "$tmp/c" "$tmp/recv.out"
+done
+
+step "a file as standard output and as standard input; the end is left usable for others"
+to B/detector
+"$builddir/scistream-recv" "${to[@]}" --report none >"$tmp/out" 2>"$tmp/recv.err" &
+to A/detector
+(echo first; cat "$tmp/a") >"$tmp/with-head"
+{ read -r line; "$builddir/scistream-send" "${to[@]}" --report none 2>"$tmp/send.err"; } <"$tmp/with-head" || fail "send: $(cat "$tmp/send.err")"
+wait $! || fail "recv: $(cat "$tmp/recv.err")"
+[ "$(stat -c %s "$tmp/out")" -le 100000 ] || fail "more came than was there"
+
+step "the gateway and the secret from the environment"
+for gateway in "127.0.0.1:${port[B]}" "gateway://127.0.0.1:${port[B]}"; do
+    SCISTREAM_GATEWAY=$gateway SCISTREAM_SECRET_FILE=${secret[B]} start recv "$builddir/scistream-recv" --pin "${pin[B]}" --report none /detector
+    SCISTREAM_GATEWAY=127.0.0.1:${port[A]} SCISTREAM_SECRET_FILE=${secret[A]} \
+        start send "$builddir/scistream-send" --pin "${pin[A]}" --report none /detector "$tmp/a"
+    both_end
+    same "$tmp/a" "$tmp/recv.out"
+done
+run send 64 "$builddir/scistream-send" --secret-file "${secret[A]}" /detector "$tmp/a"
+says send 'SCISTREAM_GATEWAY, which is not set'
+
+step "the secret from its usual place; an option wins over the environment"
+mkdir -p "$XDG_CONFIG_HOME/scistream"
+install -m 600 "${secret[A]}" "$XDG_CONFIG_HOME/scistream/secret"
+receive recv
+SCISTREAM_SECRET_FILE=$tmp/nowhere start_send send A/detector --report none "$tmp/a"
+both_end
+receive recv
+start send "$builddir/scistream-send" --pin "${pin[A]}" --report none "gateway://localhost:${port[A]}/detector" "$tmp/a"
+both_end
+same "$tmp/a" "$tmp/recv.out"

@@ -1,0 +1,323 @@
+/* A channel between byte ends: what is reported, once and from the loop, and how it ends. */
+#include <stdio.h>
+
+#include "src/core/err.h"
+#include "tests/lib/unit.h"
+#include "tests/lib/watch.h"
+
+const struct xport_ops *const xport_list[] = { &xport_mem_ops, NULL };
+
+#define WINDOW (64 << 10)
+
+static struct rig rig;
+static struct chain chain;
+static struct watch *const w = &chain.near;
+
+static void begin(uint64_t bytes)
+{
+    rig_open(&rig);
+    rig.closed = true;
+    chain = (struct chain){ .rig = &rig, .near_ring = WINDOW, .source = { .bytes = bytes, .seed = 9 }, .sink = { .seed = 9 } };
+}
+
+static void end(void)
+{
+    CU_ASSERT_TRUE(chain_close(&chain, 0));
+    CU_ASSERT_EQUAL(w->reentered, 0);
+    CU_ASSERT(chain.source.opens == chain.source.closes && chain.sink.opens == chain.sink.closes);
+    rig_close(&rig);
+}
+
+/* ------------------------------------------------------------ whole streams */
+
+static void test_sizes_and_moods(void)
+{
+    static const uint64_t sizes[] = { 0, 1, WINDOW - 1, WINDOW, WINDOW + 1, 10 * WINDOW + 3 };
+    for (size_t i = 0; i < 16 * ARRAY_LEN(sizes); i++) {
+        begin(sizes[i / 16]);
+        chain.source.part = i & 1 ? 1000 : 0;
+        chain.sink.part = i & 2 ? 1234 : 0;
+        chain.source.again = chain.sink.again = i & 4 ? 3 : 0;
+        chain.sink.lag = i & 8;
+        chain.source.up_later = chain.sink.close_later = i & 1;
+        chain.sink.up_later = chain.source.close_later = i & 8;
+        chain.source.later_ns = i & 8 ? 10 * NS_PER_US : 0;
+        chain_open(&chain);
+        CU_ASSERT_TRUE(chain_run(&chain));
+        CU_ASSERT_TRUE(chain_whole(&chain));
+        CU_ASSERT_STRING_EQUAL(w->c->end[SIDE_SINK]->device, "mem");
+        end();
+        CU_ASSERT(w->closed == 1 && chain.sink.close_rc == 0 && chain.source.close_rc == 0);
+    }
+}
+
+static void test_sink_later(void)
+{
+    const struct channel_spec s = { .id = 5, .window = WINDOW, .digest = true };
+    begin(3 * WINDOW);
+    mem_forget();
+    watch_open(w, &rig, 0, &s);
+    watch_bytes(w, SIDE_SOURCE, "source", &chain.source);
+    for (int i = 0; i < 20; i++)
+        loop_turn(&rig.loop, 0);
+    CU_ASSERT(w->up[SIDE_SOURCE] == 1 && w->up[SIDE_SINK] == 0 && w->c->flow.ring.put == WINDOW);
+    CU_ASSERT_FALSE(w->c->task.active); /* it sleeps, full */
+    watch_bytes(w, SIDE_SINK, "sink", &chain.sink);
+    CU_ASSERT_TRUE(chain_run(&chain));
+    CU_ASSERT_TRUE(chain_whole(&chain));
+    end();
+}
+
+/* Ended is told with the last byte, long before the sink is done. */
+static void test_ended_before_finished(void)
+{
+    begin(1000);
+    chain.sink.lag = true;
+    chain.sink.later_ns = 30 * NS_PER_MS;
+    chain_open(&chain);
+    for (int i = 0; i < 5; i++)
+        loop_turn(&rig.loop, 0);
+    CU_ASSERT(w->ended == 1 && w->finished == 0 && w->has_digest);
+    CU_ASSERT_TRUE(chain_run(&chain));
+    CU_ASSERT_TRUE(chain_whole(&chain));
+    end();
+}
+
+static void test_paced(void)
+{
+    uint64_t began = now_ns();
+    unsigned turns = 0;
+    begin(100000);
+    chain.rate = 8000000;
+    chain_open(&chain);
+    for (; !watch_over(w) && turns < 100000; turns++)
+        loop_turn(&rig.loop, NS_PER_S);
+    CU_ASSERT(now_ns() - began >= 75 * NS_PER_MS);
+    CU_ASSERT(turns < 1000); /* it slept in between */
+    CU_ASSERT_TRUE(chain_whole(&chain));
+    end();
+}
+
+/* ------------------------------------------------------------ failures */
+
+static void check_failure(enum channel_side side, int rc, const char *why)
+{
+    CU_ASSERT(w->failed[side] == 1 && w->failed[!side] == 0 && w->finished == 0);
+    CU_ASSERT_EQUAL(w->rc[side], rc);
+    CU_ASSERT_PTR_NOT_NULL(strstr(w->why[side], why));
+}
+
+/* The end fails at each of its calls in turn, within the call or between two. */
+static void fail_everywhere(enum channel_side side, bool later)
+{
+    unsigned n = 1;
+    for (bool failed = true; failed && n < 500; n++) {
+        begin(WINDOW);
+        struct mem_plan *p = side == SIDE_SOURCE ? &chain.source : &chain.sink;
+        p->part = 5000;
+        p->fail_at = n;
+        p->fail_rc = -ENXIO;
+        p->fail_later = later;
+        chain.sink.lag = n % 2;
+        chain_open(&chain);
+        CU_ASSERT_TRUE(chain_run(&chain));
+        failed = watch_failed(w);
+        if (failed)
+            check_failure(side, -ENXIO, "planned failure");
+        CU_ASSERT(chain.sink.wrong == 0 && (failed || chain_whole(&chain)));
+        CU_ASSERT_TRUE(watch_close(w, failed ? -ENXIO : 0));
+        CU_ASSERT(w->closed == 1 && chain.sink.close_rc == (failed ? -ENXIO : 0) && chain.source.close_rc == chain.sink.close_rc);
+        end();
+    }
+    CU_ASSERT(n > 10 && n < 500);
+}
+
+static void test_source_fails(void)
+{
+    fail_everywhere(SIDE_SOURCE, false);
+    fail_everywhere(SIDE_SOURCE, true);
+}
+
+static void test_sink_fails(void)
+{
+    fail_everywhere(SIDE_SINK, false);
+    fail_everywhere(SIDE_SINK, true);
+}
+
+static void test_closed_from_event(void)
+{
+    begin(10 * WINDOW);
+    chain.source.part = 1000;
+    chain.source.fail_at = 7;
+    chain.source.fail_rc = -EIO;
+    chain_open(&chain);
+    w->close_on_failure = true;
+    CU_ASSERT_TRUE(chain_run(&chain));
+    check_failure(SIDE_SOURCE, -EIO, "planned failure of call 7 (fill)");
+    CU_ASSERT_TRUE(watch_close(w, 0));
+    CU_ASSERT_EQUAL(chain.sink.close_rc, -EIO);
+    end();
+}
+
+/* Both fail in one turn: both are told, or one when that one closes the channel. */
+static void test_both_fail(void)
+{
+    for (int closes = 0; closes < 2; closes++) {
+        begin(10 * WINDOW);
+        chain.source.fail_at = chain.sink.fail_at = 1;
+        chain.source.fail_rc = -EIO;
+        chain.sink.fail_rc = -EPIPE;
+        chain.source.fail_later = chain.sink.fail_later = true;
+        chain_open(&chain);
+        xport_fail(w->c->end[SIDE_SOURCE], -EIO, "source");
+        xport_fail(w->c->end[SIDE_SINK], -EPIPE, "sink");
+        w->close_on_failure = closes;
+        CU_ASSERT_TRUE(chain_run(&chain));
+        CU_ASSERT_TRUE(watch_close(w, -EIO));
+        CU_ASSERT(w->failed[SIDE_SOURCE] == 1 && w->failed[SIDE_SINK] == !closes && w->closed == 1);
+        end();
+    }
+}
+
+/* Who has brought everything may go, and nothing is reported after the flow is finished. */
+static void test_harmless_failures(void)
+{
+    begin(1000);
+    chain.sink.lag = true;
+    chain.sink.later_ns = 10 * NS_PER_MS;
+    chain_open(&chain);
+    while (!w->ended)
+        loop_turn(&rig.loop, 0);
+    xport_fail(w->c->end[SIDE_SOURCE], -SST_ELOST, "gone after its last byte");
+    CU_ASSERT_TRUE(chain_run(&chain));
+    xport_fail(w->c->end[SIDE_SINK], -SST_ELOST, "gone after all was taken");
+    for (int i = 0; i < 5; i++)
+        loop_turn(&rig.loop, 0);
+    CU_ASSERT_TRUE(chain_whole(&chain));
+    end();
+}
+
+/* But a sink that fails with bytes outstanding is a failure, though the source has ended. */
+static void test_sink_fails_after_end(void)
+{
+    begin(1000);
+    chain.sink.lag = true;
+    chain.sink.later_ns = 100 * NS_PER_S;
+    chain_open(&chain);
+    while (!w->ended)
+        loop_turn(&rig.loop, 0);
+    xport_fail(w->c->end[SIDE_SINK], -ENOSPC, "full");
+    CU_ASSERT_TRUE(chain_run(&chain));
+    check_failure(SIDE_SINK, -ENOSPC, "full");
+    end();
+}
+
+static void test_stops_pumping(void)
+{
+    begin(100 * WINDOW);
+    chain.source.part = 100;
+    chain.sink.part = 100;
+    chain.sink.fail_at = 5;
+    chain.sink.fail_rc = -EIO;
+    chain_open(&chain);
+    CU_ASSERT_TRUE(chain_run(&chain));
+    unsigned calls = chain.source.calls;
+    xport_kick(w->c->end[SIDE_SOURCE]);
+    for (int i = 0; i < 5; i++)
+        loop_turn(&rig.loop, 0);
+    CU_ASSERT(chain.source.calls == calls && !w->c->task.active);
+    end();
+}
+
+/* ------------------------------------------------------------ opening and closing */
+
+static void test_end_twice(void)
+{
+    const struct xport_spec s = { .address = "source" };
+    begin(10);
+    chain_open(&chain);
+    CU_ASSERT_EQUAL(channel_open_end(w->c, SIDE_SOURCE, &xport_mem_ops, &s, NULL), -EEXIST);
+    CU_ASSERT_TRUE(chain_run(&chain));
+    CU_ASSERT_TRUE(chain_whole(&chain));
+    channel_close(w->c, 0);
+    CU_ASSERT_EQUAL(channel_open_end(w->c, SIDE_SOURCE, &xport_mem_ops, &s, NULL), -EEXIST);
+    channel_close(w->c, -EIO); /* the first close counts */
+    end();
+    CU_ASSERT_EQUAL(chain.sink.close_rc, 0);
+}
+
+static void test_end_refused(void)
+{
+    const struct channel_spec s = { .id = 3, .window = WINDOW };
+    const struct xport_spec nobody = { .address = "nobody" };
+    begin(10);
+    mem_forget();
+    watch_open(w, &rig, 0, &s);
+    CU_ASSERT_EQUAL(watch_end(w, SIDE_SINK, &xport_mem_ops, &nobody, NULL), -SST_ERESOLVE);
+    CU_ASSERT_TRUE(rig_until(&rig, watch_over, w));
+    check_failure(SIDE_SINK, -SST_ERESOLVE, "'nobody' was not planned");
+    end();
+    CU_ASSERT_EQUAL(w->closed, 1);
+}
+
+static void test_close_early(void)
+{
+    const struct channel_spec s = { .id = 3, .window = WINDOW };
+    begin(10);
+    mem_forget();
+    watch_open(w, &rig, 0, &s); /* no end at all */
+    CU_ASSERT_TRUE(watch_close(w, -SST_EABORTED));
+    CU_ASSERT(w->closed == 1 && !watch_failed(w));
+    watch_open(w, &rig, 0, &s); /* one that never comes up */
+    chain.sink.up_later = chain.sink.close_later = true;
+    watch_bytes(w, SIDE_SINK, "sink", &chain.sink);
+    CU_ASSERT_TRUE(watch_close(w, -SST_EABORTED));
+    CU_ASSERT(w->closed == 1 && w->up[SIDE_SINK] == 0 && chain.sink.close_rc == -SST_EABORTED);
+    end();
+}
+
+/* The ring lives until both ends let go of it. */
+static void test_slow_close(void)
+{
+    begin(10 * WINDOW);
+    chain.source.close_later = true;
+    chain.source.later_ns = 20 * NS_PER_MS;
+    chain_open(&chain);
+    loop_turn(&rig.loop, 0);
+    channel_close(w->c, -SST_EABORTED);
+    for (int i = 0; i < 5; i++)
+        loop_turn(&rig.loop, 0);
+    CU_ASSERT(w->closed == 0 && w->c->flow.ring.base);
+    CU_ASSERT_TRUE(watch_close(w, 0));
+    CU_ASSERT(w->closed == 1 && w->finished == 0);
+    end();
+}
+
+static void test_slot(void)
+{
+    begin(1000);
+    chain_open(&chain);
+    const struct stats_channel *slot = &rig.env[0].stats->ch[1];
+    CU_ASSERT_EQUAL(stats_get(&slot->id), 1);
+    CU_ASSERT_TRUE(chain_run(&chain));
+    CU_ASSERT(stats_get(&slot->flow[0].put) == 1000 && stats_get(&slot->flow[0].rel) == 1000);
+    CU_ASSERT_TRUE(watch_close(w, 0));
+    CU_ASSERT(stats_get(&slot->id) == 0 && stats_get(&slot->flow[0].put) == 0);
+    end();
+}
+
+static void test_window_refused(void)
+{
+    struct channel *c = NULL;
+    rig_open(&rig);
+    struct footprint before = footprint();
+    const struct channel_spec s = { .id = 1, .window = 100, .digest = true, .stats = &rig.env[0].stats->ch[0] };
+    CU_ASSERT_EQUAL(channel_new(&rig.env[0], &s, NULL, &c), -EINVAL);
+    CU_ASSERT(c == NULL && footprint_same(&before));
+    rig_close(&rig);
+}
+
+UNIT_MAIN("channel", UNIT(test_sizes_and_moods), UNIT(test_sink_later), UNIT(test_ended_before_finished), UNIT(test_paced),
+          UNIT(test_source_fails), UNIT(test_sink_fails), UNIT(test_closed_from_event), UNIT(test_both_fail), UNIT(test_harmless_failures),
+          UNIT(test_sink_fails_after_end), UNIT(test_stops_pumping), UNIT(test_end_twice), UNIT(test_end_refused), UNIT(test_close_early),
+          UNIT(test_slow_close), UNIT(test_slot), UNIT(test_window_refused))

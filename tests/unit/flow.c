@@ -1,0 +1,331 @@
+/* One direction, pumped by hand between byte ends: counters, digest, the end, pacing, and what it says it waits for. */
+#include <stdio.h>
+
+#include "src/core/err.h"
+#include "src/engine/flow.h"
+#include "src/seam/mem.h"
+#include "tests/lib/rig.h"
+#include "tests/lib/unit.h"
+
+const struct xport_ops *const xport_list[] = { &xport_mem_ops, NULL };
+
+#define WINDOW (64 << 10)
+
+static struct rig rig;
+static struct flow flow;
+static struct stats_flow stats;
+static struct mem_plan source, sink;
+static unsigned kicks, failures, closes;
+
+static void on_kick(struct xport *x UNUSED) { kicks++; }
+static void on_up(struct xport *x UNUSED) {}
+static void on_failed(struct xport *x UNUSED) { failures++; }
+static const struct xport_host host = { .kick = on_kick, .up = on_up, .failed = on_failed };
+
+static struct xport *open_end(const char *name, struct mem_plan *p, bool in)
+{
+    const struct xport_spec s = { .address = name };
+    struct xport *x = xport_mem_ops.create(&rig.env[0]);
+    x->host = &host;
+    mem_plan_add(name, p);
+    CU_ASSERT_EQUAL(x->ops->mem_add(x, &flow.ring, in), 0);
+    CU_ASSERT_EQUAL(x->ops->connect(x, &s), 0);
+    return x;
+}
+
+static void begin(uint64_t bytes, bool digest)
+{
+    rig_open(&rig);
+    mem_forget();
+    kicks = failures = closes = 0;
+    memset(&flow, 0, sizeof(flow));
+    memset(&stats, 0, sizeof(stats));
+    source = (struct mem_plan){ .bytes = bytes, .seed = 3 };
+    sink = (struct mem_plan){ .seed = 3 };
+    CU_ASSERT_EQUAL_FATAL(flow_init(&flow, WINDOW, digest, &stats), 0);
+}
+
+static void begin_both(uint64_t bytes, bool digest)
+{
+    begin(bytes, digest);
+    flow.source = open_end("source", &source, true);
+    flow.sink = open_end("sink", &sink, false);
+}
+
+static void on_closed(struct xport *x UNUSED) { closes++; }
+
+static void end(void)
+{
+    unsigned open = (flow.source != NULL) + (flow.sink != NULL);
+    if (flow.source)
+        xport_close(flow.source, 0, on_closed);
+    if (flow.sink)
+        xport_close(flow.sink, 0, on_closed);
+    for (int i = 0; i < 3; i++)
+        loop_turn(&rig.loop, 0);
+    CU_ASSERT_EQUAL(closes, open);
+    flow_fini(&flow);
+    flow_fini(&flow);
+    rig_close(&rig);
+}
+
+static void pump_all(void)
+{
+    for (int i = 0; i < 10000 && !flow_finished(&flow); i++) {
+        flow_pump(&flow);
+        loop_turn(&rig.loop, 0);
+    }
+}
+
+/* ------------------------------------------------------------ bytes and counters */
+
+static void test_digest(void)
+{
+    static const uint64_t sizes[] = { 0, 1, WINDOW, WINDOW + 1, 5 * WINDOW - 7 };
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        uint8_t got[DIGEST_SIZE], want[DIGEST_SIZE], *all = mem_zalloc(sizes[i] + 1, 1);
+        struct digest *d = digest_new();
+        for (uint64_t at = 0; at < sizes[i]; at++)
+            all[at] = mem_byte(3, at);
+        digest_add(d, all, sizes[i]);
+        digest_get(d, want);
+        begin_both(sizes[i], true);
+        source.part = 1000;
+        sink.part = 777;
+        pump_all();
+        CU_ASSERT(flow_ended(&flow) && flow_finished(&flow) && sink.wrong == 0 && sink.moved == sizes[i]);
+        digest_get(flow.digest, got);
+        CU_ASSERT_EQUAL(memcmp(got, want, DIGEST_SIZE), 0);
+        end();
+        digest_free(d);
+        free(all);
+    }
+}
+
+static void test_counters(void)
+{
+    begin_both(1000, false);
+    sink.lag = true;
+    CU_ASSERT_PTR_NULL(flow.digest);
+    CU_ASSERT_TRUE(flow_pump(&flow));
+    CU_ASSERT(stats_get(&stats.put) == 1000 && stats_get(&stats.sub) == 1000 && stats_get(&stats.rel) == 0);
+    CU_ASSERT(flow_ended(&flow) && !flow_finished(&flow) && !sink.shut); /* handed over is not taken */
+    CU_ASSERT_FALSE(flow_pump(&flow));
+    loop_turn(&rig.loop, 0);
+    flow_pump(&flow);
+    CU_ASSERT(flow_finished(&flow) && sink.shut && stats_get(&stats.rel) == 1000);
+    unsigned calls = sink.calls;
+    flow_pump(&flow);
+    CU_ASSERT_EQUAL(sink.calls, calls); /* shut is not called again once it said yes */
+    end();
+}
+
+/* A turn takes its share and no more, so that other channels get theirs. */
+static void test_turn_is_bounded(void)
+{
+    begin_both(1 << 20, false);
+    source.part = sink.part = 100;
+    CU_ASSERT_TRUE(flow_pump(&flow));
+    CU_ASSERT(flow.ring.put == 400 && flow.ring.sub == 400);
+    end();
+}
+
+static void test_one_end(void)
+{
+    begin(3 * WINDOW, true);
+    CU_ASSERT_FALSE(flow_pump(&flow));
+    flow.source = open_end("source", &source, true);
+    CU_ASSERT_TRUE(flow_pump(&flow)); /* the sink may come later */
+    CU_ASSERT(flow.ring.put == WINDOW && !flow_pump(&flow) && flow.hashed == WINDOW);
+    flow.sink = open_end("sink", &sink, false);
+    pump_all();
+    CU_ASSERT(flow_finished(&flow) && sink.wrong == 0 && sink.moved == 3 * WINDOW);
+    end();
+}
+
+static void test_failures_are_not_hidden(void)
+{
+    begin_both(1 << 20, false);
+    source.part = 100;
+    source.fail_at = 3;
+    source.fail_rc = -EIO;
+    pump_all();
+    CU_ASSERT(failures == 1 && flow.source->rc == -EIO && flow.source->state == XPORT_FAILED);
+    CU_ASSERT(!flow_ended(&flow) && !flow_finished(&flow) && flow.ring.put == 200 && sink.moved == 200);
+    end();
+}
+
+static void test_ring_refused(void)
+{
+    memset(&flow, 0, sizeof(flow));
+    CU_ASSERT_EQUAL(flow_init(&flow, 1, true, &stats), -EINVAL);
+    CU_ASSERT_PTR_NULL(flow.digest);
+    flow_fini(&flow);
+}
+
+/* ------------------------------------------------------------ what it waits for */
+
+static uint32_t waits(void) { return atomic_load(&stats.waiting_for); }
+
+/* Pump, let time pass, pump: the time must be booked on `kind` alone. */
+static void check_wait(enum stats_wait kind)
+{
+    uint64_t before[WAIT_KINDS];
+    while (flow_pump(&flow))
+        ;
+    CU_ASSERT_EQUAL(waits(), kind);
+    for (int i = 0; i < WAIT_KINDS; i++)
+        before[i] = stats_get(&stats.wait_ns[i]);
+    usleep(20000);
+    flow_pump(&flow);
+    for (int i = 0; i < WAIT_KINDS; i++) {
+        uint64_t more = stats_get(&stats.wait_ns[i]) - before[i];
+        CU_ASSERT((uint32_t)i == kind ? more >= 19 * NS_PER_MS : more == 0);
+    }
+}
+
+static void test_waits(void)
+{
+    begin(1 << 20, false);
+    check_wait(WAIT_SOURCE); /* nobody brings anything */
+    flow.source = open_end("source", &source, true);
+    source.part = 1000;
+    source.fail_at = 0;
+    flow_pump(&flow);
+    CU_ASSERT_EQUAL(waits(), WAIT_KINDS); /* it moves */
+    check_wait(WAIT_SINK);                /* the ring is full and nobody takes */
+    flow.sink = open_end("sink", &sink, false);
+    sink.again = 1;
+    check_wait(WAIT_SINK);                /* the sink takes nothing */
+    end();
+}
+
+/* Everything was handed over, the sink has not released it: that is the sink's time, too. */
+static void test_wait_for_release(void)
+{
+    begin_both(10 * WINDOW, false);
+    sink.lag = true;
+    check_wait(WAIT_SINK);
+    CU_ASSERT(flow.ring.sub == WINDOW && flow.ring.rel == 0);
+    end();
+}
+
+static void on_far_closed(struct xport *x UNUSED) {}
+
+static void test_wait_for_credits(void)
+{
+    struct mem_wire wire = { .keep = true };
+    const struct xport_spec s = { .address = "wire", .chunk_max = 4096 };
+    struct xport_answer a;
+    struct ring other;
+    begin(1 << 20, false);
+    mem_wire_add("wire", &wire);
+    CU_ASSERT_EQUAL(ring_init(&other, 4096), 0);
+    struct xport *far = xport_mem_ops.create(&rig.env[1]), *near = xport_mem_ops.create(&rig.env[0]);
+    far->host = near->host = &host;
+    far->ops->mem_add(far, &other, true);
+    near->ops->mem_add(near, &flow.ring, false);
+    CU_ASSERT(far->ops->accept(far, &s, &a) == 0 && near->ops->connect(near, &s) == 0);
+    flow.source = open_end("source", &source, true);
+    flow.sink = near;
+    for (int i = 0; i < 10; i++) {
+        xport_progress(near);
+        xport_progress(far);
+        flow_pump(&flow);
+    }
+    CU_ASSERT_EQUAL(other.put, 4096); /* the far ring is full and nobody consumes */
+    check_wait(WAIT_CREDITS);
+    xport_close(far, 0, on_far_closed);
+    end();
+    ring_fini(&other);
+}
+
+static void test_end_waits_for_nothing(void)
+{
+    begin_both(100, false);
+    pump_all();
+    CU_ASSERT_EQUAL(waits(), WAIT_KINDS);
+    usleep(5000);
+    flow_pump(&flow);
+    for (int i = 0; i < WAIT_KINDS; i++)
+        CU_ASSERT(stats_get(&stats.wait_ns[i]) < 5 * NS_PER_MS);
+    end();
+}
+
+/* ------------------------------------------------------------ pacing */
+
+#define RATE_BYTES 1000000ULL
+#define BURST (RATE_BYTES / 50) /* ten slices of 2 ms */
+
+static void test_rate(void)
+{
+    uint64_t bytes = 200000, began = now_ns();
+    begin_both(bytes, false);
+    flow_set_rate(&flow, 8 * RATE_BYTES);
+    while (!flow_finished(&flow)) {
+        flow_pump(&flow);
+        uint64_t elapsed = now_ns() - began, wait = flow_paced_wait(&flow);
+        CU_ASSERT(flow.ring.sub <= BURST + RATE_BYTES * (elapsed + 2 * NS_PER_MS) / NS_PER_S);
+        CU_ASSERT(wait <= 2 * NS_PER_MS && (!wait || ring_waiting(&flow.ring) == 0));
+        if (flow_finished(&flow))
+            break;
+        CU_ASSERT(wait > 0);
+        usleep((useconds_t)(wait / NS_PER_US) + 1);
+    }
+    CU_ASSERT(now_ns() - began >= NS_PER_S * (bytes - BURST) / RATE_BYTES);
+    CU_ASSERT(sink.wrong == 0 && sink.moved == bytes);
+    end();
+}
+
+/* After a pause no more than the burst may be caught up. */
+static void test_no_catching_up(void)
+{
+    begin_both(1 << 20, false);
+    flow_set_rate(&flow, 8 * RATE_BYTES);
+    flow_pump(&flow);
+    uint64_t before = flow.ring.sub;
+    usleep(100000);
+    flow_pump(&flow);
+    CU_ASSERT(flow.ring.sub - before > 0 && flow.ring.sub - before <= BURST);
+    end();
+}
+
+/* The gate does not run away while the sink takes nothing. */
+static void test_slow_sink_paced(void)
+{
+    begin_both(1 << 20, false);
+    flow_set_rate(&flow, 8 * RATE_BYTES);
+    sink.again = 1;
+    for (int i = 0; i < 10; i++) {
+        usleep(10000);
+        flow_pump(&flow);
+    }
+    CU_ASSERT(flow.ring.sub == 0 && flow.ring.gate <= BURST && flow_paced_wait(&flow) == 0);
+    end();
+}
+
+static void test_no_rate(void)
+{
+    begin_both(WINDOW, false);
+    flow_set_rate(&flow, 8 * RATE_BYTES);
+    CU_ASSERT_EQUAL(flow.ring.gate, 0);
+    flow_set_rate(&flow, 0);
+    flow_pump(&flow);
+    CU_ASSERT(flow.ring.sub == WINDOW && flow_paced_wait(&flow) == 0);
+    end();
+}
+
+/* One byte a second is a rate, too: at least one frame's worth, then the wait is not 0. */
+static void test_slowest_rate(void)
+{
+    begin_both(WINDOW, false);
+    flow_set_rate(&flow, 8);
+    flow_pump(&flow);
+    CU_ASSERT(flow.ring.sub == 0 && flow_paced_wait(&flow) > 0);
+    end();
+}
+
+UNIT_MAIN("flow", UNIT(test_digest), UNIT(test_counters), UNIT(test_turn_is_bounded), UNIT(test_one_end),
+          UNIT(test_failures_are_not_hidden), UNIT(test_ring_refused), UNIT(test_waits), UNIT(test_wait_for_release),
+          UNIT(test_wait_for_credits), UNIT(test_end_waits_for_nothing), UNIT(test_rate), UNIT(test_no_catching_up),
+          UNIT(test_slow_sink_paced), UNIT(test_no_rate), UNIT(test_slowest_rate))
