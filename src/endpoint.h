@@ -8,58 +8,8 @@
 #define SRC_ENDPOINT_H
 
 #include "ctrl/hop.h"
-#include "src/core/opts.h"
-#include "src/core/units.h"
+#include "src/endpoint_opts.h"
 #include "src/local.h"
-
-struct endpoint_opts {
-    /* both */
-    int transport, report;
-    char *require, *secret_file, *ca, *tls_name;
-    char **devices, **pins;
-    uint64_t window, chunk, wait, retry;
-    int64_t channel;
-    bool progress, quiet, verbose, no_digest;
-    /* send */
-    uint64_t rate, size;
-    /* recv */
-    char *output, *listen;
-    bool keep, plaintext, no_sync;
-    int64_t data_port;
-    /* probe */
-    uint64_t probe_time;
-};
-
-/* Rows both utilities share; T is the struct that holds the fields. */
-#define ENDPOINT_ROW(field, long_name, letter_, type_, def_, min_, max_, choices_, arg_, env_, help_) \
-    { .v = { .name = long_name, .type = type_, .off = offsetof(struct endpoint_opts, field), .def = def_, .min = min_, .max = max_, \
-             .choices = choices_, .help = help_ }, .letter = letter_, .arg = arg_, .env = env_ }
-#define ENDPOINT_ROWS \
-    ENDPOINT_ROW(transport, "transport", 't', VALUE_ENUM, "auto", 0, 0, "auto|ucx|link", "T", NULL, \
-                 "how the bytes travel; auto: ucx where both ends can, else link"), \
-    ENDPOINT_ROW(require, "require", 'R', VALUE_STR, "", 0, 0, NULL, "T", NULL, "fail unless this transport is used"), \
-    ENDPOINT_ROW(devices, "device", 'd', VALUE_LIST, "", 0, 0, NULL, "DEV", NULL, \
-                 "device ucx may use (lo, ib0, mlx5_0:1); may be repeated; default: the one that routes to the gateway"), \
-    ENDPOINT_ROW(window, "window", 'w', VALUE_SIZE, "1M", 64 << 10, 4ULL << 30, NULL, "SIZE", NULL, "ring of this program: bytes in flight"), \
-    ENDPOINT_ROW(chunk, "chunk", 0, VALUE_SIZE, "256K", 4 << 10, 64 << 20, NULL, "SIZE", NULL, "largest piece on a link"), \
-    ENDPOINT_ROW(wait, "wait", 'W', VALUE_TIME, "10m", 0, TIME_FOREVER, NULL, "TIME", NULL, "how long to wait for the other side"), \
-    ENDPOINT_ROW(retry, "retry", 0, VALUE_TIME, "0", 0, TIME_FOREVER, NULL, "TIME", NULL, \
-                 "attach again for this long when it fails before the first byte"), \
-    ENDPOINT_ROW(channel, "channel", 'c', VALUE_INT, "-1", 0, 0, NULL, "N", NULL, "channel of the route; default: the next that is free"), \
-    ENDPOINT_ROW(secret_file, "secret-file", 's', VALUE_STR, "", 0, 0, NULL, "FILE", "SCISTREAM_SECRET_FILE", \
-                 "the secret shared with the gateway; default ~/.config/scistream/secret"), \
-    ENDPOINT_ROW(pins, "pin", 'p', VALUE_LIST, "", 0, 0, NULL, "PIN", NULL, \
-                 "public key of the gateway (sha256:HEX), instead of a CA; at most two"), \
-    ENDPOINT_ROW(ca, "ca", 0, VALUE_STR, "", 0, 0, NULL, "FILE", NULL, "CA that signed the gateway's certificate; default: the system's"), \
-    ENDPOINT_ROW(tls_name, "tls-name", 0, VALUE_STR, "", 0, 0, NULL, "NAME", NULL, "name in the gateway's certificate; default: its host"), \
-    ENDPOINT_ROW(no_digest, "no-digest", 0, VALUE_FLAG, "no", 0, 0, NULL, NULL, NULL, "do not compute the XXH3-128 of the stream"), \
-    ENDPOINT_ROW(progress, "progress", 'P', VALUE_FLAG, "no", 0, 0, NULL, NULL, NULL, "show progress even when stderr is no terminal"), \
-    ENDPOINT_ROW(report, "report", 'r', VALUE_ENUM, "text", 0, 0, "text|json|none", "FORM", NULL, \
-                 "report at the end: text on stderr, or one JSON object on stdout (stderr when stdout carries the stream)"), \
-    ENDPOINT_ROW(quiet, "quiet", 'q', VALUE_FLAG, "no", 0, 0, NULL, NULL, NULL, "neither progress nor text report, only errors"), \
-    ENDPOINT_ROW(verbose, "verbose", 'v', VALUE_FLAG, "no", 0, 0, NULL, NULL, NULL, "say every step")
-
-enum endpoint_report { REPORT_TEXT, REPORT_JSON, REPORT_NONE };
 
 enum endpoint_state { EP_IDLE, EP_DIALING, EP_OFFERED, EP_OPENING, EP_FLOWING, EP_CONFIRMED, EP_CLOSING };
 

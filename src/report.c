@@ -46,14 +46,12 @@ static void draw_bar(char *out, size_t size, double share)
 void report_tick(struct endpoint *ep)
 {
     char size[UNITS_TEXT], rate[UNITS_TEXT], eta[UNITS_TEXT], bar[80] = "", left[UNITS_TEXT + 8] = "";
-    uint64_t now = now_ns(), period = now - ep->bar.at_ns;
+    uint64_t now = now_ns(), period = now - (ep->bar.at_ns ? ep->bar.at_ns : ep->flow_ns);
     if (ep->o->quiet || (!ep->o->progress && !isatty(STDERR_FILENO)))
         return;
     report_sample(ep);
-    if (ep->bar.at_ns) {
-        double current = (double)(ep->bytes - ep->bar.bytes) * 8e9 / (double)MAX(period, 1);
-        ep->bar.rate = ep->bar.rate > 0 ? 0.7 * ep->bar.rate + 0.3 * current : current;
-    }
+    double current = (double)(ep->bytes - ep->bar.bytes) * 8e9 / (double)MAX(period, 1);
+    ep->bar.rate = ep->bar.rate > 0 ? 0.7 * ep->bar.rate + 0.3 * current : current;
     if (ep->size_hint && ep->bytes <= ep->size_hint) {
         draw_bar(bar, sizeof(bar), (double)ep->bytes / (double)ep->size_hint);
         if (ep->bar.rate > 1)

@@ -54,7 +54,9 @@ struct daemon_opts { char *config, *init, *name; char **set; bool check, print, 
 
 static const struct opts_row rows[] = {
     ROW(config, "config", 'c', VALUE_STR, SYSCONFDIR "/scistream/scistreamd.conf", "FILE", "configuration, scistreamd.conf(5)"),
-    ROW(set, "option", 'o', VALUE_LIST, "", "KEY=VALUE", "set one option over the file; may be repeated (ucx.devices=lo, route.NAME.window=4M)"),
+    { .v = { .name = "option", .type = VALUE_LIST, .off = offsetof(struct daemon_opts, set), .def = "",
+             .help = "set one option over the file; may be repeated (ucx.devices=lo, route.NAME.window=4M)" },
+      .letter = 'o', .arg = "KEY=VALUE", .whole = true },
     ROW(check, "check-config", 0, VALUE_FLAG, "no", NULL, "read and check the configuration, say what is wrong, and exit"),
     ROW(print, "print-config", 0, VALUE_FLAG, "no", NULL, "print the configuration in effect, commented, and exit"),
     ROW(init, "init", 0, VALUE_STR, "", "DIR", "write key, certificate, secret and a commented configuration into DIR, and exit"),

@@ -13,14 +13,14 @@
 #define CONF_GLOBAL(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
     STR(name, "", "name of this gateway in answers, logs and sessions; default: the host name") \
     STR(listen, "[::]:5000", "address of the control endpoint") \
-    STR(advertise, "", "host that peers are told for data connections; default: the address they reached us at") \
+    STR(advertise, "", "numeric address that peers are told for data on a link; default: the address they reached us at") \
     STR(control_socket, "", "path of the local administration socket; default: /run/scistream/control.sock or below XDG_RUNTIME_DIR") \
     STR(certificate, "", "PEM file with the certificate chain of the control endpoint") \
     STR(key, "", "PEM file with its private key") \
     STR(user, "scistream", "user to become when started as root; root = stay root") \
     INT(workers, "0", 0, 256, "data workers; 0 = one a CPU, at most 4") \
-    STR(link_ports, "5010-5041", "ports for data connections from other gateways, one a worker") \
-    STR(link_address, "", "address the link ports are bound to; default: that of listen") \
+    STR(link_ports, "5010-5041", "ports for data on a link, one a worker") \
+    STR(link_address, "", "numeric address the link ports are bound to; default: that of listen") \
     SIZE(memory_limit, "0", 0, 1ULL << 50, "sum of all rings; 0 = a quarter of the machine's memory") \
     INT(max_connections, "4096", 16, 1000000, "connections to the control endpoint at once") \
     TIME(peer_timeout, "10s", 1 * NS_PER_S, 3600 * NS_PER_S, "a peer or worker that is silent for this long is dead") \
@@ -34,10 +34,10 @@
 #define CONF_UCX(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
     LIST(devices, "", "devices UCX may use (lo, ib0, mlx5_0:1); none = no ucx") \
     STR(transports, "auto", "UCX_TLS; auto = tcp for network interfaces, rc for InfiniBand ports") \
-    STR(listen, "", "address of the UCX listener; default: the first address of the first device") \
+    STR(listen, "", "numeric address of the UCX listener; default: the first address of the first device") \
     STR(ports, "0", "port range of the UCX listeners, one a worker; 0 = any free port") \
     STR(port_range, "0", "UCX_TCP_PORT_RANGE: ports UCX itself opens for tcp; 0 = any") \
-    STR(advertise, "", "host that peers are told for ucx; default: the listener's address")
+    STR(advertise, "", "numeric address that peers are told for ucx; default: the listener's address")
 
 #define CONF_LINK(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
     ENUM(cipher, "aes-256-gcm", "aes-256-gcm|aes-128-gcm|chacha20-poly1305", "TLS 1.3 cipher of data connections") \

@@ -127,6 +127,12 @@ static int append_list(const struct value_row *row, void *base, const char *text
 static int set_value(const struct parser *p, const struct opts_row *row, const char *text, char why[256])
 {
     bool again = p->given[row - p->cmd->rows];
+    if (row->whole) {
+        if (!again)
+            value_list_clear(&row->v, p->base);
+        value_list_add(&row->v, p->base, text);
+        return 0;
+    }
     if (row->v.type == VALUE_LIST && again)
         return append_list(&row->v, p->base, text, why, 256);
     if (row->v.type != VALUE_STR)

@@ -11,6 +11,7 @@ struct opts_row {
     char letter;         /* short form or 0 */
     const char *arg;     /* metavariable, NULL for a flag */
     const char *env;     /* environment variable that gives the default, or NULL */
+    bool whole;          /* a LIST: each occurrence is one element as it stands, commas and all */
 };
 
 struct opts_command {

@@ -89,19 +89,17 @@ static void account(struct flow *f, uint64_t now, bool moved)
     stats_set(&s->rel, f->ring.rel);
 }
 
-/* One look at both ends. True: a counter moved. */
+/* One look at both ends. True: a counter moved, or an end did something else (opened its next file) and wants another look. */
 static bool pump_once(struct flow *f)
 {
     struct ring *r = &f->ring;
     uint64_t before = r->put + r->sub + r->rel;
-    if (f->source)
-        xport_fill(f->source, r);
+    bool did = f->source && xport_fill(f->source, r) == 0;
     hash_new_bytes(f);
-    if (f->sink)
-        xport_drain(f->sink, r);
+    did |= f->sink && xport_drain(f->sink, r) == 0;
     if (f->sink && !f->shut && ring_all_submitted(r))
         f->shut = xport_shut(f->sink, r) == 0;
-    return r->put + r->sub + r->rel != before;
+    return did || r->put + r->sub + r->rel != before;
 }
 
 int flow_pump(struct flow *f)

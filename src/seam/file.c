@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/uio.h>
@@ -29,6 +30,7 @@ struct file {
     bool threaded;    /* operations may block: they go to the helper thread */
     bool try_cache;   /* but reads are tried without blocking first */
     bool ready;       /* no EAGAIN since the last event */
+    bool awaits_writer; /* a FIFO opened by name */
     bool restore;     /* O_NONBLOCK must be taken off a description that others share */
     bool sync, synced, stop;
     struct timer stopper;
@@ -77,9 +79,21 @@ static int own_stdio(struct file *f)
 static int open_path(struct file *f)
 {
     const char *p = f->paths && f->paths[f->at] ? f->paths[f->at] : "-";
+    f->awaits_writer = false;
     if (str_eq(p, "-"))
         return own_stdio(f);
-    return f->x.in ? open(p, O_RDONLY | O_CLOEXEC | O_NOCTTY) : open(p, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+    if (!f->x.in)
+        return open(p, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+    struct stat st;
+    f->awaits_writer = stat(p, &st) == 0 && S_ISFIFO(st.st_mode);
+    return open(p, O_RDONLY | O_CLOEXEC | O_NOCTTY | (f->awaits_writer ? O_NONBLOCK : 0)); /* or open would wait for the writer */
+}
+
+/* A FIFO that nobody has opened for writing reads as at its end, but hangs up only when a writer came and left. */
+static bool writer_to_come(const struct file *f)
+{
+    struct pollfd p = { .fd = f->fd, .events = POLLIN };
+    return f->awaits_writer && poll(&p, 1, 0) >= 0 && p.revents != POLLHUP;
 }
 
 static bool in_memory(int fd)
@@ -287,6 +301,10 @@ static int file_fill(struct xport *x, struct ring *r)
     ssize_t n = direct(f, ring_at(r, r->put), room);
     if (n < 0)
         return (int)n;
+    if (n == 0 && writer_to_come(f)) {
+        f->ready = false;
+        return -EAGAIN;
+    }
     if (n == 0)
         return next_or_end(f);
     ring_commit(r, (size_t)n);

@@ -105,7 +105,7 @@ sed -n 's/^enum frame_type { \(.*\) };$/\1/p' "$srcdir/src/seam/frame.h" | sed '
 table frames scistream-protocol.7 | cut -d'|' -f1,2 >"$tmp/manual"
 alike "frames" "$tmp/program" "$tmp/manual"
 for text in "$(sed -n 's/^#define LABEL "\(.*\)"$/\1/p' "$srcdir/ctrl/auth.c")" "$(sed -n 's/^#define EXPORTER "\([^"]*\)".*/\1/p' "$srcdir/ctrl/auth.c")" \
-    "$(sed -n 's/^#define ALPN "\(.*\)"$/\1/p' "$srcdir/tcp/link.c")"; do
+    "$(sed -n 's/.*mem_printf("\(scistream lane[^|]*\)|.*/\1/p' "$srcdir/ctrl/auth.c")" "$(sed -n 's/^#define ALPN "\(.*\)"$/\1/p' "$srcdir/tcp/link.c")"; do
     [ -n "$text" ] && grep -qF "$text" "$man/scistream-protocol.7" || fail "scistream-protocol(7) lacks '$text'"
 done
 

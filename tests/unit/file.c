@@ -245,6 +245,27 @@ static void test_pipe(void)
     end();
 }
 
+/* Opening a FIFO would wait for its writer, and reading it before he came looks like an end. */
+static void test_fifo(void)
+{
+    for (int writes = 0; writes < 2; writes++) {
+        begin();
+        CU_ASSERT_EQUAL(mkfifo(path("fifo"), 0600), 0);
+        CU_ASSERT_EQUAL(open_file(SIDE_SOURCE, (char *[]){ make("a", 0, 100), path("fifo"), NULL }, -1), 0);
+        watch_bytes(&w, SIDE_SINK, "sink", &plan);
+        for (int i = 0; i < 20; i++)
+            loop_turn(&rig.loop, NS_PER_MS);
+        CU_ASSERT(plan.moved == 100 && !w.ended);
+        int fd = open(path("fifo"), O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+        for (uint64_t i = 100; writes && i < 5000; i++)
+            CU_ASSERT_EQUAL(write(fd, &(uint8_t){ mem_byte(SEED, i) }, 1), 1);
+        CU_ASSERT_EQUAL(close(fd), 0);
+        run();
+        check_read(writes ? 5000 : 100);
+        end();
+    }
+}
+
 static void test_stop_after(void)
 {
     int p[2];
@@ -384,7 +405,7 @@ static void test_slow_reader(void)
     open_file(SIDE_SINK, NULL, p[1]);
     while (got < plan.bytes) {
         uint8_t data[5000];
-        loop_turn(&rig.loop, NS_PER_S);
+        loop_turn(&rig.loop, w.finished ? 0 : NS_PER_S);
         ssize_t n = read(p[0], data, sizeof(data));
         for (ssize_t i = 0; i < n; i++)
             wrong += data[i] != mem_byte(SEED, got++);
@@ -544,7 +565,7 @@ static void test_footprint(void)
 }
 
 UNIT_MAIN("file", UNIT(test_concatenated), UNIT(test_slow_sink), UNIT(test_missing), UNIT(test_directory), UNIT(test_devices),
-          UNIT(test_pipe), UNIT(test_stop_after), UNIT(test_write), UNIT(test_overwrite), UNIT(test_sync), UNIT(test_close_fails),
+          UNIT(test_pipe), UNIT(test_fifo), UNIT(test_stop_after), UNIT(test_write), UNIT(test_overwrite), UNIT(test_sync), UNIT(test_close_fails),
           UNIT(test_full_device), UNIT(test_full_disk), UNIT(test_broken_pipe), UNIT(test_slow_reader), UNIT(test_no_thread),
           UNIT(test_abort_any_time), UNIT(test_stdin_pipe), UNIT(test_stdin_socket), UNIT(test_stdout_file), UNIT(test_stdin_closed),
           UNIT(test_not_waited_for), UNIT(test_footprint))

@@ -9,19 +9,20 @@ struct box {
     uint64_t window;
     char *output;
     int report;
-    char **require;
+    char **require, **set;
 };
 
 static const struct opts_row rows[] = {
-    { { "output", VALUE_STR, offsetof(struct box, output), "-", 0, 0, NULL, "where the bytes go" }, 'o', "FILE", NULL },
+    { { "output", VALUE_STR, offsetof(struct box, output), "-", 0, 0, NULL, "where the bytes go" }, 'o', "FILE", NULL, false },
     { { "window", VALUE_SIZE, offsetof(struct box, window), "1M", 64 << 10, 4ULL << 30, NULL,
-        "bytes in flight: a help text that is long enough to need more than one line on a terminal" }, 'w', "SIZE", "TEST_WINDOW" },
+        "bytes in flight: a help text that is long enough to need more than one line on a terminal" }, 'w', "SIZE", "TEST_WINDOW", false },
     { { "report", VALUE_ENUM, offsetof(struct box, report), "none", 0, 0, "none|text|json", "summary at the end" },
-      0, "FORM", NULL },
+      0, "FORM", NULL, false },
     { { "require", VALUE_LIST, offsetof(struct box, require), "", 0, 0, NULL, "transports to insist on" },
-      'r', "NAMES", "TEST_REQUIRE" },
-    { { "quiet", VALUE_FLAG, offsetof(struct box, quiet), "no", 0, 0, NULL, "say nothing" }, 'q', NULL, "TEST_QUIET" },
-    { { "force-it-with-a-long-name", VALUE_FLAG, offsetof(struct box, force), "no", 0, 0, NULL, "go on" }, 0, NULL, NULL },
+      'r', "NAMES", "TEST_REQUIRE", false },
+    { { "quiet", VALUE_FLAG, offsetof(struct box, quiet), "no", 0, 0, NULL, "say nothing" }, 'q', NULL, "TEST_QUIET", false },
+    { { "force-it-with-a-long-name", VALUE_FLAG, offsetof(struct box, force), "no", 0, 0, NULL, "go on" }, 0, NULL, NULL, false },
+    { { "set", VALUE_LIST, offsetof(struct box, set), "", 0, 0, NULL, "an option of something else" }, 's', "KEY=VALUE", NULL, true },
 };
 
 static const struct opts_command cmd = {
@@ -79,10 +80,18 @@ static void test_all(void)
     CU_ASSERT(box.window == 65536 && str_eq(box.output, "x") && box.report == 2 && box.quiet);
     CU_ASSERT(str_eq(box.require[0], "ucx") && str_eq(box.require[1], "link") && str_eq(box.require[2], "verbs"));
     CU_ASSERT_PTR_NULL(box.require[3]);
+    CU_ASSERT(!box.set[0]);
     CU_ASSERT(str_eq(operands[0], "a") && str_eq(operands[1], "b") && str_eq(operands[2], "-c") && !operands[3]);
     done();
     CU_ASSERT_EQUAL(parse("--output=\"q\" --force-it-with-a-long-name"), OPTS_RUN);
     CU_ASSERT(str_eq(box.output, "\"q\"") && box.force); /* the shell did the quoting */
+    done();
+}
+
+static void test_whole(void)
+{
+    CU_ASSERT_EQUAL(parse("-s a=b,c --set=d={\"e\",\"f\"} -s ,"), OPTS_RUN);
+    CU_ASSERT(str_eq(box.set[0], "a=b,c") && str_eq(box.set[1], "d={\"e\",\"f\"}") && str_eq(box.set[2], ",") && !box.set[3]);
     done();
 }
 
@@ -173,6 +182,7 @@ static void test_help(void)
         "  -q, --quiet                 say nothing (or $TEST_QUIET)\n"
         "      --force-it-with-a-long-name\n"
         "                              go on\n"
+        "  -s, --set KEY=VALUE         an option of something else\n"
         "  -h, --help                  print this and exit\n"
         "  -V, --version               print the version and exit\n"
         "\n"
@@ -184,5 +194,5 @@ static void test_help(void)
     done();
 }
 
-UNIT_MAIN("opts", UNIT(test_defaults), UNIT(test_all), UNIT(test_errors), UNIT(test_no_abbreviations), UNIT(test_environment),
+UNIT_MAIN("opts", UNIT(test_defaults), UNIT(test_all), UNIT(test_whole), UNIT(test_errors), UNIT(test_no_abbreviations), UNIT(test_environment),
           UNIT(test_version), UNIT(test_help))

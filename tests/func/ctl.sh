@@ -1,0 +1,68 @@
+#!/bin/bash
+# scistreamctl: info, sessions and probe, for people and as JSON; the first step of a probe that fails is named.
+. "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
+requires_ucx
+start_gateway_pair detector
+make_data 5000000 >"$tmp/in"
+c() { start ctl "$builddir/scistreamctl" "$@"; finish ctl; out=$(cat "$tmp/ctl.out"); }
+# has PATTERN: the output
+has() { grep -Eq -- "$1" "$tmp/ctl.out" || fail "no '$1' in: $(cat "$tmp/ctl.out" "$tmp/ctl.err")"; }
+
+step info
+c -S "$tmp/A/sock" info
+has '^gateway    A, version [0-9.]+, protocol 1$'
+has '^state      serving since .*, 2 workers$'
+has '^transports .*ucx'
+has '^routes     detector$'
+c -S "$tmp/A/sock" info --json
+[ "$(json "$tmp/ctl.out" '[d["name"], d["workers"], d["draining"], d["routes"], sorted(d["transports"])]')" = "['A', 2, False, ['detector'], ['link', 'ucx']]" ] ||
+    fail "$out"
+
+step sessions
+c -S "$tmp/A/sock" sessions
+[ "$out" = 'no sessions' ] || fail "$out"
+c -S "$tmp/A/sock" sessions --json
+[ "$out" = '{"sessions":[]}' ] || fail "$out"
+start_recv recv B/detector -o "$tmp/out"
+start_send send A/detector --rate 20Mbit "$tmp/in"
+wait_for 10 flowing B 500000
+c -S "$tmp/A/sock" sessions
+has '^session [0-9a-f]{32}  route detector, best effort, '
+has '^  channel 0  flowing, .*, mean .*bit/s, ring 1M'
+has '^    source  127.0.0.1:[0-9]+ by ucx on lo, unencrypted, ready$'
+has '^    sink    dialed 127.0.0.1:[0-9]+ by link on tcp, TLSv1.3 TLS_AES_256_GCM_SHA384, ready; passed over ucx: not offered'
+c -S "$tmp/B/sock" sessions --json
+cp "$tmp/ctl.out" "$tmp/b.json"
+[ "$(json "$tmp/b.json" '[(s["route"], [(c["number"], c["state"], c["source"]["transport"], c["sink"]["transport"], c["source"]["dialed"],
+    c["bytes_in"] > c["bytes_out"] - 1 > 0) for c in s["channels"]]) for s in d["sessions"]]')" = \
+  "[('detector', [(0, 'flowing', 'link', 'ucx', False, True)])]" ] || fail "$out"
+uid=$(json "$tmp/b.json" 'd["sessions"][0]["uid"]')
+c -S "$tmp/B/sock" sessions "$uid"
+has "^session $uid"
+c -S "$tmp/B/sock" sessions "${uid//[0-9]/0}"
+[ $status != 0 ] || fail "a session that is not there: $out"
+says ctl 'no session with that uid'
+ends send 0
+ends recv 0
+
+step probe
+at=(--secret-file "${secret[B]}" --pin "${pin[B]}")
+url=gateway://localhost:${port[B]}/detector
+c probe "${at[@]}" "$url" --time 300ms
+[ $status = 0 ] || fail "$(cat "$tmp/ctl.out" "$tmp/ctl.err")"
+has '^connect  ok, localhost is 127.0.0.1:[0-9]+, [0-9.]+ ms$'
+has '^tls      ok, TLSv1.3 .*, public key as pinned$'
+has '^proof    ok, route detector lets us send, session [0-9a-f]{32}$'
+has '^data     ok, ucx on lo, unencrypted, [0-9.]+ ms after the offer$'
+has '^stream   ok, .*iB in 0\.[0-9] s, .*bit/s, memory to memory; waited for'
+wait_for 5 idle B
+c probe "${at[@]}" "$url" --time 300ms --json
+[ $status = 0 ] || fail "$(cat "$tmp/ctl.out" "$tmp/ctl.err")"
+$python -c 'import json, sys; d = json.loads(open(sys.argv[1]).read().splitlines()[-1]); sys.exit(not (d["ok"] and d["bytes"] > 1e6))' "$tmp/ctl.out" || fail "$out"
+
+# step_fails STEP CODE ARGUMENTS
+step_fails() { c probe "${@:3}"; [ $status = "$2" ] || fail "probe exits with $status: $out"; has "^$1 +FAILED$"; }
+step_fails resolve 69 "${at[@]}" gateway://no-such-host.invalid/detector
+step_fails connect 69 "${at[@]}" "gateway://127.0.0.1:$((port[B] + 12))/detector"
+step_fails tls 67 --secret-file "${secret[B]}" --pin "${pin[A]}" "$url"
+step_fails proof 67 --secret-file "${secret[A]}" --pin "${pin[B]}" "$url"

@@ -1,0 +1,152 @@
+"""Info, Sessions and Health of a real scistreamd, called by gRPC's own client with messages that protoc made from our .proto files.
+   gateway_api.py MESSAGES SOCKET PORT CERTIFICATE: MESSAGES is the folder of the generated modules. Reads commands on standard input."""
+import queue
+import sys
+import threading
+import unittest
+
+import grpc
+
+sys.path.insert(0, sys.argv[1])
+import gateway_pb2 as gw  # noqa: E402
+import health_pb2 as health  # noqa: E402
+
+SOCKET, PORT, CERTIFICATE = sys.argv[2:5]
+GATEWAY, HEALTH = "/scistream.gateway.v1.Gateway/", "/grpc.health.v1.Health/"
+
+
+def unary(channel, method, request, reply):
+    return channel.unary_unary(method, request_serializer=request.SerializeToString, response_deserializer=reply.FromString)
+
+
+def info(channel):
+    return unary(channel, GATEWAY + "Info", gw.InfoRequest, gw.InfoReply)(gw.InfoRequest(), timeout=20)
+
+
+def sessions(channel, **fields):
+    return unary(channel, GATEWAY + "Sessions", gw.SessionsRequest, gw.SessionsReply)(gw.SessionsRequest(**fields), timeout=20)
+
+
+def check(channel, service):
+    request = health.HealthCheckRequest(service=service)
+    return unary(channel, HEALTH + "Check", health.HealthCheckRequest, health.HealthCheckResponse)(request, timeout=20).status
+
+
+def watch(channel, service):
+    call = channel.unary_stream(HEALTH + "Watch", request_serializer=health.HealthCheckRequest.SerializeToString,
+                                response_deserializer=health.HealthCheckResponse.FromString)
+    return call(health.HealthCheckRequest(service=service), timeout=60)
+
+
+class Both:
+    def refused(self, code, details, call, *args, **kw):
+        with self.assertRaises(grpc.RpcError) as caught:
+            call(*args, **kw)
+        self.assertEqual(caught.exception.code(), code)
+        if details:
+            self.assertIn(details, caught.exception.details())
+
+    def test_info(self):
+        r = info(self.channel)
+        self.assertEqual((r.name, r.version_min, r.version_max, r.workers, r.draining), ("A", 1, 1, 2, False))
+        self.assertEqual(sorted(r.transports), ["link", "ucx"])
+        self.assertRegex(r.version, r"^[0-9]+\.[0-9]+")
+        self.assertLess(r.uptime_s, 1000)
+        local = self.channel is local_channel
+        self.assertEqual(list(r.routes), ["detector"] if local else [])
+        self.assertEqual(len(r.transport_states) > 0, local)
+
+    def test_health(self):
+        for service in "", "scistream.gateway.v1.Gateway", "grpc.health.v1.Health":
+            self.assertEqual(check(self.channel, service), health.HealthCheckResponse.SERVING)
+        self.refused(grpc.StatusCode.NOT_FOUND, "unknown service", check, self.channel, "nobody.Knows")
+
+    def test_watch(self):
+        for service, status in ("", health.HealthCheckResponse.SERVING), ("nobody.Knows", health.HealthCheckResponse.SERVICE_UNKNOWN):
+            call = watch(self.channel, service)
+            self.assertEqual(next(call).status, status)
+            call.cancel()
+
+    def test_unreadable(self):
+        for method in GATEWAY + "Info", GATEWAY + "Sessions", HEALTH + "Check":
+            call = self.channel.unary_unary(method)
+            code = grpc.StatusCode.INVALID_ARGUMENT
+            if method.endswith("Sessions") and self.channel is not local_channel:
+                code = grpc.StatusCode.PERMISSION_DENIED
+            self.refused(code, None, call, b"\xff\xff\xff", timeout=20)
+
+    def test_unknown_method(self):
+        self.refused(grpc.StatusCode.UNIMPLEMENTED, "unknown method", self.channel.unary_unary(GATEWAY + "Nothing"), b"", timeout=20)
+
+    def test_attach_garbage(self):
+        for data in b"\xff\xff", gw.AttachMessage(done=gw.Done(total=1)).SerializeToString():
+            call = self.channel.stream_stream(GATEWAY + "Attach")(iter([data]), timeout=20)
+            with self.assertRaises(grpc.RpcError) as caught:
+                for _ in call:
+                    pass
+            self.assertEqual(caught.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+            self.assertIn("is not part of the protocol", caught.exception.details())
+
+
+class Local(Both, unittest.TestCase):
+    def setUp(self):
+        self.channel = local_channel
+
+    def test_sessions(self):
+        r = sessions(self.channel)
+        self.assertEqual([s.route for s in r.sessions], ["detector"])
+        c = r.sessions[0].channels[0]
+        self.assertEqual((c.number, c.state, c.window, c.source.transport, c.source.device, c.sink.transport, c.sink.dialed),
+                         (0, "flowing", 1 << 20, "ucx", "lo", "link", True))
+        self.assertGreater(c.bytes_out, 0)
+        self.assertEqual(sessions(self.channel, uid=r.sessions[0].uid).sessions[0].uid, r.sessions[0].uid)
+        self.refused(grpc.StatusCode.NOT_FOUND, "no session with that uid", sessions, self.channel, uid="0" * 32)
+
+
+class Tls(Both, unittest.TestCase):
+    def setUp(self):
+        self.channel = tls_channel
+
+    def test_sessions(self):
+        for uid in "", "0" * 32:
+            self.refused(grpc.StatusCode.PERMISSION_DENIED, "local control socket only", sessions, self.channel, uid=uid)
+
+    def test_attach_without_proof(self):
+        """An unknown route and a wrong proof are the same to the caller."""
+        seen = []
+        for route, proof in ("detector", b""), ("detector", b"\0" * 32), ("detector", b"\0" * 4000), ("no-such-route", b"\0" * 32):
+            offer = gw.Offer(version_min=1, version_max=1, route=route, role=gw.SEND, proof=proof, window=1 << 20,
+                             transports=[gw.TransportOffer(name="link")])
+            call = self.channel.stream_stream(GATEWAY + "Attach")(iter([gw.AttachMessage(offer=offer).SerializeToString()]), timeout=20)
+            messages = []
+            with self.assertRaises(grpc.RpcError) as caught:
+                messages.extend(call)
+            self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAUTHENTICATED)
+            seen.append(caught.exception.details())
+        self.assertEqual(set(seen), {"no such route, or wrong secret"})
+
+
+def watch_the_stop():
+    """Watchers are told when the gateway begins to stop; then it says so to everybody who asks."""
+    told = queue.Queue()
+    call = watch(local_channel, "")
+    threading.Thread(target=lambda: [told.put(r.status) for r in call], daemon=True).start()
+    assert told.get(timeout=20) == health.HealthCheckResponse.SERVING
+    print("watching", flush=True)
+    assert told.get(timeout=20) == health.HealthCheckResponse.NOT_SERVING
+    assert check(local_channel, "") == health.HealthCheckResponse.NOT_SERVING
+    assert info(local_channel).draining
+    print("told", flush=True)
+
+
+if __name__ == "__main__":
+    with open(CERTIFICATE, "rb") as f:
+        credentials = grpc.ssl_channel_credentials(f.read())
+    local_channel = grpc.insecure_channel("unix:" + SOCKET)
+    tls_channel = grpc.secure_channel("localhost:" + PORT, credentials)
+    result = unittest.main(argv=sys.argv[:1], exit=False).result
+    if not result.wasSuccessful():
+        sys.exit(1)
+    print("called", flush=True)
+    sys.stdin.readline()
+    watch_the_stop()

@@ -1,0 +1,286 @@
+/* Streams over a link: sizes, rings, ciphers, both directions of dialling, and how each end learns of the other's end. */
+#include <stdio.h>
+#include <sys/resource.h>
+
+#include "tests/unit/link_stage.h"
+
+static struct stage s;
+
+static enum channel_side near_side(void) { return s.reverse ? SIDE_SOURCE : SIDE_SINK; }
+static enum channel_side far_side(void) { return s.reverse ? SIDE_SINK : SIDE_SOURCE; }
+
+static void run(uint64_t bytes)
+{
+    stage_stream(&s, bytes);
+    CU_ASSERT_TRUE(rig_until(&s.rig, stage_over, &s));
+}
+
+static void run_whole(uint64_t bytes)
+{
+    run(bytes);
+    CU_ASSERT_TRUE(stage_whole(&s));
+    stage_end_stream(&s);
+}
+
+/* ------------------------------------------------------------ whole streams */
+
+static void test_boundary_sizes(void)
+{
+    static const size_t rings[][2] = { { 64 << 10, 64 << 10 }, { 64 << 10, 1 << 20 }, { 1 << 20, 64 << 10 } };
+    for (int kind = 0; kind < 4; kind++) {
+        stage_open(&s);
+        s.plain = kind % 2;
+        s.reverse = kind / 2;
+        for (size_t i = 0; i < ARRAY_LEN(rings); i++) {
+            const uint64_t a = s.near_ring = rings[i][0], b = s.far_ring = rings[i][1];
+            const uint64_t sizes[] = { 0, 1, a - 1, a, a + 1, b - 1, b, b + 1, a + b + 1 };
+            for (size_t j = 0; j < ARRAY_LEN(sizes); j++)
+                run_whole(sizes[j]);
+        }
+        stage_close(&s);
+    }
+}
+
+static void test_moods(void)
+{
+    static const uint32_t chunks[] = { 4096, 5000, 65536, 4 << 20 };
+    for (unsigned i = 0; i < 16; i++) {
+        stage_open(&s);
+        s.plain = i % 2;
+        s.reverse = i & 2;
+        s.chunk = chunks[i / 4];
+        s.near_ring = i & 4 ? 64 << 10 : 300 << 10;
+        s.source.part = i & 1 ? 30011 : 0;
+        s.source.again = i & 2 ? 3 : 0;
+        s.sink.part = i & 4 ? 10007 : 0;
+        s.sink.again = i & 8 ? 4 : 0;
+        s.sink.lag = i & 1;
+        run_whole(1500000);
+        stage_close(&s);
+    }
+}
+
+/* Each side closes in the moment it is finished: what it owed the other was sent. */
+static void test_close_at_once(void)
+{
+    static const uint64_t sizes[] = { 0, 1, 64 << 10, 3000000 };
+    for (size_t i = 0; i < 4 * ARRAY_LEN(sizes); i++) {
+        stage_open(&s);
+        s.plain = i % 2;
+        s.reverse = i & 2;
+        stage_stream(&s, sizes[i / 4]);
+        s.near.close_on_finish = s.far.close_on_finish = true;
+        CU_ASSERT_TRUE(rig_until(&s.rig, stage_over, &s));
+        CU_ASSERT_TRUE(stage_whole(&s));
+        stage_end_stream(&s);
+        stage_close(&s);
+    }
+}
+
+static void test_paced_together(void)
+{
+    struct stage other;
+    stage_open(&s);
+    s.plain = true;
+    stage_open(&other);
+    stage_stream(&s, 500000);
+    stage_end_stream(&s); /* aborted before it began */
+    run_whole(500000);    /* and its cookie may be used for the next */
+    stage_close(&other);
+    stage_close(&s);
+}
+
+/* ------------------------------------------------------------ TLS or not */
+
+static void test_ciphers(void)
+{
+    static const char *const shown[] = { "TLSv1.3 TLS_AES_256_GCM_SHA384", "TLSv1.3 TLS_AES_128_GCM_SHA256",
+                                         "TLSv1.3 TLS_CHACHA20_POLY1305_SHA256" };
+    for (int i = 0; i < 4; i++) {
+        stage_open_with(&s, 0, i % 3);
+        s.plain = i == 3;
+        run(100000);
+        CU_ASSERT_TRUE(stage_whole(&s));
+        for (int side = 0; side < 2; side++) {
+            const struct xport *x = side ? s.near.c->end[near_side()] : s.far.c->end[far_side()];
+            CU_ASSERT_STRING_EQUAL(x->device, "tcp");
+            CU_ASSERT_STRING_EQUAL(x->detail, i == 3 ? "plaintext" : shown[i]);
+        }
+        stage_end_stream(&s);
+        stage_close(&s);
+    }
+}
+
+static void check_near_failed(int rc, const char *why)
+{
+    CU_ASSERT_TRUE(rig_until(&s.rig, watch_over, &s.near));
+    CU_ASSERT(s.near.failed[near_side()] == 1 && s.near.failed[!near_side()] == 0);
+    CU_ASSERT_EQUAL(s.near.rc[near_side()], rc);
+    if (!strstr(s.near.why[near_side()], why))
+        printf("\n  '%s' is not in '%s'\n", why, s.near.why[near_side()]);
+    CU_ASSERT_PTR_NOT_NULL(strstr(s.near.why[near_side()], why));
+    CU_ASSERT_TRUE(watch_close(&s.near, rc));
+}
+
+/* The acceptor has its cipher, and a dialler with another gets nowhere; the hop still waits for one that knows. */
+static void test_other_cipher(void)
+{
+    stage_open_with(&s, 0, 1);
+    s.cipher = "aes-256-gcm";
+    stage_stream(&s, 1000);
+    check_near_failed(-SST_ETLS, "TLS: ");
+    CU_ASSERT_FALSE(watch_failed(&s.far));
+    CU_ASSERT_TRUE(watch_close(&s.far, 0));
+    s.cipher = "rot13";
+    CU_ASSERT_EQUAL(stage_dial(&s, &s.near, SIDE_SINK, s.port), -SST_EFEATURE);
+    check_near_failed(-SST_EFEATURE, "cipher 'rot13' is not known here");
+    stage_close(&s);
+}
+
+/* A plain dialler where TLS was agreed, and the reverse: refused, and the true peer gets in. */
+static void test_plain_and_tls(void)
+{
+    for (int plain = 0; plain < 2; plain++) {
+        stage_open(&s);
+        s.plain = plain;
+        s.sink = (struct mem_plan){ .seed = 11 };
+        stage_accept(&s, &s.far, SIDE_SOURCE, stage_cookie);
+        s.plain = !plain;
+        s.source = (struct mem_plan){ .bytes = 1000, .seed = 11 };
+        CU_ASSERT_EQUAL(stage_dial(&s, &s.near, SIDE_SINK, s.port), 0);
+        check_near_failed(plain ? -SST_ETLS : -SST_ELOST, plain ? "TLS: " : "closed by the peer before the end");
+        CU_ASSERT(s.far.up[SIDE_SOURCE] == 0 && !watch_failed(&s.far));
+        s.plain = plain;
+        mem_forget();
+        s.source = (struct mem_plan){ .bytes = 1000, .seed = 11 };
+        CU_ASSERT_EQUAL(stage_dial(&s, &s.near, SIDE_SINK, s.port), 0);
+        CU_ASSERT_TRUE(rig_until(&s.rig, stage_over, &s));
+        CU_ASSERT_TRUE(stage_whole(&s));
+        stage_end_stream(&s);
+        stage_close(&s);
+    }
+}
+
+/* ------------------------------------------------------------ what cannot be */
+
+static void test_refused(void)
+{
+    stage_open(&s);
+    CU_ASSERT_EQUAL(stage_dial(&s, &s.near, SIDE_SINK, 1), 0);
+    check_near_failed(-ECONNREFUSED, "link to 127.0.0.1:1: ");
+    stage_close(&s);
+}
+
+static void test_bad_address(void)
+{
+    const struct channel_spec c = { .id = 1, .window = 65536 };
+    const struct xport_spec spec = { .address = "gateway.example.org", .port = 5010, .cipher = s.cipher };
+    stage_open(&s);
+    watch_open(&s.near, &s.rig, 1, &c);
+    CU_ASSERT_EQUAL(watch_end(&s.near, SIDE_SINK, &xport_link_ops, &spec, NULL), -EINVAL);
+    check_near_failed(-EINVAL, "'gateway.example.org' is no numeric address");
+    stage_close(&s);
+}
+
+static void test_no_link_port(void)
+{
+    const struct channel_spec c = { .id = 1, .window = 65536 };
+    const struct xport_spec spec = { .chunk_max = 4096 };
+    struct xport_answer a;
+    stage_open(&s);
+    watch_open(&s.near, &s.rig, 1, &c);
+    CU_ASSERT_EQUAL(watch_end(&s.near, SIDE_SINK, &xport_link_ops, &spec, &a), -SST_ECONF);
+    check_near_failed(-SST_ECONF, "no link port");
+    stage_close(&s);
+}
+
+/* Out of descriptors the listener pauses; a hop may be prepared all the same. */
+static void test_paused_listener(void)
+{
+    struct rlimit old, full;
+    stage_open(&s);
+    s.plain = true;
+    int guest = raw_dial(&s);
+    getrlimit(RLIMIT_NOFILE, &old);
+    full = (struct rlimit){ (rlim_t)guest + 1, old.rlim_max };
+    setrlimit(RLIMIT_NOFILE, &full);
+    for (int i = 0; i < 3; i++)
+        loop_turn(&s.rig.loop, 0);
+    setrlimit(RLIMIT_NOFILE, &old);
+    run_whole(100000);
+    close(guest);
+    stage_close(&s);
+}
+
+/* ------------------------------------------------------------ back-pressure */
+
+static bool near_waits(void *arg UNUSED)
+{
+    return atomic_load(&s.near.c->stats->flow[0].waiting_for) == WAIT_CREDITS && s.near.c->flow.ring.put > s.far.c->flow.ring.cap;
+}
+
+/* A sink that takes nothing stops the source after both rings are full; nobody spins meanwhile. */
+static void test_stalled_sink(void)
+{
+    for (int plain = 0; plain < 2; plain++) {
+        stage_open(&s);
+        s.plain = plain;
+        s.sink.again = 1;
+        stage_stream(&s, 100 << 20);
+        s.sink.later_ns = 10 * NS_PER_S;
+        CU_ASSERT_TRUE(rig_until(&s.rig, near_waits, NULL));
+        rig_wait(&s.rig, 50 * NS_PER_MS);
+        CU_ASSERT(s.far.c->flow.ring.put == s.far_ring && s.near.c->flow.ring.put <= s.near_ring + s.far_ring);
+        unsigned turns = 0;
+        for (uint64_t until = now_ns() + 200 * NS_PER_MS; now_ns() < until; turns++)
+            loop_turn(&s.rig.loop, 20 * NS_PER_MS);
+        CU_ASSERT(turns < 50);
+        CU_ASSERT_FALSE(stage_over(&s));
+        stage_end_stream(&s);
+        stage_close(&s);
+        s.sink.again = 0;
+    }
+}
+
+/* ------------------------------------------------------------ aborts */
+
+static bool under_way(void *arg UNUSED) { return s.sink.moved > 1000000 || stage_over(&s); }
+
+/* Whoever aborts: the other hears of it at once, with the reason when no chunk was cut in two. */
+static void test_abort(void)
+{
+    for (int i = 0; i < 8; i++) {
+        stage_open(&s);
+        s.plain = i % 2;
+        s.reverse = i & 2;
+        stage_stream(&s, 100 << 20);
+        CU_ASSERT_TRUE(rig_until(&s.rig, under_way, NULL));
+        struct watch *quits = i & 4 ? &s.near : &s.far, *hears = i & 4 ? &s.far : &s.near;
+        enum channel_side side = i & 4 ? far_side() : near_side();
+        bool receiver_quits = side == SIDE_SINK;
+        CU_ASSERT_TRUE(watch_close(quits, -SST_EINTERRUPTED));
+        CU_ASSERT_TRUE(rig_until(&s.rig, watch_over, hears));
+        CU_ASSERT(hears->failed[side] == 1 && hears->failed[!side] == 0 && hears->finished == 0);
+        CU_ASSERT(hears->rc[side] == -SST_EINTERRUPTED || (!receiver_quits && hears->rc[side] == -SST_ELOST));
+        if (receiver_quits)
+            CU_ASSERT_PTR_NOT_NULL(strstr(hears->why[side], "peer reset the flow: interrupted"));
+        stage_end_stream(&s);
+        stage_close(&s);
+    }
+}
+
+static void test_footprint(void)
+{
+    test_abort();
+    struct footprint before = footprint();
+    test_abort();
+    test_other_cipher();
+    test_plain_and_tls();
+    test_refused();
+    test_paused_listener();
+    CU_ASSERT_TRUE(footprint_same(&before));
+}
+
+UNIT_MAIN("link", UNIT(test_boundary_sizes), UNIT(test_moods), UNIT(test_close_at_once), UNIT(test_paced_together), UNIT(test_ciphers),
+          UNIT(test_other_cipher), UNIT(test_plain_and_tls), UNIT(test_refused), UNIT(test_bad_address), UNIT(test_no_link_port),
+          UNIT(test_paused_listener), UNIT(test_stalled_sink), UNIT(test_abort), UNIT(test_footprint))
