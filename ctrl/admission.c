@@ -39,7 +39,7 @@ int admission_check_limits(const struct conf *c, char *why, size_t why_size)
 {
     struct rlimit lock;
     char ring[UNITS_TEXT], have[UNITS_TEXT];
-    if (!registers_memory(c) || geteuid() == 0 || getrlimit(RLIMIT_MEMLOCK, &lock) < 0 || lock.rlim_cur == RLIM_INFINITY)
+    if (!registers_memory(c) || (geteuid() == 0 && str_eq(c->g.user, "root")) || getrlimit(RLIMIT_MEMLOCK, &lock) < 0 || lock.rlim_cur == RLIM_INFINITY)
         return 0;
     for (size_t i = 0; i < c->n_routes; i++) {
         const struct conf_route *r = c->routes[i];

@@ -396,8 +396,8 @@ int pool_start(struct loop *l, const struct pool_config *c, const struct pool_ev
     pool->user = user;
     pool->grace.fire = on_grace;
     pool->p = mem_zalloc(c->n, sizeof(*pool->p));
-    pool->program_fd = open(c->program, O_PATH | O_CLOEXEC);
-    int rc = pool->program_fd < 0 ? -errno : 0;
+    pool->program_fd = c->program_fd;
+    int rc = 0;
     for (unsigned i = 0; i < c->n && rc == 0; i++) {
         pool->n = i + 1;
         rc = init_proc(pool, i, fd_take(&c->link_fds[i]));

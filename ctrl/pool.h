@@ -64,8 +64,8 @@ struct pool_events {
     void (*broken)(struct pool *p, void *user, const char *why);
 };
 
-/* program: path of scistream-worker; link_fds: one listening socket per worker (-1: none), taken. Starts n workers. 0 or -errno and why. */
-struct pool_config { const struct conf *conf; const char *program; unsigned n; int *link_fds; };
+/* program_fd: scistream-worker, opened by O_PATH while that was allowed, taken; link_fds: one listening socket per worker (-1: none), taken. Starts n workers. 0 or -errno and why. */
+struct pool_config { const struct conf *conf; int program_fd; unsigned n; int *link_fds; };
 int pool_start(struct loop *l, const struct pool_config *c, const struct pool_events *ev, void *user, struct pool **out);
 /* SIGCHLD came. */
 void pool_reap(struct pool *p);

@@ -85,6 +85,10 @@ void sessions_drain(struct sessions *ss, void (*idle)(void *user), void *user)
     ss->draining = true;
     ss->idle = idle;
     ss->idle_user = user;
+    list_for_each_safe(n, &ss->sessions)
+        list_for_each_safe(k, &list_entry(n, struct session, node)->channels)
+            if (list_entry(k, struct schannel, node)->state == SC_WAITING) /* nothing can come of these */
+                schannel_abort(list_entry(k, struct schannel, node), -SST_EDRAINING, "it is shutting down");
     if (ss->n_channels == 0)
         loop_defer(ss->c.loop, &ss->told_idle);
 }

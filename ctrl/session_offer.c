@@ -95,33 +95,41 @@ static struct schannel *channel_at(struct session *s, uint32_t number)
 static bool lacks(const struct schannel *c, unsigned side) { return c->state == SC_WAITING && !c->probe && !c->hop[side]; }
 
 /* The channel that an offer for any channel gets: one that waits for this side, else a new one with the lowest free number. */
-static struct schannel *any_channel(struct session *s, unsigned side)
+static struct schannel *any_channel(struct session *s, unsigned side, bool probe)
 {
     uint32_t number = 0;
     list_for_each(n, &s->channels)
-        if (lacks(list_entry(n, struct schannel, node), side))
+        if (!probe && lacks(list_entry(n, struct schannel, node), side))
             return list_entry(n, struct schannel, node);
     while (channel_at(s, number))
         number++;
     return number < (uint32_t)s->route->c->channels ? schannel_new(s, number) : NULL;
 }
 
-static struct schannel *this_channel(struct session *s, uint32_t number, unsigned side)
+static struct schannel *this_channel(struct session *s, uint32_t number, unsigned side, bool probe)
 {
     struct schannel *c = channel_at(s, number);
     if (c)
-        return lacks(c, side) ? c : NULL;
+        return !probe && lacks(c, side) ? c : NULL;
     return number < (uint32_t)s->route->c->channels ? schannel_new(s, number) : NULL;
 }
 
-static void say_busy(struct session *s, unsigned side, char *why, size_t size)
+static int say_busy(struct session *s, const struct shop *sh, const Offer *o, char *why, size_t size)
 {
-    const struct schannel *c = channel_at(s, 0);
+    bool fixed = o->pick_case == SCISTREAM__GATEWAY__V1__OFFER__PICK_CHANNEL;
+    const struct schannel *c = channel_at(s, fixed ? o->channel : 0);
+    unsigned side = sh->side;
+    long long n = (long long)s->route->c->channels;
+    if (fixed && o->channel >= n) {
+        snprintf(why, size, "route %s has channels 0 to %lld, not %u", s->route->c->name, n - 1, o->channel);
+        return -SST_EUSAGE;
+    }
     const struct shop *holder = c ? c->hop[side] ? c->hop[side] : c->hop[!side] : NULL;
     char age[UNITS_TEXT];
     snprintf(why, size, "route %s has %lld channel%s and no place for another %s; channel %u is held by %s since %s", s->route->c->name,
-             (long long)s->route->c->channels, s->route->c->channels == 1 ? "" : "s", role_word(side), c ? c->number : 0,
-             holder ? holder->h.at.peer : "a peer that is leaving", units_human_time(age, c ? now_ns() - c->born_ns : 0));
+             n, n == 1 ? "" : "s", role_word(side), c ? c->number : 0, holder ? holder->h.at.peer : "a peer that is leaving",
+             units_human_time(age, c ? now_ns() - c->born_ns : 0));
+    return -SST_EBUSY;
 }
 
 static void place(struct shop *sh, const struct route *r, const Offer *o)
@@ -129,10 +137,9 @@ static void place(struct shop *sh, const struct route *r, const Offer *o)
     char why[ATTACH_WHY];
     struct session *s = session_of(sh->ss, r);
     bool fixed = o->pick_case == SCISTREAM__GATEWAY__V1__OFFER__PICK_CHANNEL;
-    struct schannel *c = fixed ? this_channel(s, o->channel, sh->side) : any_channel(s, sh->side);
+    struct schannel *c = fixed ? this_channel(s, o->channel, sh->side, o->probe) : any_channel(s, sh->side, o->probe);
     if (!c) {
-        say_busy(s, sh->side, why, sizeof(why));
-        shop_refuse(sh, -SST_EBUSY, why);
+        shop_refuse(sh, say_busy(s, sh, o, why, sizeof(why)), why);
         session_release(s);
         return;
     }

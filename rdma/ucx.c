@@ -3,20 +3,22 @@
  * Happy path, connect: a ucp_worker whose client_id is the head of the cookie -> endpoint to the listener -> HELLO out -> HELLO in -> up.
  * Accept: worker and handlers are made at once and wait in `pending`; the listener's callback finds them by client_id and accepts the
  * request on that worker; HELLO must then show the whole cookie.
- * Failures: an unknown client_id is rejected; a wrong cookie behind a right client_id loses its endpoint and the hop waits again; a dead
- * peer is told by UCX within a millisecond; a malformed packet on UCX's port makes libucx abort this process, which is why it is one of several.
+ * Failures: an unknown client_id is rejected; who shows a right client_id and then a wrong cookie, nothing, or his back, loses his
+ * endpoint and the hop waits again; a dead peer is told by UCX within a millisecond; a malformed packet on UCX's port makes libucx abort this process, which is why it is one of several.
  */
 #include "config.h"
 
 #include <stdio.h>
 
 #include "rdma/ucx_ep.h"
+#include "rdma/ucx_log.h"
 #include "src/core/log.h"
 #include "src/core/secret.h"
 #include "src/core/wire.h"
 #include "src/seam/xport.h"
 
 #define CHUNK_MAX (256U << 10)       /* of the ring's 1M: four are under way (facts.md: 5.6 GB/s at 256K) */
+#define CLOSE_IDLE_NS NS_PER_S       /* what a living peer gets to complete what is under way */
 #define CLOSE_POLITE_NS (300 * NS_PER_MS)
 #define CLOSE_FORCED_NS NS_PER_S     /* facts.md: never wait for a request without a bound */
 
@@ -91,14 +93,15 @@ static void wait_again(struct ucx *k, const char *why)
     struct framed old = k->f;
     framed_init(&k->f, old.cookie, old.chunk_max, old.peer_ring);
     framed_set_rings(&k->f, old.rx, old.tx, old.tx != NULL);
-    list_add_tail(&shared_of(k->x.env)->pending, &k->pending);
-    open_worker(k, 0);
+    if (open_worker(k, 0) == 0)
+        list_add_tail(&shared_of(k->x.env)->pending, &k->pending);
 }
 
 static int check(struct ucx *k)
 {
-    if (k->u.wrong_cookie && k->x.state == XPORT_OPENING && k->u.ep) {
-        wait_again(k, "wrong cookie");
+    bool stranger = k->acceptor && k->x.state == XPORT_OPENING && !k->f.hello_seen;
+    if (stranger && (k->u.wrong_cookie || k->u.broken != UCS_OK)) {
+        wait_again(k, k->u.wrong_cookie ? "wrong cookie" : ucs_status_string(k->u.broken));
         return -EAGAIN;
     }
     if (k->f.rc)
@@ -189,12 +192,15 @@ static int ucx_connect(struct xport *x, const struct xport_spec *s)
     if (!shared_of(x->env) || addr_numeric(s->address, s->port, &to) < 0)
         return xport_fail(x, -EINVAL, "ucx: '%s' is no numeric address, or ucx is not configured", s->address);
     addr_format(&to, k->peer);
+    if (s->chunk_max == 0)
+        return xport_fail(x, -SST_EPROTO, "ucx to %s: its answer allows no bytes in a chunk", k->peer);
     int rc = open_worker(k, client_id_of(s->cookie));
     if (rc < 0)
         return rc;
+    ucx_log_forget();
     ucs_status_t st = ucx_ep_connect(&k->u, &to);
     if (st != UCS_OK)
-        return xport_fail(x, -EHOSTUNREACH, "ucx to %s over %s: %s", k->peer, shared_of(x->env)->devices, ucs_status_string(st));
+        return xport_fail(x, -EHOSTUNREACH, "ucx to %s over %s: %s%s", k->peer, shared_of(x->env)->devices, ucs_status_string(st), ucx_log_last());
     loop_timer(x->env->loop, &k->patience, shared_of(x->env)->patience_ns);
     return 0;
 }
@@ -254,10 +260,23 @@ static void on_request(ucp_conn_request_h request, void *arg)
 
 /* ------------------------------------------------------------ the end of one end */
 
+static void close_now(struct ucx *k, bool force)
+{
+    ucx_ep_close(&k->u, force);
+    loop_timer(k->x.env->loop, &k->patience, force ? CLOSE_FORCED_NS : CLOSE_POLITE_NS);
+}
+
 static int closing_progress(struct task *t)
 {
     struct ucx *k = container_of(t, struct ucx, closing);
-    int worked = ucx_ep_progress(&k->u);
+    int worked = ucx_ep_progress(&k->u) | ucx_ep_send(&k->u);
+    if (k->u.ep) {
+        bool late = !timer_pending(&k->patience), broken = k->u.broken != UCS_OK;
+        if (!ucx_ep_idle(&k->u) && !broken && !late)
+            return worked;
+        close_now(k, broken || late);
+        return 1;
+    }
     if (!ucx_ep_closed(&k->u) && timer_pending(&k->patience))
         return worked;
     loop_timer_stop(k->x.env->loop, &k->patience);
@@ -269,20 +288,20 @@ static int closing_progress(struct task *t)
 
 static int closing_arm(struct task *t) { return ucx_ep_arm(&container_of(t, struct ucx, closing)->u); }
 
-/* Politely (what was sent still arrives) when the flow is whole or the peer should hear a RESET; by force when it broke. */
+/* What is under way comes to its end first, then the endpoint is closed, so that RESET and everything before it arrive. The peer does its
+ * part by merely being alive; one that broke, or does not do it in time, is closed by force. */
 static void ucx_close(struct xport *x, int rc)
 {
     struct ucx *k = ucx_of(x);
-    bool dead = k->u.broken != UCS_OK || !k->u.ep;
     list_del(&k->pending);
-    if (!dead && rc < 0 && k->f.hello_seen) {
-        framed_reset(&k->f, rc);
-        ucx_ep_send(&k->u);
+    if (k->u.broken != UCS_OK || !k->u.ep || !k->f.hello_seen) {
+        close_now(k, true);
+    } else {
+        if (rc < 0)
+            framed_reset(&k->f, rc);
+        loop_timer(x->env->loop, &k->patience, CLOSE_IDLE_NS);
     }
-    k->f.rc = k->f.rc ? k->f.rc : -SST_EABORTED; /* nothing more goes into the rings */
-    bool force = dead || !k->f.hello_seen;
-    ucx_ep_close(&k->u, force);
-    loop_timer(x->env->loop, &k->patience, force ? CLOSE_FORCED_NS : CLOSE_POLITE_NS);
+    k->f.rc = k->f.rc ? k->f.rc : -SST_EABORTED; /* nothing more goes into the rings but what was claimed */
     loop_activate(x->env->loop, &k->closing);
 }
 
@@ -350,12 +369,14 @@ static int make_context(struct ucx_shared *sh, const struct conf_ucx *c, char *w
 {
     ucp_params_t p = { .field_mask = UCP_PARAM_FIELD_FEATURES, .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP };
     set_environment(c, sh->devices);
+    ucx_log_take_over();
+    ucx_log_forget();
     ucs_status_t st = ucp_init(&p, NULL, &sh->ctx);
     if (st == UCS_OK)
         return 0;
     sh->ctx = NULL;
-    snprintf(why, size, "ucx devices %s, transports %s: %s; 'ucx_info -d' lists what this machine has", sh->devices, getenv("UCX_TLS"),
-             ucs_status_string(st));
+    snprintf(why, size, "ucx devices %s, transports %s: %s%s; 'ucx_info -d' lists what this machine has", sh->devices, getenv("UCX_TLS"),
+             ucs_status_string(st), ucx_log_last());
     return -SST_EDEVICE;
 }
 
@@ -400,7 +421,7 @@ static int make_listener(struct ucx_shared *sh, const struct xport_env *env, cha
         loop_activate(sh->loop, &sh->task);
         return loop_add(sh->loop, &sh->io, efd, EPOLLIN);
     }
-    snprintf(why, size, "ucx listener on %s, devices %s: %s", addr_format(&at, text), sh->devices, ucs_status_string(st));
+    snprintf(why, size, "ucx listener on %s, devices %s: %s%s", addr_format(&at, text), sh->devices, ucs_status_string(st), ucx_log_last());
     return st == UCS_ERR_BUSY ? -EADDRINUSE : -SST_EDEVICE;
 }
 

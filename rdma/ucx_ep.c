@@ -123,7 +123,7 @@ static ucs_status_t on_message(void *arg, const void *header, size_t header_len,
     struct ucx_ep *u = arg;
     struct frame in;
     if (header_len != UCX_HEAD || !secret_equal(header, u->f->cookie, FRAME_COOKIE)) {
-        u->wrong_cookie = true;
+        u->wrong_cookie |= u->ep != NULL; /* before there is one it cannot be the peer's */
         return UCS_OK;
     }
     if (!u->ep || u->f->rc)
@@ -201,6 +201,14 @@ int ucx_ep_arm(struct ucx_ep *u)
 }
 
 /* ------------------------------------------------------------ the end */
+
+bool ucx_ep_idle(const struct ucx_ep *u)
+{
+    for (unsigned i = 0; i < UCX_RECEIVES; i++)
+        if (u->receives[i].busy)
+            return false;
+    return under_way(u) == 0;
+}
 
 void ucx_ep_close(struct ucx_ep *u, bool force)
 {

@@ -55,7 +55,10 @@ int ucx_ep_progress(struct ucx_ep *u);
 int ucx_ep_send(struct ucx_ep *u);
 /* 0 armed, -EBUSY. */
 int ucx_ep_arm(struct ucx_ep *u);
-/* Start closing the endpoint: force drops what is under way. Then progress until ucx_ep_closed. */
+/* Nothing of ours, and no receive, is under way. */
+bool ucx_ep_idle(const struct ucx_ep *u);
+/* Start closing the endpoint; then progress until ucx_ep_closed. Without force only an idle one. By force only one whose peer is dead:
+ * libucx asserts on what a living peer still answers to operations that were dropped. */
 void ucx_ep_close(struct ucx_ep *u, bool force);
 bool ucx_ep_closed(struct ucx_ep *u);
 /* Destroy the worker: afterwards no memory of the rings is touched. Accepts zeroed memory. */

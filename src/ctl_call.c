@@ -39,7 +39,7 @@ static void on_closed(struct grpc_call *c, enum grpc_status s, const char *text)
     struct call *k = grpc_user(c);
     if (!k->answered) {
         fprintf(stderr, "scistreamctl: %s (%s)\n", *text ? text : "no answer", grpc_status_name(s));
-        k->code = s == GRPC_PERMISSION_DENIED || s == GRPC_UNAUTHENTICATED ? 67 : s == GRPC_UNAVAILABLE ? 69 : 76;
+        k->code = s == GRPC_PERMISSION_DENIED || s == GRPC_UNAUTHENTICATED ? 67 : s == GRPC_UNAVAILABLE ? 69 : s == GRPC_NOT_FOUND ? 64 : 76;
     }
     loop_stop(&k->loop);
 }
@@ -57,6 +57,7 @@ static void on_ready(struct grpc_conn *conn, void *user)
 static void on_lost(struct grpc_conn *conn UNUSED, void *user, const char *step, int rc, const char *why)
 {
     struct call *k = user;
+    k->lost = true;
     fprintf(stderr, "scistreamctl: %s: %s: %s; is scistreamd running, and as this user? (--socket names another)\n", k->o->socket, step, why);
     k->code = rc == -ENOENT ? 69 : rc == -EACCES || rc == -EPERM ? 67 : err_exit(rc); /* of a socket's path: nobody there, not for us */
     loop_stop(&k->loop);

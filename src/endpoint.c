@@ -95,7 +95,11 @@ static void end(struct endpoint *ep, int rc, bool by_peer, const char *why)
     ep->rc = by_peer ? translate(rc) : rc;
     ep->by_peer = by_peer;
     ep->end_ns = now_ns();
-    snprintf(ep->why, sizeof(ep->why), "%s%s", by_peer && rc != -SST_EAUTH ? "aborted by the other side: " : "", why);
+    const char *hint = rc == -SST_ECERT && !ep->o->pins[0] ? "; a gateway with a certificate of its own needs --pin" : "";
+    if (rc == -SST_EAUTH)
+        snprintf(ep->why, sizeof(ep->why), "%s:%u, route %s: %s", ep->to.host, ep->to.port, *ep->to.route ? ep->to.route : "direct", why);
+    else
+        snprintf(ep->why, sizeof(ep->why), "%s%s%s", by_peer ? "aborted by the other side: " : "", why, hint);
     close_channel(ep);
 }
 
@@ -210,6 +214,13 @@ int endpoint_open_channel(struct endpoint *ep)
 
 /* ------------------------------------------------------------ what the hop says */
 
+bool endpoint_wants(const struct endpoint *ep, const char *transport)
+{
+    if (*ep->o->require)
+        return str_eq(ep->o->require, transport);
+    return ep->o->transport == 0 || str_eq(transport, ep->o->transport == 1 ? "ucx" : "link");
+}
+
 char **endpoint_transports(const struct endpoint *ep)
 {
     static char ucx[] = "ucx", link[] = "link";
@@ -218,10 +229,11 @@ char **endpoint_transports(const struct endpoint *ep)
     size_t n = 0;
     for (char **t = all; *t; t++) {
         const char *problem = pool_transport_problem(&ep->local.w, *t);
-        bool wanted = *ep->o->require ? str_eq(ep->o->require, *t) : ep->o->transport == 0 || str_eq(*t, ep->o->transport == 1 ? "ucx" : "link");
-        if (wanted && problem)
+        if (!endpoint_wants(ep, *t))
+            continue;
+        if (problem)
             endpoint_say(ep, "%s cannot be used here: %s", *t, problem);
-        else if (wanted)
+        else
             out[n++] = mem_strdup(*t);
     }
     return out;
@@ -424,6 +436,22 @@ static void attempt(struct endpoint *ep)
     ep->state = EP_IDLE;
 }
 
+static void pause_a_little(struct endpoint *ep)
+{
+    ep->backoff_ms = MIN(MAX(2 * ep->backoff_ms, 100), BACKOFF_MAX_MS);
+    loop_timer(&ep->loop, &ep->retry, ep->backoff_ms * NS_PER_MS);
+    loop_run(&ep->loop);
+}
+
+bool endpoint_go_on(struct endpoint *ep)
+{
+    if (ep->interrupted || (ep->rc < 0 && !ep->flow_ns && !err_retryable(ep->rc)))
+        return false;
+    if (ep->rc < 0 && !ep->listening)
+        pause_a_little(ep);
+    return !ep->interrupted;
+}
+
 /* Nothing was read from the source yet, the failure may pass, and there is time left. */
 static bool try_again(struct endpoint *ep)
 {
@@ -431,10 +459,8 @@ static bool try_again(struct endpoint *ep)
     bool forever = ep->o->wait == TIME_FOREVER && ep->rc == -SST_ERENDEZVOUS;
     if (ep->rc == 0 || ep->interrupted || ep->flow_ns || ep->listening || (!forever && (!err_retryable(ep->rc) || now >= ep->retry_until_ns)))
         return false;
-    ep->backoff_ms = MIN(MAX(2 * ep->backoff_ms, 100), BACKOFF_MAX_MS);
     endpoint_say(ep, "%s; trying again", ep->why);
-    loop_timer(&ep->loop, &ep->retry, ep->backoff_ms * NS_PER_MS);
-    loop_run(&ep->loop);
+    pause_a_little(ep);
     return !ep->interrupted;
 }
 
@@ -442,10 +468,11 @@ int endpoint_run(struct endpoint *ep)
 {
     uint64_t now = now_ns();
     ep->retry_until_ns = ep->o->retry > UINT64_MAX - now ? UINT64_MAX : now + ep->o->retry;
-    ep->backoff_ms = 0;
     do
         attempt(ep);
     while (try_again(ep));
+    if (ep->flow_ns)
+        ep->backoff_ms = 0;
     if (ep->rc < 0 && ep->kind->failed)
         ep->kind->failed(ep);
     if (ep->rc < 0)

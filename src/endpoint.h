@@ -65,6 +65,8 @@ struct endpoint {
 int endpoint_setup(struct endpoint *ep, const struct endpoint_kind *k, struct endpoint_opts *o, const char *to);
 /* One stream; returns the exit code after error line or report. May be called again (--keep). */
 int endpoint_run(struct endpoint *ep);
+/* After a stream, with --keep: pause after a failure and say whether another may do better. */
+bool endpoint_go_on(struct endpoint *ep);
 void endpoint_cleanup(struct endpoint *ep);
 /* One line "program: sentence" on stderr, and the exit code of rc. */
 int endpoint_complain(const struct endpoint *ep, int rc, const char *fmt, ...) PRINTF(3, 4);
@@ -80,7 +82,8 @@ bool endpoint_same_total(const struct endpoint *ep);
 /* Hop events and channel, for src/listen.c as well. */
 const struct hop_events *endpoint_hop_events(void);
 int endpoint_open_channel(struct endpoint *ep);
-char **endpoint_transports(const struct endpoint *ep); /* heap; those that work here, best first */
+bool endpoint_wants(const struct endpoint *ep, const char *transport); /* by --transport and --require */
+char **endpoint_transports(const struct endpoint *ep); /* heap; those of them that work here, best first */
 
 /* src/listen.c: be attached to instead of dialing. 0 or -errno with why. */
 int listen_start(struct endpoint *ep, char *why, size_t why_size);

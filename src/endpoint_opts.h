@@ -38,7 +38,8 @@ struct endpoint_opts {
     ENDPOINT_ROW(wait, "wait", 'W', VALUE_TIME, "10m", 0, TIME_FOREVER, NULL, "TIME", NULL, "how long to wait for the other side"), \
     ENDPOINT_ROW(retry, "retry", 0, VALUE_TIME, "0", 0, TIME_FOREVER, NULL, "TIME", NULL, \
                  "attach again for this long when it fails before the first byte"), \
-    ENDPOINT_ROW(channel, "channel", 'c', VALUE_INT, "-1", 0, 0, NULL, "N", NULL, "channel of the route; default: the next that is free"), \
+    ENDPOINT_ROW(channel, "channel", 'c', VALUE_INT, "-1", (uint64_t)-1, 65535, NULL, "N", NULL, \
+                 "channel of the route; -1: the next that is free"), \
     ENDPOINT_ROW(secret_file, "secret-file", 's', VALUE_STR, "", 0, 0, NULL, "FILE", "SCISTREAM_SECRET_FILE", \
                  "the secret shared with the gateway; default ~/.config/scistream/secret"), \
     ENDPOINT_ROW(pins, "pin", 'p', VALUE_LIST, "", 0, 0, NULL, "PIN", NULL, \

@@ -67,12 +67,18 @@ static void adopt(struct visitor *v, const Offer *o)
 {
     struct endpoint *ep = v->ep;
     char why[ATTACH_WHY];
-    char **ours = endpoint_transports(ep);
+    static char ucx[] = "ucx", link[] = "link";
+    char *ours[3];
+    size_t n = 0;
+    if (endpoint_wants(ep, ucx))
+        ours[n++] = ucx;
+    if (endpoint_wants(ep, link))
+        ours[n++] = link;
+    ours[n] = NULL;
     const char *transport = hop_choose(&v->h, o, ours, &ep->local.w, why, sizeof(why));
     int rc = transport ? endpoint_open_channel(ep) : -SST_ENOTRANSPORT;
     if (rc < 0) {
         send_away(v, rc, transport ? err_text(rc) : why);
-        strv_free(ours);
         return;
     }
     ep->listening->busy = true;
@@ -90,7 +96,6 @@ static void adopt(struct visitor *v, const Offer *o)
     ep->hop.give.advertise = "";
     hop_answer(&ep->hop, &ep->local.w, &ep->pc, SCISTREAM__WORKER__SIDE__SOURCE, transport);
     loop_defer(&ep->loop, &v->gone);
-    strv_free(ours);
 }
 
 static void on_offer(struct hop *h, const Offer *o)
@@ -134,16 +139,6 @@ static int open_socket(const char *host, uint16_t port, union sockaddr_any *at)
     if (rc == 0)
         rc = sock_listen(at);
     return rc;
-}
-
-/* The device of the address we listen on; a wildcard names none, so that ucx is used only when --device says so. */
-static void choose_device(struct endpoint *ep, const union sockaddr_any *at)
-{
-    char device[64], why[160];
-    if (ep->o->devices[0] || addr_device_of(at, device, sizeof(device)) < 0)
-        return;
-    AUTO_FREE char *setting = mem_printf("ucx.devices=%s", device);
-    conf_set(ep->conf, setting, why, sizeof(why));
 }
 
 static void print_command(const struct endpoint *ep, const char *host, uint16_t port)
@@ -191,12 +186,12 @@ int listen_start(struct endpoint *ep, char *why, size_t why_size)
     int fd = open_socket(host, port, &at), link_fd = fd < 0 ? -1 : open_socket(host, data_port, &data_at);
     if (fd < 0 || link_fd < 0) {
         rc = fd < 0 ? fd : link_fd;
+        rc = rc == -EINVAL ? -SST_EUSAGE : rc;
         snprintf(why, why_size, "cannot listen on %s, port %u: %s; --listen takes a numeric address of this machine", *host ? host : "::",
                  fd < 0 ? port : data_port, err_text(rc));
         fd_close(&fd);
         return rc;
     }
-    choose_device(ep, &at);
     rc = serve(ep, fd);
     if (rc == 0)
         rc = local_start(&ep->local, &ep->loop, ep->conf, link_fd, on_local_started);

@@ -1,6 +1,7 @@
 /* scistream-recv: take a stream from a gateway, or from scistream-send direct://, into a file or standard output. */
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "src/core/err.h"
 #include "src/endpoint.h"
@@ -35,6 +36,7 @@ static const struct opts_command command = {
 
 static char *final_name, *part_name;
 static unsigned number;
+static bool in_place; /* a device or FIFO is written as it is: there is nothing to rename */
 
 /* ------------------------------------------------------------ the file and its name */
 
@@ -61,15 +63,16 @@ static void open_file(struct endpoint *ep)
     }
     forget_names();
     final_name = expand(ep->o->output, number);
-    part_name = mem_printf("%s.part", final_name);
+    part_name = in_place ? mem_strdup(final_name) : mem_printf("%s.part", final_name);
     int fd = open(part_name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd >= 0) {
         char *named[] = { part_name, NULL };
         endpoint_open_files(ep, named, fd);
         return;
     }
-    snprintf(text, sizeof(text), "cannot create %s: %s", part_name, strerror(errno));
-    endpoint_finish(ep, -errno, text);
+    int rc = -errno;
+    snprintf(text, sizeof(text), "cannot write %s: %s", part_name, strerror(-rc));
+    endpoint_finish(ep, rc, text);
 }
 
 /* The name becomes durable with its folder. */
@@ -86,7 +89,7 @@ static int sync_folder(const char *path)
 static bool put_in_place(struct endpoint *ep)
 {
     char text[512];
-    if (!final_name)
+    if (!final_name || in_place)
         return true;
     int rc = rename(part_name, final_name) < 0 ? -errno : 0;
     if (rc == 0 && !ep->o->no_sync)
@@ -116,7 +119,7 @@ static void moved(struct endpoint *ep)
 
 static void failed(struct endpoint *ep)
 {
-    if (part_name && ep->flow_ns)
+    if (part_name && ep->flow_ns && !in_place)
         endpoint_say(ep, "what arrived is kept in %s", part_name);
 }
 
@@ -134,9 +137,31 @@ static int receive(struct endpoint *ep)
     do {
         code = endpoint_run(ep);
         forget_names();
-        number++;
-    } while (ep->o->keep && !ep->interrupted && (code == 0 || err_retryable(ep->rc) || ep->by_peer));
+        number += ep->flow_ns != 0; /* a number is used up once a file was begun */
+    } while (ep->o->keep && endpoint_go_on(ep));
     return code;
+}
+
+/* Where the bytes go must be writable before anybody sends some. */
+static int look_at_output(struct endpoint *ep)
+{
+    struct stat st;
+    char *name = ep->o->output;
+    if (str_eq(name, "-"))
+        *name = 0;
+    ep->stdout_is_stream = !*name;
+    AUTO_FREE char *first = expand(name, 0), *folder = mem_strdup(first);
+    if (*name && stat(first, &st) == 0) {
+        if (S_ISDIR(st.st_mode))
+            return endpoint_complain(ep, -EISDIR, "cannot write %s: it is a directory", first);
+        in_place = !S_ISREG(st.st_mode);
+    }
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = 0;
+    if (*name && !in_place && access(slash ? folder : ".", W_OK | X_OK) < 0)
+        return endpoint_complain(ep, -errno, "cannot write into %s: %s", slash ? folder : "this folder", strerror(errno));
+    return 0;
 }
 
 static int check_use(const struct endpoint_opts *o, int operands)
@@ -162,10 +187,10 @@ int main(int argc, char **argv)
     code = check_use(&o, argc - rest);
     if (code == 0)
         code = endpoint_setup(&ep, &kind, &o, rest < argc ? argv[rest] : NULL);
-    if (code == 0) {
-        ep.stdout_is_stream = !*o.output;
+    if (code == 0)
+        code = look_at_output(&ep);
+    if (code == 0)
         code = receive(&ep);
-    }
     if (ep.o)
         endpoint_cleanup(&ep);
     forget_names();

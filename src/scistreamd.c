@@ -3,6 +3,7 @@
  * Happy path: options -> configuration -> check -> listen -> workers -> READY=1 -> serve -> SIGTERM -> drain -> stop.
  * Whatever is wrong with the configuration or the machine is said at the start, with what to do, and nothing runs.
  */
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <sched.h>
@@ -39,7 +40,7 @@ struct daemon {
     char name[256], *socket_path;
     char why[WHY];
     int exit_code;
-    bool stopping;
+    bool stopping, made_folder;
 };
 
 static struct daemon *self;
@@ -146,7 +147,8 @@ static void on_workers_ready(struct pool *p, void *user)
         return;
     }
     notify("READY=1");
-    log_info("gateway %s is ready: %s, %u workers, %zu routes", d->name, d->conf->g.listen, pool_size(p), d->conf->n_routes);
+    log_info("gateway %s is ready: %s, %u worker%s, %zu route%s", d->name, d->conf->g.listen, pool_size(p),
+             pool_size(p) == 1 ? "" : "s", d->conf->n_routes, d->conf->n_routes == 1 ? "" : "s");
 }
 
 static void on_workers_broken(struct pool *p UNUSED, void *user, const char *why)
@@ -252,7 +254,8 @@ static int make_socket_folder(struct daemon *d)
     if (!slash || slash == folder)
         return 0;
     *slash = 0;
-    if (mkdir(folder, 0755) < 0 && errno != EEXIST)
+    d->made_folder = mkdir(folder, 0755) == 0;
+    if (!d->made_folder && errno != EEXIST)
         return fail(d, 78, "control_socket: cannot make %s: %s", folder, strerror(errno));
     if (str_starts(folder, "/tmp/") && (lstat(folder, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid()))
         return fail(d, 78, "control_socket: %s belongs to somebody else: set control_socket", folder);
@@ -293,7 +296,9 @@ static int drop_root(struct daemon *d)
     const struct passwd *pw = getpwnam(user);
     if (!pw)
         return fail(d, 78, "user '%s' does not exist: create it (systemd-sysusers, or useradd -r %s), or set user", user, user);
-    if (d->socket_path && chown(d->socket_path, pw->pw_uid, pw->pw_gid) < 0)
+    AUTO_FREE char *folder = mem_strdup(d->socket_path);
+    *strrchr(folder, '/') = 0; /* its own folder too, if we made it: the socket must be unlinked at the end */
+    if (chown(d->socket_path, pw->pw_uid, pw->pw_gid) < 0 || (d->made_folder && chown(folder, pw->pw_uid, pw->pw_gid) < 0))
         return fail(d, 78, "cannot give %s to %s: %s", d->socket_path, user, strerror(errno));
     if (initgroups(user, pw->pw_gid) < 0 || setgid(pw->pw_gid) < 0 || setuid(pw->pw_uid) < 0)
         return fail(d, 78, "cannot become user %s: %s", user, strerror(errno));
@@ -344,13 +349,20 @@ static int load(struct daemon *d)
     return admission_check_limits(d->conf, d->why, sizeof(d->why)) < 0 ? 78 : 0;
 }
 
-static int start_pool(struct daemon *d, int *link_fds, unsigned n)
+/* While we are still root: the folder it lies in may be closed to the user that we become. */
+static int open_worker_program(struct daemon *d, int *fd)
+{
+    AUTO_FREE char *program = worker_program();
+    *fd = open(program, O_PATH | O_CLOEXEC);
+    return *fd < 0 ? fail(d, 78, "cannot start workers by %s: %s", program, strerror(errno)) : 0;
+}
+
+static int start_pool(struct daemon *d, int *program_fd, int *link_fds, unsigned n)
 {
     static const struct pool_events events = { .ready = on_workers_ready, .broken = on_workers_broken };
-    AUTO_FREE char *program = worker_program();
-    struct pool_config pc = { .conf = d->conf, .program = program, .n = n, .link_fds = link_fds };
+    struct pool_config pc = { .conf = d->conf, .program_fd = fd_take(program_fd), .n = n, .link_fds = link_fds };
     int rc = pool_start(&d->loop, &pc, &events, d, &d->pool);
-    return rc < 0 ? fail(d, 78, "cannot start workers by %s: %s", program, err_text(rc)) : 0;
+    return rc < 0 ? fail(d, 78, "cannot start workers: %s", err_text(rc)) : 0;
 }
 
 static void make_services(struct daemon *d)
@@ -367,6 +379,7 @@ static int start(struct daemon *d)
 {
     unsigned n = worker_count(d->conf);
     AUTO_FREE int *link_fds = mem_zalloc(n, sizeof(*link_fds));
+    AUTO_FD int program_fd = -1;
     make_services(d);
     int code = bind_links(d, link_fds, n);
     if (code == 0)
@@ -374,9 +387,11 @@ static int start(struct daemon *d)
     if (code == 0)
         code = listen_local(d);
     if (code == 0)
+        code = open_worker_program(d, &program_fd);
+    if (code == 0)
         code = drop_root(d);
     if (code == 0)
-        code = start_pool(d, link_fds, n);
+        code = start_pool(d, &program_fd, link_fds, n);
     if (code)
         return code;
     d->resolver = resolver_new(&d->loop);
@@ -433,10 +448,11 @@ static void clean_up(struct daemon *d)
 
 static int read_config(struct conf *c, const struct daemon_opts *o, char *why, size_t size)
 {
-    int rc = conf_read(c, o->config, why, size);
+    bool defaults = o->print && access(o->config, F_OK) < 0 && errno == ENOENT; /* a look at what there is to set */
+    int rc = defaults ? 0 : conf_read(c, o->config, why, size);
     for (char **s = o->set; rc == 0 && *s; s++)
         rc = conf_set(c, *s, why, size);
-    return rc == 0 ? conf_check(c, why, size) : rc;
+    return rc == 0 && !defaults ? conf_check(c, why, size) : rc;
 }
 
 static int with_config(const struct daemon_opts *o)
@@ -459,7 +475,7 @@ static int with_config(const struct daemon_opts *o)
         if (code)
             log_error("%s", d.why);
         else
-            printf("%s: %zu routes, nothing wrong\n", o->config, d.conf->n_routes);
+            printf("%s: %zu route%s, nothing wrong\n", o->config, d.conf->n_routes, d.conf->n_routes == 1 ? "" : "s");
         routes_free(&d.routes);
         tls_ctx_free(d.tls);
     } else {

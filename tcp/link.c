@@ -71,6 +71,14 @@ static int broken(struct link *k, int rc)
     return xport_fail(&k->x, rc, "link with %s: %s", k->peer, rc == -SST_ELOST ? "closed by the peer before the end" : err_text(rc));
 }
 
+/* A peer that resets the flow closes at once, and our next send may meet that first: its reason is still to be read. */
+static int broken_send(struct link *k, int rc)
+{
+    while (!k->f.rc && lane_recv(k->lane) > 0)
+        ;
+    return broken(k, rc);
+}
+
 static void on_lane(struct sock *s)
 {
     struct lane *l = container_of(s, struct lane, s);
@@ -106,13 +114,13 @@ static int link_progress(struct xport *x)
     if (!k->lane || (x->state == XPORT_OPENING && step_handshake(k) < 0))
         return 0;
     int got = lane_recv(k->lane);
+    if (x->state == XPORT_OPENING && k->f.hello_seen)
+        become_up(k); /* even if that was all: an empty flow may be over with one read */
     if (got < 0)
         return broken(k, got) == -EAGAIN ? 0 : 1;
-    if (x->state == XPORT_OPENING && k->f.hello_seen)
-        become_up(k);
     int put = lane_send(k->lane);
     if (put < 0)
-        return broken(k, put) == -EAGAIN ? 0 : 1;
+        return broken_send(k, put) == -EAGAIN ? 0 : 1;
     return got || put;
 }
 
@@ -131,7 +139,7 @@ static int link_send(struct xport *x, struct ring *r UNUSED)
     struct link *k = link_of(x);
     int rc = lane_send(k->lane);
     if (rc < 0)
-        return broken(k, rc);
+        return broken_send(k, rc);
     return rc > 0 ? 0 : -EAGAIN;
 }
 
@@ -145,7 +153,9 @@ static int link_shut(struct xport *x, struct ring *r)
 static enum stats_wait link_blocked(const struct xport *x)
 {
     const struct link *k = container_of(x, const struct link, x);
-    return framed_blocked(&k->f) ? WAIT_CREDITS : WAIT_SINK;
+    /* everything is in the socket or beyond: only the peer can release more */
+    bool all_out = k->x.out && k->x.out->sub == k->x.out->put && !k->lane->tx_busy;
+    return framed_blocked(&k->f) || all_out ? WAIT_CREDITS : WAIT_SINK;
 }
 
 /* ------------------------------------------------------------ connect */
@@ -206,6 +216,8 @@ static int link_connect(struct xport *x, const struct xport_spec *s)
     if (addr_numeric(s->address, s->port, &to) < 0)
         return xport_fail(x, -EINVAL, "link: '%s' is no numeric address", s->address);
     addr_format(&to, k->peer);
+    if (s->chunk_max == 0)
+        return xport_fail(x, -SST_EPROTO, "link to %s: its answer allows no bytes in a chunk", k->peer);
     if (!k->plain && !find_cipher(s->cipher, &k->cipher))
         return xport_fail(x, -SST_EFEATURE, "link to %s: cipher '%s' is not known here", k->peer, s->cipher);
     k->lane = lane_new(k);
@@ -341,11 +353,19 @@ static void on_guest(struct sock *s)
         send_away(g, rc == -SST_EPROTO ? "it does not speak the flow protocol" : "it closed before its HELLO");
 }
 
+/* At once, not deferred: a turn accepts many. */
+static void evict_oldest(struct link_shared *sh)
+{
+    struct guest *g = list_entry(sh->guests.next, struct guest, node);
+    send_away(g, "too many connections that have not said who they are");
+    guest_free(g);
+}
+
 static void on_accept(struct listener *li, int fd, const union sockaddr_any *peer)
 {
     struct link_shared *sh = container_of(li, struct link_shared, listener);
     if (sh->n_guests >= GUESTS_MAX)
-        send_away(list_entry(sh->guests.next, struct guest, node), "too many connections that said nothing");
+        evict_oldest(sh);
     struct guest *g = mem_zalloc(1, sizeof(*g));
     g->shared = sh;
     g->lane = lane_new(g);
@@ -367,7 +387,7 @@ static int link_accept(struct xport *x, const struct xport_spec *s, struct xport
     socklen_t len = sizeof(at);
     begin(k, s);
     k->acceptor = true;
-    if (sh->listener.io.fd < 0 || getsockname(sh->listener.io.fd, &at.sa, &len) < 0)
+    if (sh->listener.fd < 0 || getsockname(sh->listener.fd, &at.sa, &len) < 0)
         return xport_fail(x, -SST_ECONF, "this worker has no link port: see link_ports");
     k->f.chunk_send = k->f.chunk_max = a->chunk_max = s->chunk_max ? MIN(s->chunk_max, sh->chunk) : sh->chunk;
     a->address[0] = 0;
@@ -384,10 +404,10 @@ static void link_close(struct xport *x, int rc)
     loop_timer_stop(x->env->loop, &k->patience);
     list_del(&k->pending);
     if (k->lane && !k->lane->s.connecting) {
-        if (rc < 0 && k->f.hello_seen && !k->lane->tx_busy) {
+        if (rc < 0)
             framed_reset(&k->f, rc);
-            lane_send(k->lane);
-        }
+        if (k->f.hello_seen)
+            lane_send(k->lane); /* also the last LIMIT, which the peer waits for */
         sock_shut(&k->lane->s);
     }
     framed_disconnected(&k->f);
@@ -418,7 +438,7 @@ static int link_listen(struct xport_env *env, char *why, size_t why_size)
     enum tls_cipher cipher = (enum tls_cipher)env->conf->link.cipher;
     env->shared[XPORT_LINK] = sh;
     sh->loop = env->loop;
-    sh->listener.io.fd = -1;
+    sh->listener.fd = sh->listener.io.fd = -1;
     sh->patience_ns = env->conf->g.attach_timeout;
     sh->chunk = (uint32_t)env->conf->link.chunk;
     list_init(&sh->pending);

@@ -86,7 +86,7 @@ done
 for try in 1 2 3 4 5; do
     free_ports
     configure B $base 'deliver = {"ucx", "link"}'
-    configure A $((base + 4)) "connect = \"gateway://localhost:$base/demo\"  connect_secret_file = \"$tmp/B/secret\"  connect_pin = {\"$(pin B)\"}"
+    configure A $((base + 4)) "connect = \"gateway://127.0.0.1:$base/demo\"  connect_secret_file = \"$tmp/B/secret\"  connect_pin = {\"$(pin B)\"}"
     start B && start A && break
     [ $try != 5 ] || die "ports are taken again and again"
     kill "${pids[@]}" 2>/dev/null
@@ -103,9 +103,9 @@ head -c "${megabytes}M" /dev/urandom >"$tmp/data" || die "cannot write $tmp/data
 ls -lh "$tmp/data"
 
 title "3. scistream-send ==ucx==> gateway A ==TLS link==> gateway B ==ucx==> scistream-recv"
-say "\$ scistream-recv --secret-file B/secret --pin $(pin B | cut -c 1-19)... gateway://localhost:$base/demo -o received &" \
-    "\$ scistream-send --secret-file A/secret --pin $(pin A | cut -c 1-19)... gateway://localhost:$((base + 4))/demo data"
-"$build/scistream-recv" --secret-file "$tmp/B/secret" --pin "$(pin B)" "gateway://localhost:$base/demo" -o "$tmp/received" 2>"$tmp/recv.log" &
+say "\$ scistream-recv --secret-file B/secret --pin $(pin B | cut -c 1-19)... gateway://127.0.0.1:$base/demo -o received &" \
+    "\$ scistream-send --secret-file A/secret --pin $(pin A | cut -c 1-19)... gateway://127.0.0.1:$((base + 4))/demo data"
+"$build/scistream-recv" --secret-file "$tmp/B/secret" --pin "$(pin B)" "gateway://127.0.0.1:$base/demo" -o "$tmp/received" 2>"$tmp/recv.log" &
 receiver=$!
 pids+=($receiver)
 (
@@ -113,7 +113,7 @@ pids+=($receiver)
     "$build/scistreamctl" --socket "$tmp/A/sock" sessions >"$tmp/sessions" 2>/dev/null
 ) &
 looking=$!
-"$build/scistream-send" --progress --secret-file "$tmp/A/secret" --pin "$(pin A)" "gateway://localhost:$((base + 4))/demo" "$tmp/data" || die "scistream-send exited with $?"
+"$build/scistream-send" --progress --secret-file "$tmp/A/secret" --pin "$(pin A)" "gateway://127.0.0.1:$((base + 4))/demo" "$tmp/data" || die "scistream-send exited with $?"
 wait $receiver || die "scistream-recv exited with $?"
 cat "$tmp/recv.log"
 wait $looking

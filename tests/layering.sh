@@ -34,7 +34,6 @@ library CUnit        CUnit/         CU_                                  none
 library systemd      systemd/       sd_                                  none
 '
 
-# shellcheck disable=SC2086
 awk -v rules="$rules" '
     function is(text, pattern) { return text ~ "^(" pattern ")$" }
     function complain(text) { print FILENAME ":" FNR ": " text; wrong++ }

@@ -50,6 +50,8 @@ struct stats_page *stats_map(int fd, bool writable)
     return map(fd, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED);
 }
 
+void stats_clear(int fd) { (void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)sizeof(struct stats_page)); }
+
 void stats_unmap(struct stats_page *p)
 {
     if (p)

@@ -34,6 +34,8 @@ static inline void stats_add(_Atomic uint64_t *c, uint64_t v) { stats_set(c, sta
 struct stats_page *stats_create(int *fd_out);
 /* Map one that was passed; read-only for control, writable for its worker. NULL and errno on failure. Does not take fd. */
 struct stats_page *stats_map(int fd, bool writable);
+/* All zero again, as a worker needs it whose predecessor died; gives the memory back. */
+void stats_clear(int fd);
 void stats_unmap(struct stats_page *p); /* null-safe */
 
 #endif

@@ -225,7 +225,7 @@ static int set_number(const struct value_row *row, void *field, const char *text
         return rc;
     if (row->type == VALUE_INT)
         v = (uint64_t)i;
-    if (has_limits(row) && (i < 0 || v < row->min || v > row->max))
+    if (has_limits(row) && (row->type == VALUE_INT ? i < (int64_t)row->min || i > (int64_t)row->max : v < row->min || v > row->max))
         return -ERANGE;
     memcpy(field, &v, sizeof(v)); /* int64_t and uint64_t alike */
     return 0;

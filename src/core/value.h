@@ -20,7 +20,7 @@ struct value_row {
     enum value_type type;
     size_t off;          /* of the field in its struct */
     const char *def;     /* default, as text */
-    uint64_t min, max;   /* numbers only, in the type's unit; both 0 = no limits */
+    uint64_t min, max;   /* numbers only, in the type's unit (INT: as int64_t); both 0 = no limits */
     const char *choices; /* ENUM: "auto|ucx|link" */
     const char *help;    /* one line, no full stop */
 };

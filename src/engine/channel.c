@@ -20,10 +20,10 @@ static void on_up(struct xport *x)
     pump(c);
 }
 
-/* A source that has brought everything, or anything after the end, may fail without harm. */
+/* A source that has brought everything, or anything after the end, may fail without harm; but not by breaking the protocol. */
 static bool harmless(const struct channel *c, enum channel_side side)
 {
-    return c->finished || c->closing || (side == SIDE_SOURCE && flow_ended(&c->flow));
+    return c->finished || c->closing || (side == SIDE_SOURCE && flow_ended(&c->flow) && c->end[side]->rc != -SST_EPROTO);
 }
 
 static void on_failed(struct xport *x)

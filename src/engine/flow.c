@@ -71,9 +71,11 @@ static void hash_new_bytes(struct flow *f)
 static enum stats_wait waiting_for(const struct flow *f)
 {
     const struct ring *r = &f->ring;
-    if (r->put > r->sub) /* bytes wait: for pacing, for limits or for the sink */
-        return f->sink && ring_waiting(r) ? f->sink->ops->blocked(f->sink) : WAIT_SINK;
-    return ring_room(r) == 0 ? WAIT_SINK : WAIT_SOURCE; /* handed over but not released, or nothing there */
+    if (r->put > r->sub && !ring_waiting(r))
+        return WAIT_CREDITS; /* pacing: no leave to send yet */
+    if (r->put > r->sub || ring_room(r) == 0) /* bytes that are not taken, or taken but not released */
+        return f->sink ? f->sink->ops->blocked(f->sink) : WAIT_SINK;
+    return WAIT_SOURCE;
 }
 
 static void account(struct flow *f, uint64_t now, bool moved)

@@ -139,7 +139,9 @@ static const struct channel_events channel_events = {
 static void handle_open(struct worker *w, const Scistream__Worker__Open *m)
 {
     struct channel *c;
-    if (find(w, m->channel) || m->slot >= STATS_CHANNELS)
+    if (!w->started)
+        return emit_failed(w, m->channel, SIDE_SOURCE, -SST_EINTERNAL, "this worker was not initialised");
+    if (m->channel == 0 || find(w, m->channel) || m->slot >= STATS_CHANNELS || stats_get(&w->env.stats->ch[m->slot].id))
         return emit_failed(w, m->channel, SIDE_SOURCE, -SST_EINTERNAL, "channel or statistics slot is taken");
     struct channel_spec s = { .id = m->channel, .window = m->window, .digest = m->digest, .rate = m->rate,
                               .stats = &w->env.stats->ch[m->slot] };
@@ -206,8 +208,8 @@ static void handle_hop(struct worker *w, const Scistream__Worker__Hop *m)
     bool accepts = m->how == SCISTREAM__WORKER__HOP__HOW__ACCEPT;
     int rc = channel_open_end(c, side, ops, &s, accepts ? &a : NULL);
     secret_wipe(s.key, sizeof(s.key));
-    if (rc < 0 && !c->end[side])
-        emit_failed(w, m->channel, side, rc, err_text(rc));
+    if (rc < 0 && !c->closing && (rc == -EEXIST || !c->end[side])) /* others are reported by the channel */
+        emit_failed(w, m->channel, side, rc, rc == -EEXIST ? "that end of the channel is open already" : err_text(rc));
     else if (rc == 0 && accepts)
         emit_prepared(w, m, &a, c);
 }
@@ -262,6 +264,8 @@ static void handle_init(struct worker *w, const Scistream__Worker__Init *m, int 
     w->started = true;
     w->env.index = m->index;
     w->env.accepts = m->has_link;
+    if (n_fds > 0)
+        stats_clear(fds[0]);
     w->env.stats = n_fds > 0 ? stats_map(fds[0], true) : stats_create(NULL);
     if (!w->env.stats) {
         log_error("statistics page: %s", strerror(errno));

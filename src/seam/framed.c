@@ -67,7 +67,10 @@ static uint64_t sendable(const struct framed *f)
     return MIN(MIN(ring_waiting(f->tx), f->limit - f->tx->sub), f->chunk_send);
 }
 
-bool framed_control_due(const struct framed *f) { return f->hello_due || f->reset_due || limit_due(f) || eos_due(f); }
+bool framed_control_due(const struct framed *f)
+{
+    return !f->reset_sent && (f->hello_due || f->reset_due || limit_due(f) || eos_due(f));
+}
 
 static struct frame next_control(struct framed *f)
 {
@@ -77,6 +80,7 @@ static struct frame next_control(struct framed *f)
     }
     if (f->reset_due) {
         f->reset_due = false;
+        f->reset_sent = true;
         return (struct frame){ .type = FRAME_RESET, .flow = f->tx ? f->tx_flow : f->rx_flow, .a = f->reset_code };
     }
     if (limit_due(f)) {
@@ -94,7 +98,7 @@ bool framed_next(struct framed *f, struct frame *out)
         *out = next_control(f);
         return true;
     }
-    uint64_t n = sendable(f);
+    uint64_t n = f->reset_sent ? 0 : sendable(f);
     if (n == 0)
         return false;
     *out = (struct frame){ .type = FRAME_DATA, .flow = f->tx_flow, .len = (uint32_t)n, .a = f->tx->sub };

@@ -21,7 +21,7 @@ struct framed {
     uint64_t peer_ring;          /* bytes the peer can hold unconsumed; 0: not known */
     uint8_t cookie[FRAME_COOKIE];
     bool hello_due, hello_seen;
-    bool eos_sent, reset_due;
+    bool eos_sent, reset_due, reset_sent;
     uint32_t reset_code;
     uint64_t limit, acked;       /* the peer allows us to send up to limit and consumed up to acked */
     uint64_t told_limit, told_consumed;
@@ -33,8 +33,8 @@ struct framed {
 void framed_init(struct framed *f, const uint8_t cookie[FRAME_COOKIE], uint32_t chunk_max, uint64_t peer_ring);
 void framed_set_rings(struct framed *f, struct ring *rx, struct ring *tx, bool forward);
 
-/* The most urgent message that is due: HELLO, RESET, LIMIT, DATA, EOS. False: nothing. Taking it counts as sent; for DATA the
- * payload lies at ring_at(f->tx, out->a) and stays there until released. */
+/* The most urgent message that is due: HELLO, RESET (nothing follows it), LIMIT, DATA, EOS. False: nothing. Taking it counts as sent;
+ * for DATA the payload lies at ring_at(f->tx, out->a) and stays there until released. */
 bool framed_next(struct framed *f, struct frame *out);
 /* Is a message due other than DATA? For carriages that sleep while no buffer is free. */
 bool framed_control_due(const struct framed *f);

@@ -31,6 +31,8 @@ static int find(struct mem *m, const char *name)
         if (name && str_eq(names[i].name, name)) {
             m->plan = names[i].plan;
             m->wire = names[i].wire;
+            if (m->plan)
+                m->plan->opens++;
             return 0;
         }
     return xport_fail(&m->x, -SST_ERESOLVE, "mem: '%s' was not planned", name ? name : "");
@@ -188,7 +190,6 @@ static int byte_shut(struct mem *m, struct ring *r)
 
 static int byte_connect(struct mem *m)
 {
-    m->plan->opens++;
     m->x.state = XPORT_OPENING;
     m->up_due = true;
     str_copy(m->x.device, sizeof(m->x.device), "mem");

@@ -214,6 +214,8 @@ int mem_wire_connect(struct mem *m, const struct xport_spec *s)
 {
     if (!m->wire->end[0] || m->wire->end[1])
         return xport_fail(&m->x, -ECONNREFUSED, "mem: nobody accepts on '%s'", s->address);
+    if (s->chunk_max == 0)
+        return xport_fail(&m->x, -SST_EPROTO, "mem: no bytes in a chunk");
     wire_open(m, s, s->chunk_max, 1);
     xport_kick(&m->x);
     xport_kick(&m->wire->end[0]->x);

@@ -29,7 +29,7 @@ transports=link
 grep -q '^#define WITH_UCX 1' "$builddir/config.h" && transports="ucx link"
 for transport in $transports; do
     step "by $transport"
-    listen -o "$tmp/out"
+    listen --device lo -o "$tmp/out"
     direct 0 --require $transport "$tmp/in"
     ends recv 0
     same "$tmp/in" "$tmp/out"

@@ -52,10 +52,13 @@ step "74 local input and output"
 to A/detector
 one 74 'cannot read .*/missing: No such file' "$send_" "${to[@]}" "$tmp/missing"
 one 74 'is a directory' "$send_" "${to[@]}" "$tmp"
-start_recv recv B/detector -o "$tmp/no/folder/out"
+to B/detector
+one 74 'cannot write into .*/no/folder: No such file' "$recv_" "${to[@]}" -o "$tmp/no/folder/out"
+mkdir "$tmp/taken.part" # known only when the stream comes
+start_recv recv B/detector -o "$tmp/taken"
 start_send send A/detector "$tmp/in"
-ends recv 74 10 'cannot create .*/no/folder/out.part: No such file'
-ends send 76 10 'aborted by the other side: scistream-recv on .*cannot create'
+ends recv 74 10 'cannot write .*/taken.part: Is a directory'
+ends send 76 10 'aborted by the other side: scistream-recv on .*cannot write .*/taken.part: Is a directory'
 
 step "75 try again later"
 to B/detector

@@ -27,7 +27,7 @@ cksum "$tmp"/gw/* | cmp - "$tmp/before" || fail "it did"
 
 step "what it prints works"
 run check 0 "$d" -c "$tmp/gw/scistreamd.conf" --check-config
-grep -q '1 routes, nothing wrong' "$tmp/check.out" || fail "$(cat "$tmp/check.out")"
+grep -q '1 route, nothing wrong' "$tmp/check.out" || fail "$(cat "$tmp/check.out")"
 start gw "$d" -c "$tmp/gw/scistreamd.conf" "${ports[@]}" -o user=root -o control_socket="$tmp/gw/sock"
 wait_said gw 'is ready'
 make_data 100000 >"$tmp/in"

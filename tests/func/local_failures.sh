@@ -56,12 +56,14 @@ ends send 74 5 'cannot open .*/second: No such file'
 ends recv 76 5 "aborted by the other side: scistream-send on $host: cannot open .*/second: No such file"
 [ -e "$tmp/out.part" ] && [ ! -e "$tmp/out" ] || fail "$(ls -l "$tmp")"
 
-step "a name that cannot be taken: nothing is confirmed"
-rm -f "$tmp/out"*
+step "a name that cannot be taken in the end: nothing is confirmed"
+start_send send A/detector "$tmp/in" "$tmp/gate"
+start_recv recv B/detector -o "$tmp/out"
+exec {gate}>"$tmp/gate"
+wait_for 10 flowing B 3000000
 mkdir "$tmp/out"
 touch "$tmp/out/full"
-start_recv recv B/detector -o "$tmp/out"
-start_send send A/detector "$tmp/in"
+exec {gate}>&-
 ends recv 74 10 'cannot rename .*/out.part to .*/out: '
 ends send 76 10 "aborted by the other side: scistream-recv on $host: cannot rename"
 rm -r "$tmp/out"

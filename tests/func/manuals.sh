@@ -34,13 +34,13 @@ for page in scistreamctl.1 scistream-send.1 scistream-recv.1; do
         sed -n 's/^--\([a-z-]*\) .*(\([^()]*\), default \([^();]*\).*/\1|\2|\3/p' >"$tmp/ranges"
     [ -s "$tmp/ranges" ] || fail "no ranges in --help of ${page%.*}"
     while IFS='|' read -r option range default; do
-        text=$(sed -n "/^\.It .*Fl -$option /,/^\.It /p" "$man/$page" | sed '1d' | tr '\n' ' ')
+        text=$(sed -n "/^\.It .*Fl -$option /,/^\.It /p" "$man/$page" | sed '1d; s/\\-/-/g' | tr '\n' ' ')
         case $range in
         number | rate | text | list) words= ;;
         *\|*) words=${range//|/ } ;;
         *) words="${range% to *} ${range#* to }" ;;
         esac
-        [ "$default" = -1 ] || words="$words $default"
+        words="$words $default"
         for word in $words; do
             grep -qE "(^|[ ,;(])$word([ ,;.)]|\$)" <<<"$text" || case "$page $option" in
                 "scistreamctl.1 report") ;; # has no meaning there, and the page says so

@@ -8,13 +8,13 @@ start_gateway_pair left right
 # channels GATEWAY EXPRESSION: of the list c of its flowing channels
 channels() { ctl "$1" sessions --json | $python -c '
 import json, sys
-c = [c for s in json.load(sys.stdin)["sessions"] for c in s["channels"] if c["state"] == "flowing"]
+c = [c for s in json.load(sys.stdin)["sessions"] for c in s["channels"] if c["state"] in ("flowing", "done")]
 print(eval(sys.argv[1]))' "$2"; }
 
 for i in 0 1 2 3 4; do
     for r in left right; do
         start_recv recv-$r-$i B/$r -o "$tmp/out-$r.$i"
-        make_data $((3000000 + i * 70001)) $((i + ${#r})) >"$tmp/in-$r.$i"
+        make_data $((8000000 + i * 70001)) $((i + ${#r})) >"$tmp/in-$r.$i"
         start_send send-$r-$i A/$r --rate 20Mbit "$tmp/in-$r.$i"
     done
 done

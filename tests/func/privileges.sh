@@ -44,29 +44,41 @@ done
 stop_gateway A
 stop_gateway B
 
+step "the programs lie where that user cannot go"
+mkdir -m 700 "$tmp/closed"
+cp "$builddir/scistreamd" "$builddir/scistream-worker" "$tmp/closed"
+start A "$tmp/closed/scistreamd" -c "$tmp/A/conf"
+wait_said A 'is ready'
+first=$(workers_of A | head -n 1)
+[ "$(readlink "/proc/$first/exe")" = "$tmp/closed/scistream-worker" ] || fail "that is $(readlink "/proc/$first/exe")"
+kill -9 $first
+wait_until 10 "[ \$(workers_of A | wc -l) = 2 ] && [ \$(workers_of A | head -n 1) != $first ]"
+stop_gateway A
+
 step "a user who does not exist"
 run A 78 "$builddir/scistreamd" -c "$tmp/A/conf" -o user=no-such-user
 says A "user 'no-such-user' does not exist: create it"
 
 step "all of it as nobody, from --init on"
 home=$tmp/home
-mkdir "$home"
+mkdir -p "$home/bin"
+cp "$builddir"/scistream{d,ctl,-send,-recv,-worker} "$home/bin" # the build folder may be closed to it
 chown -R nobody "$home"
 as=(env HOME="$home" XDG_CONFIG_HOME="$home/.config" XDG_RUNTIME_DIR="$home/run" setpriv --reuid=nobody --regid="$group" --clear-groups)
 mkdir "$home/run" && chown nobody "$home/run"
 take_ports
-run init 0 "${as[@]}" "$builddir/scistreamd" --init "$home/gw" --name localhost
-start gw "${as[@]}" "$builddir/scistreamd" -c "$home/gw/scistreamd.conf" -o listen=127.0.0.1:$base -o link_ports=$((base + 1))-$((base + 9)) -o ucx.devices=lo \
+run init 0 "${as[@]}" "$home/bin/scistreamd" --init "$home/gw" --name localhost
+start gw "${as[@]}" "$home/bin/scistreamd" -c "$home/gw/scistreamd.conf" -o listen=127.0.0.1:$base -o link_ports=$((base + 1))-$((base + 9)) -o ucx.devices=lo \
     -o route.stream.accept=ucx,link -o route.stream.deliver=ucx,link
 wait_said gw 'is ready'
 at="--secret-file $home/gw/secret --pin $(grep -o -m 1 'sha256:[0-9a-f]*' "$tmp/init.out" | head -n 1) gateway://localhost:$base/stream"
 cp "$tmp/in" "$home/in"
 chmod 644 "$home/in"
-start recv "${as[@]}" "$builddir/scistream-recv" $at -o "$home/out"
-run send 0 "${as[@]}" "$builddir/scistream-send" $at --require ucx "$home/in"
+start recv "${as[@]}" "$home/bin/scistream-recv" $at -o "$home/out"
+run send 0 "${as[@]}" "$home/bin/scistream-send" $at --require ucx "$home/in"
 ends recv 0
 same "$tmp/in" "$home/out"
-start info "${as[@]}" "$builddir/scistreamctl" info
+start info "${as[@]}" "$home/bin/scistreamctl" info
 ends info 0
 grep -q '^transports link ucx\|^transports ucx link' "$tmp/info.out" || fail "$(cat "$tmp/info.out")"
 kill "${pid[gw]}"

@@ -36,6 +36,7 @@ sanitized && slow=4 || slow=1 # what a time limit is multiplied by
 
 show_logs()
 {
+    grep -aE -A 12 'Assertion|ERROR: |runtime error' "$tmp"/*.err | cut -c 1-400
     for f in "$tmp"/[!i]*.err "$tmp"/[!i]*.out; do
         grep -qI . "$f" 2>/dev/null && { echo "--- ${f##*/}"; tail -n 20 "$f" | cut -c 1-400; }
     done
@@ -43,10 +44,21 @@ show_logs()
 
 kill_tree() { local kids; kids=$(pgrep -P "$1"); kill -9 "$1" $kids; wait "$1"; } 2>/dev/null
 
+# Let everything end by itself, since leaks are found at the end; complaints of a sanitizer in what any process said are a failure.
+sanitizers_agree()
+{
+    kill -TERM "${started[@]}" 2>/dev/null
+    sleep 0.1
+    kill -TERM "${started[@]}" 2>/dev/null
+    within 2 eval '! kill -0 "${started[@]}"'
+    ! grep -alE 'ERROR: (Address|Leak)Sanitizer|runtime error: ' "$tmp"/*.err
+}
+
 clean_up()
 {
     local status=$? i
     trap - EXIT
+    [ $status != 0 ] || ! sanitized || [ ${#started[@]} = 0 ] || sanitizers_agree || status=1
     for i in "${started[@]}"; do kill_tree "$i"; done
     for ((i = ${#undo[@]} - 1; i >= 0; i--)); do eval "${undo[i]}"; done
     [ $status = 0 ] || [ $status = 77 ] || show_logs >&2

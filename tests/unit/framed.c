@@ -583,25 +583,31 @@ static void test_reset_sent(void)
     }
 }
 
-/* HELLO, RESET, LIMIT, DATA, EOS. */
-static void test_order_of_urgency(void)
+static void check_urgency(bool reset)
 {
+    static const uint8_t plain[] = { FRAME_HELLO, FRAME_LIMIT, FRAME_DATA, FRAME_EOS, 0 },
+                         broken[] = { FRAME_HELLO, FRAME_RESET, 0, 0, 0 };
+    const struct frame limit = { .type = FRAME_LIMIT, .a = CAP };
     open_rings();
     framed_init(&f, cookie, CHUNK, CAP);
     framed_set_rings(&f, &rx, &tx, true);
-    const struct frame limit = { .type = FRAME_LIMIT, .a = CAP };
     CU_ASSERT_EQUAL(say_hello(), 0);
     CU_ASSERT_EQUAL(framed_input(&f, &limit), 0);
     ring_commit(&tx, 1);
     CU_ASSERT_EQUAL(ring_end(&tx, 1), 0);
-    framed_reset(&f, -SST_EABORTED);
-    CU_ASSERT_EQUAL(next(), FRAME_HELLO);
-    CU_ASSERT_EQUAL(next(), FRAME_RESET);
-    CU_ASSERT_EQUAL(next(), FRAME_LIMIT);
-    CU_ASSERT_EQUAL(next(), FRAME_DATA);
-    CU_ASSERT_EQUAL(next(), FRAME_EOS);
-    CU_ASSERT_EQUAL(next(), 0);
+    if (reset)
+        framed_reset(&f, -SST_EABORTED);
+    for (size_t i = 0; i < ARRAY_LEN(plain); i++)
+        CU_ASSERT_EQUAL(next(), reset ? broken[i] : plain[i]);
+    CU_ASSERT_FALSE(framed_control_due(&f));
     close_rings();
+}
+
+/* HELLO, LIMIT, DATA, EOS; and RESET before all but HELLO, with nothing after it. */
+static void test_order_of_urgency(void)
+{
+    check_urgency(false);
+    check_urgency(true);
 }
 
 static void test_first_failure_stays(void)

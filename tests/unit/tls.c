@@ -227,12 +227,14 @@ static void test_old_versions(void)
 
 static void test_not_tls(void)
 {
-    static const char *const said[] = { "GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\1\0\0\0\0\0\0\0", "\x16\x03\x01\xff\xff" };
+    static const struct { const char *bytes; size_t n; } said[] = {
+        { "GET / HTTP/1.1\r\n\r\n", 18 }, { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24 }, { "\1\0\0\0\0\0\0", 7 }, { "\x16\x03\x01\xff\xff", 5 },
+    };
     struct tls_ctx *server = tls_ctx_server(cert, key, "h2", why, sizeof(why)), *client = tls_ctx_client(cert, NULL, "h2", why, sizeof(why));
     for (size_t i = 0; i < ARRAY_LEN(said); i++) {
         struct tls_pair p;
         tls_pair_open(&p, client, server, "gw.example.org");
-        CU_ASSERT(write(p.fd[CLIENT], said[i], 5 + strlen(said[i])) > 0);
+        CU_ASSERT(write(p.fd[CLIENT], said[i].bytes, said[i].n) > 0);
         close(p.fd[CLIENT]);
         p.fd[CLIENT] = -1;
         int rc = tls_handshake(p.t[SERVER]);

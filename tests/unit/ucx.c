@@ -1,0 +1,459 @@
+/* Streams over UCX on the loopback device, and what strangers and bad luck get. */
+#include "config.h"
+
+#ifndef WITH_UCX
+int main(void) { return 77; }
+#else
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "tests/unit/ucx_stage.h"
+
+static struct ucx_stage s;
+static char *self; /* argv[0] */
+
+static void run_whole(uint64_t bytes)
+{
+    ucx_stage_stream(&s, bytes);
+    CU_ASSERT_TRUE(rig_until(&s.rig, ucx_stage_over, &s));
+    CU_ASSERT_TRUE(ucx_stage_whole(&s));
+    ucx_stage_end_stream(&s);
+}
+
+/* ------------------------------------------------------------ whole streams */
+
+static void test_boundary_sizes(void)
+{
+    static const size_t rings[][2] = { { 64 << 10, 64 << 10 }, { 64 << 10, 1 << 20 }, { 1 << 20, 64 << 10 } };
+    for (int reverse = 0; reverse < 2; reverse++) {
+        ucx_stage_open(&s, 0);
+        s.reverse = reverse;
+        for (size_t i = 0; i < ARRAY_LEN(rings); i++) {
+            const uint64_t a = s.near_ring = rings[i][0], b = s.far_ring = rings[i][1];
+            const uint64_t sizes[] = { 0, 1, a - 1, a, a + 1, b - 1, b, b + 1, a + b + 1 };
+            for (size_t j = 0; j < ARRAY_LEN(sizes); j++)
+                run_whole(sizes[j]);
+        }
+        ucx_stage_close(&s);
+    }
+}
+
+static void test_moods(void)
+{
+    static const uint32_t chunks[] = { 4096, 8192, 8193, 100000, 256 << 10 };
+    for (unsigned i = 0; i < 10; i++) {
+        ucx_stage_open(&s, 0);
+        s.reverse = i % 2;
+        s.chunk = chunks[i / 2];
+        s.far_ring = i & 2 ? 300 << 10 : 1 << 20;
+        s.source.part = i & 1 ? 30011 : 0;
+        s.source.again = i & 2 ? 3 : 0;
+        s.sink.part = i & 4 ? 10007 : 0;
+        s.sink.again = i & 1 ? 4 : 0;
+        s.sink.lag = i & 2;
+        run_whole(5000000);
+        ucx_stage_close(&s);
+    }
+}
+
+static void test_reports(void)
+{
+    ucx_stage_open(&s, 0);
+    s.chunk = 4096; /* eager: those bytes are copied, and counted */
+    ucx_stage_stream(&s, 100000);
+    CU_ASSERT_TRUE(rig_until(&s.rig, ucx_stage_over, &s));
+    CU_ASSERT_STRING_EQUAL(s.near.c->end[SIDE_SINK]->device, "lo");
+    CU_ASSERT_STRING_EQUAL(s.far.c->end[SIDE_SOURCE]->detail, "unencrypted");
+    CU_ASSERT_EQUAL(stats_get(&s.rig.env[0].stats->copied_bytes), 100000);
+    ucx_stage_end_stream(&s);
+    ucx_stage_close(&s);
+}
+
+/* Each side closes in the moment it is finished: what it owed the other was sent. */
+static void test_close_at_once(void)
+{
+    static const uint64_t sizes[] = { 0, 1, 64 << 10, 5000000 };
+    ucx_stage_open(&s, 0);
+    for (size_t i = 0; i < 2 * ARRAY_LEN(sizes); i++) {
+        s.reverse = i % 2;
+        ucx_stage_stream(&s, sizes[i / 2]);
+        s.near.close_on_finish = s.far.close_on_finish = true;
+        CU_ASSERT_TRUE(rig_until(&s.rig, ucx_stage_over, &s));
+        CU_ASSERT_TRUE(ucx_stage_whole(&s));
+        ucx_stage_end_stream(&s);
+    }
+    ucx_stage_close(&s);
+}
+
+static bool near_waits(void *arg UNUSED)
+{
+    return atomic_load(&s.near.c->stats->flow[0].waiting_for) == WAIT_CREDITS && s.far.c->flow.ring.put == s.far.c->flow.ring.cap;
+}
+
+static void test_stalled_sink(void)
+{
+    ucx_stage_open(&s, 0);
+    s.sink.again = 1;
+    ucx_stage_stream(&s, 100 << 20);
+    s.sink.later_ns = 10 * NS_PER_S;
+    CU_ASSERT_TRUE(rig_until(&s.rig, near_waits, NULL));
+    rig_wait(&s.rig, 50 * NS_PER_MS);
+    unsigned turns = 0;
+    for (uint64_t until = now_ns() + 200 * NS_PER_MS; now_ns() < until; turns++)
+        loop_turn(&s.rig.loop, 20 * NS_PER_MS);
+    CU_ASSERT(turns < 50); /* nobody spins */
+    CU_ASSERT_FALSE(ucx_stage_over(&s));
+    ucx_stage_end_stream(&s);
+    ucx_stage_close(&s);
+}
+
+static bool under_way(void *arg UNUSED) { return s.sink.moved > 1000000 || ucx_stage_over(&s); }
+
+static void test_abort(void)
+{
+    for (int i = 0; i < 4; i++) {
+        ucx_stage_open(&s, 0);
+        s.reverse = i % 2;
+        ucx_stage_stream(&s, 500 << 20);
+        CU_ASSERT_TRUE(rig_until(&s.rig, under_way, NULL));
+        struct watch *quits = i / 2 ? &s.near : &s.far, *hears = i / 2 ? &s.far : &s.near;
+        enum channel_side side = i / 2 ? ucx_far_side(&s) : ucx_near_side(&s);
+        CU_ASSERT_TRUE(watch_close(quits, -SST_EINTERRUPTED));
+        CU_ASSERT_TRUE(rig_until(&s.rig, watch_over, hears));
+        CU_ASSERT(hears->failed[side] == 1 && hears->failed[!side] == 0 && hears->rc[side] == -SST_EINTERRUPTED);
+        CU_ASSERT_PTR_NOT_NULL(strstr(hears->why[side], "peer reset the flow: interrupted"));
+        ucx_stage_end_stream(&s);
+        ucx_stage_close(&s);
+    }
+}
+
+/* Closed before it began, in several states of the connection. */
+static void test_abandoned(void)
+{
+    ucx_stage_open(&s, 0);
+    for (int turns = 0; turns < 40; turns += 5) {
+        ucx_stage_stream(&s, 500000);
+        for (int i = 0; i < turns; i++)
+            loop_turn(&s.rig.loop, NS_PER_MS);
+        ucx_stage_end_stream(&s);
+    }
+    run_whole(500000);
+    ucx_stage_close(&s);
+}
+
+/* ------------------------------------------------------------ strangers: the hop waits on for its true peer */
+
+static struct stranger stranger;
+
+static void begin_waiting(uint64_t patience_ns)
+{
+    ucx_stage_open(&s, patience_ns);
+    s.source = (struct mem_plan){ .bytes = 1000000, .seed = 11 };
+    s.sink = (struct mem_plan){ .seed = 11 };
+    ucx_stage_accept(&s);
+}
+
+static void end_waiting(void)
+{
+    CU_ASSERT(s.far.up[SIDE_SOURCE] == 0 && !watch_failed(&s.far));
+    CU_ASSERT_EQUAL(ucx_stage_dial(&s, ucx_cookie), 0);
+    CU_ASSERT_TRUE(rig_until(&s.rig, ucx_stage_over, &s));
+    CU_ASSERT_TRUE(ucx_stage_whole(&s));
+    ucx_stage_end_stream(&s);
+    ucx_stage_close(&s);
+}
+
+static void test_unknown_client_id(void)
+{
+    static const uint64_t ids[] = { 0, 42 };
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        begin_waiting(0);
+        stranger_open(&stranger, &s, ids[i]);
+        stranger_await_broken(&stranger, &s);
+        CU_ASSERT_EQUAL(stranger.broken, UCS_ERR_REJECTED);
+        stranger_close(&stranger, &s);
+        end_waiting();
+    }
+}
+
+/* Our own dialler with another cookie hears why. */
+static void test_rejected(void)
+{
+    uint8_t other[XPORT_COOKIE] = "another cookie..";
+    begin_waiting(0);
+    CU_ASSERT_EQUAL(ucx_stage_dial(&s, other), 0);
+    CU_ASSERT_TRUE(rig_until(&s.rig, watch_over, &s.near));
+    CU_ASSERT(s.near.failed[SIDE_SINK] == 1 && s.near.rc[SIDE_SINK] == -SST_ECOOKIE);
+    CU_ASSERT_PTR_NOT_NULL(strstr(s.near.why[SIDE_SINK], "rejected by its listener"));
+    CU_ASSERT_TRUE(watch_close(&s.near, 0));
+    mem_forget();
+    s.source = (struct mem_plan){ .bytes = 1000000, .seed = 11 };
+    end_waiting();
+}
+
+/* Who guessed the first half of the cookie still needs the second. */
+static void test_wrong_cookie(void)
+{
+    for (int i = 0; i < 3; i++) {
+        uint8_t half[XPORT_COOKIE];
+        memcpy(half, ucx_cookie, sizeof(half));
+        half[15] ^= 1;
+        const struct frame hello = frame_hello(half);
+        begin_waiting(0);
+        stranger_open(&stranger, &s, stranger_id(half));
+        if (i == 0)
+            stranger_frame(&stranger, &s, half, &hello, NULL);
+        else
+            stranger_say(&stranger, &s, ucx_cookie, i == 1 ? 0 : 8, "x", 1); /* no header, or half of one */
+        stranger_await_broken(&stranger, &s);
+        stranger_close(&stranger, &s);
+        end_waiting();
+    }
+}
+
+static void test_silent_stranger(void)
+{
+    begin_waiting(200 * NS_PER_MS);
+    stranger_open(&stranger, &s, stranger_id(ucx_cookie));
+    stranger_await_broken(&stranger, &s); /* its patience over, the hop drops him */
+    stranger_close(&stranger, &s);
+    end_waiting();
+}
+
+/* He leaves before he said anything: no reason for the hop to fail. */
+static void test_stranger_leaves(void)
+{
+    begin_waiting(0);
+    stranger_open(&stranger, &s, stranger_id(ucx_cookie));
+    stranger_turn(&stranger, &s, 50 * NS_PER_MS);
+    stranger_close(&stranger, &s);
+    rig_wait(&s.rig, 50 * NS_PER_MS);
+    end_waiting();
+}
+
+/* While a connection is served its client_id is no key for a second one. */
+static void test_second_connection(void)
+{
+    ucx_stage_open(&s, 0);
+    ucx_stage_stream(&s, 500 << 20);
+    CU_ASSERT_TRUE(rig_until(&s.rig, under_way, NULL));
+    stranger_open(&stranger, &s, stranger_id(ucx_cookie));
+    stranger_await_broken(&stranger, &s);
+    CU_ASSERT_EQUAL(stranger.broken, UCS_ERR_REJECTED);
+    stranger_close(&stranger, &s);
+    CU_ASSERT_FALSE(ucx_stage_over(&s));
+    ucx_stage_end_stream(&s);
+    ucx_stage_close(&s);
+}
+
+/* ------------------------------------------------------------ a peer with the right cookie that breaks the rules */
+
+static const struct { struct frame said[2]; const char *why; } broken[] = {
+    { { { .type = FRAME_DATA, .len = 300000 } }, "DATA of 300000 bytes, at most 262144 were agreed" },
+    { { { .type = FRAME_DATA, .a = (1 << 20) - 10, .len = 100 } }, "goes beyond the limit 1048576" },
+    { { { .type = FRAME_DATA, .len = 100 }, { .type = FRAME_DATA, .a = 50, .len = 100 } }, "overlaps" },
+    { { { .type = FRAME_EOS, .a = 10 }, { .type = FRAME_DATA, .a = 5, .len = 100 } }, "after EOS at 10" },
+    { { { .type = FRAME_EOS, .a = 10 }, { .type = FRAME_EOS, .a = 10 } }, "second EOS" },
+    { { { .type = FRAME_LIMIT, .a = 10 } }, "which does not exist in that direction" },
+    { { { .type = 77 } }, "no frame of the flow protocol: 4d00" },
+    { { { .type = FRAME_RESET, .a = 25 } }, "peer reset the flow: interrupted" },
+};
+
+static void await_failure(void)
+{
+    for (uint64_t until = now_ns() + 60 * NS_PER_S; !watch_over(&s.far) && now_ns() < until;)
+        stranger_turn(&stranger, &s, NS_PER_MS);
+}
+
+static void test_broken_rules(void)
+{
+    AUTO_FREE uint8_t *payload = mem_zalloc(300000, 1);
+    const struct frame hello = frame_hello(ucx_cookie);
+    for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
+        begin_waiting(0);
+        s.sink.lag = true;
+        s.sink.later_ns = 3600 * NS_PER_S;
+        stranger_open(&stranger, &s, stranger_id(ucx_cookie));
+        stranger_frame(&stranger, &s, ucx_cookie, &hello, NULL);
+        for (size_t k = 0; k < 2 && broken[i].said[k].type; k++)
+            stranger_frame(&stranger, &s, ucx_cookie, &broken[i].said[k], broken[i].said[k].len ? payload : NULL);
+        await_failure();
+        CU_ASSERT(s.far.failed[SIDE_SOURCE] == 1 && s.far.up[SIDE_SOURCE] <= 1 && stranger.heard);
+        if (!strstr(s.far.why[SIDE_SOURCE], broken[i].why))
+            printf("\n  '%s' is not in '%s'\n", broken[i].why, s.far.why[SIDE_SOURCE]);
+        CU_ASSERT_PTR_NOT_NULL(strstr(s.far.why[SIDE_SOURCE], broken[i].why));
+        channel_close(s.far.c, s.far.rc[SIDE_SOURCE]);
+        stranger_turn(&stranger, &s, 10 * NS_PER_MS);
+        stranger_close(&stranger, &s);
+        CU_ASSERT_TRUE(watch_close(&s.far, 0));
+        ucx_stage_close(&s);
+    }
+}
+
+/* A payload whose length is not what its frame says. */
+static void test_lying_length(void)
+{
+    uint8_t head[XPORT_COOKIE + FRAME_SIZE], payload[100] = { 0 };
+    const struct frame hello = frame_hello(ucx_cookie), data = { .type = FRAME_DATA, .len = 200 };
+    begin_waiting(0);
+    memcpy(head, ucx_cookie, XPORT_COOKIE);
+    frame_encode(&data, head + XPORT_COOKIE);
+    stranger_open(&stranger, &s, stranger_id(ucx_cookie));
+    stranger_frame(&stranger, &s, ucx_cookie, &hello, NULL);
+    stranger_say(&stranger, &s, head, sizeof(head), payload, sizeof(payload));
+    await_failure();
+    CU_ASSERT(s.far.failed[SIDE_SOURCE] == 1 && strstr(s.far.why[SIDE_SOURCE], "no frame of the flow protocol: 0200"));
+    stranger_close(&stranger, &s);
+    CU_ASSERT_TRUE(watch_close(&s.far, 0));
+    ucx_stage_close(&s);
+}
+
+/* ------------------------------------------------------------ a peer that dies */
+
+static char **peer_args; /* "peer", port, role */
+
+/* In the child: dial and go on for ever. */
+static void be_peer(void)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ucx_stage_open(&s, 0);
+    s.port = (uint16_t)atoi(peer_args[1]);
+    s.reverse = str_eq(peer_args[2], "recv");
+    s.source = (struct mem_plan){ .bytes = 1ULL << 50, .seed = 11 };
+    s.sink = (struct mem_plan){ .seed = 11 };
+    ucx_stage_dial(&s, ucx_cookie);
+    loop_run(&s.rig.loop);
+}
+
+static bool far_moves(void *arg UNUSED) { return s.far.c->flow.ring.rel >= 10000000 || watch_over(&s.far); }
+
+static void test_peer_killed(void)
+{
+    for (int reverse = 0; reverse < 2; reverse++) {
+        char port[16];
+        pid_t pid;
+        ucx_stage_open(&s, 0);
+        s.reverse = reverse;
+        s.source = (struct mem_plan){ .bytes = 1ULL << 50, .seed = 11 };
+        s.sink = (struct mem_plan){ .seed = 11 };
+        ucx_stage_accept(&s);
+        snprintf(port, sizeof(port), "%u", s.port);
+        char *argv[] = { self, "peer", port, reverse ? "recv" : "send", NULL };
+        posix_spawn_file_actions_t quiet;
+        posix_spawn_file_actions_init(&quiet);
+        posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+        CU_ASSERT_EQUAL_FATAL(posix_spawn(&pid, "/proc/self/exe", &quiet, NULL, argv, environ), 0);
+        posix_spawn_file_actions_destroy(&quiet);
+        CU_ASSERT_TRUE(rig_until(&s.rig, far_moves, NULL));
+        CU_ASSERT_FALSE(watch_over(&s.far));
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        CU_ASSERT_TRUE(rig_until(&s.rig, watch_over, &s.far));
+        CU_ASSERT(s.far.failed[ucx_far_side(&s)] == 1 && s.far.rc[ucx_far_side(&s)] == -SST_ELOST);
+        CU_ASSERT_TRUE(watch_close(&s.far, -SST_ELOST));
+        CU_ASSERT(s.far.closed == 1 && s.sink.wrong == 0);
+        s.reverse = false;
+        run_whole(1000000); /* and the next peer is served */
+        ucx_stage_close(&s);
+    }
+}
+
+/* ------------------------------------------------------------ what cannot be */
+
+static void check_listen(const char *setting, unsigned index, int rc, const char *want)
+{
+    char why[XPORT_WHY] = "";
+    struct rig rig;
+    rig_open(&rig);
+    if (setting && conf_set(rig.conf, "ucx.devices=lo", why, sizeof(why)) == 0)
+        CU_ASSERT_EQUAL(conf_set(rig.conf, setting, why, sizeof(why)), 0);
+    rig.env[0].accepts = true;
+    rig.env[0].index = index;
+    CU_ASSERT_EQUAL(xport_ucx_ops.listen(&rig.env[0], why, sizeof(why)), rc);
+    if (!strstr(why, want))
+        printf("\n  '%s' is not in '%s'\n", want, why);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why, want));
+    xport_ucx_ops.unlisten(&rig.env[0]);
+    xport_ucx_ops.unlisten(&rig.env[0]);
+    rig_close(&rig);
+}
+
+static void test_listen_refused(void)
+{
+    check_listen(NULL, 0, -ENODEV, "");
+    check_listen("ucx.devices=nosuch0", 0, -SST_EDEVICE, "nosuch0");
+    check_listen("ucx.ports=7000-7001", 2, -SST_ECONF, "ucx.ports 7000-7001 has no port for worker 2");
+    check_listen("ucx.transports=nosuch", 0, -SST_EDEVICE, "transports nosuch");
+}
+
+static void test_not_configured(void)
+{
+    const struct channel_spec c = { .id = 1, .window = 65536 };
+    const struct xport_spec spec = { .address = "127.0.0.1", .port = 9, .chunk_max = 4096 };
+    struct xport_answer a;
+    rig_open(&s.rig);
+    watch_open(&s.near, &s.rig, 1, &c);
+    CU_ASSERT_EQUAL(watch_end(&s.near, SIDE_SINK, &xport_ucx_ops, &spec, NULL), -EINVAL);
+    CU_ASSERT_EQUAL(watch_end(&s.near, SIDE_SOURCE, &xport_ucx_ops, &spec, &a), -SST_ECONF);
+    CU_ASSERT_TRUE(watch_close(&s.near, 0));
+    rig_close(&s.rig);
+    const struct xport_spec nothing = { .address = "127.0.0.1", .port = 9 };
+    ucx_stage_open(&s, 0);
+    watch_open(&s.near, &s.rig, 1, &c);
+    CU_ASSERT_EQUAL(watch_end(&s.near, SIDE_SINK, &xport_ucx_ops, &nothing, NULL), -SST_EPROTO);
+    CU_ASSERT_TRUE(watch_close(&s.near, 0)); /* who only dials has no listener */
+    watch_open(&s.near, &s.rig, 1, &c);
+    CU_ASSERT_EQUAL(watch_end(&s.near, SIDE_SOURCE, &xport_ucx_ops, &spec, &a), -SST_ECONF);
+    CU_ASSERT_TRUE(watch_close(&s.near, 0));
+    ucx_stage_close(&s);
+}
+
+static void test_nobody_listens(void)
+{
+    ucx_stage_open(&s, 0);
+    s.port = 1;
+    s.source = (struct mem_plan){ .bytes = 10 };
+    int rc = ucx_stage_dial(&s, ucx_cookie);
+    CU_ASSERT(rc == 0 || rc == -EHOSTUNREACH);
+    CU_ASSERT_TRUE(rig_until(&s.rig, watch_over, &s.near));
+    CU_ASSERT(s.near.failed[SIDE_SINK] == 1 && (s.near.rc[SIDE_SINK] == -ECONNREFUSED || s.near.rc[SIDE_SINK] == -EHOSTUNREACH));
+    CU_ASSERT_PTR_NOT_NULL(strstr(s.near.why[SIDE_SINK], "ucx to 127.0.0.1:1"));
+    CU_ASSERT_TRUE(watch_close(&s.near, 0));
+    ucx_stage_close(&s);
+}
+
+/* What UCX keeps for the process is made by the first round. */
+static void test_footprint(void)
+{
+    test_abort();
+    test_wrong_cookie();
+    struct footprint before = footprint();
+    test_abort();
+    test_abandoned();
+    test_wrong_cookie();
+    test_nobody_listens();
+    struct footprint now = footprint();
+    CU_ASSERT(now.fds == before.fds && now.maps == before.maps);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct unit units[] = {
+        UNIT(test_listen_refused), UNIT(test_not_configured), UNIT(test_nobody_listens), UNIT(test_boundary_sizes), UNIT(test_moods),
+        UNIT(test_reports), UNIT(test_close_at_once), UNIT(test_stalled_sink), UNIT(test_abort), UNIT(test_abandoned),
+        UNIT(test_unknown_client_id), UNIT(test_rejected), UNIT(test_wrong_cookie), UNIT(test_silent_stranger), UNIT(test_stranger_leaves),
+        UNIT(test_second_connection), UNIT(test_broken_rules), UNIT(test_lying_length), UNIT(test_peer_killed), UNIT(test_footprint),
+    };
+    self = argv[0];
+    peer_args = argv + 1;
+    if (argc == 4 && str_eq(argv[1], "peer"))
+        return unit_run("ucx peer", &(struct unit)UNIT(be_peer), 1);
+    return unit_run("ucx", units, ARRAY_LEN(units));
+}
+
+#endif
