@@ -53,13 +53,28 @@ static void send_frame(struct ucx_ep *u, const struct frame *out)
         u->broken = UCS_PTR_STATUS(r);
 }
 
+static bool data_under_way(const struct ucx_ep *u)
+{
+    for (unsigned i = u->first; i != u->next; i++)
+        if (u->slots[i % UCX_SLOTS].end && !u->slots[i % UCX_SLOTS].done)
+            return true;
+    return false;
+}
+
+/* A rendezvous costs three messages and two wake-ups, whatever its size: hence the hold. */
+static bool next_frame(struct ucx_ep *u, struct frame *out)
+{
+    u->f->hold = data_under_way(u);
+    return under_way(u) < UCX_SLOTS && framed_next(u->f, out);
+}
+
 int ucx_ep_send(struct ucx_ep *u)
 {
     struct frame out;
     int sent = 0;
     if (!u->ep || u->broken != UCS_OK)
         return 0;
-    while (under_way(u) < UCX_SLOTS && framed_next(u->f, &out)) {
+    while (next_frame(u, &out)) {
         send_frame(u, &out);
         sent = 1;
     }

@@ -19,6 +19,7 @@
 #define GUESTS_MAX 1024
 #define LANE_BATCH (256U << 10)
 #define ALPN "scistream-link/1"
+#define URGE_NS NS_PER_MS /* what the peer waits at most to hear that its bytes were consumed */
 #define IDENTITY_BYTES 8 /* of the cookie, in hex: the PSK identity */
 
 struct link {
@@ -27,6 +28,7 @@ struct link {
     struct lane *lane;
     struct list pending;      /* acceptor: in shared.pending until its lane came */
     struct timer patience;    /* connect: TCP, TLS and HELLO */
+    struct timer urge;
     bool acceptor, plain;
     uint8_t key[XPORT_KEY];
     enum tls_cipher cipher;
@@ -108,6 +110,21 @@ static void become_up(struct link *k)
     xport_set_up(&k->x);
 }
 
+static void on_urge(struct timer *t)
+{
+    struct link *k = container_of(t, struct link, urge);
+    k->f.urge = framed_lazy(&k->f);
+    xport_kick(&k->x);
+}
+
+static int send_due(struct link *k)
+{
+    int rc = lane_send(k->lane);
+    if (framed_lazy(&k->f) && !timer_pending(&k->urge))
+        loop_timer(k->x.env->loop, &k->urge, URGE_NS);
+    return rc;
+}
+
 static int link_progress(struct xport *x)
 {
     struct link *k = link_of(x);
@@ -118,7 +135,7 @@ static int link_progress(struct xport *x)
         become_up(k); /* even if that was all: an empty flow may be over with one read */
     if (got < 0)
         return broken(k, got) == -EAGAIN ? 0 : 1;
-    int put = lane_send(k->lane);
+    int put = send_due(k);
     if (put < 0)
         return broken_send(k, put) == -EAGAIN ? 0 : 1;
     return got || put;
@@ -137,7 +154,7 @@ static int link_arm(struct xport *x)
 static int link_send(struct xport *x, struct ring *r UNUSED)
 {
     struct link *k = link_of(x);
-    int rc = lane_send(k->lane);
+    int rc = send_due(k);
     if (rc < 0)
         return broken_send(k, rc);
     return rc > 0 ? 0 : -EAGAIN;
@@ -402,6 +419,7 @@ static void link_close(struct xport *x, int rc)
 {
     struct link *k = link_of(x);
     loop_timer_stop(x->env->loop, &k->patience);
+    loop_timer_stop(x->env->loop, &k->urge);
     list_del(&k->pending);
     if (k->lane && !k->lane->s.connecting) {
         if (rc < 0)
@@ -423,6 +441,7 @@ static struct xport *link_create(struct xport_env *env)
     xport_init(&k->x, &xport_link_ops, env);
     list_init(&k->pending);
     k->patience.fire = on_patience;
+    k->urge.fire = on_urge;
     return &k->x;
 }
 

@@ -53,7 +53,7 @@
     LIST(connect_pin, "", "public key pins of the next gateway (sha256:HEX), at most two") \
     STR(connect_ca, "", "PEM file with the CA of the next gateway; default without a pin: the system's") \
     STR(connect_tls_name, "", "name expected in the next gateway's certificate; default: its host") \
-    SIZE(window, "1M", 64 << 10, 4ULL << 30, "ring of each channel: bytes in flight per flow") \
+    SIZE(window, "4M", 64 << 10, 4ULL << 30, "ring of each channel: bytes in flight per flow") \
     INT(channels, "1", 1, 65536, "channels open at once") \
     FLAG(plaintext, "no", "links of this route without TLS")
 

@@ -115,10 +115,25 @@ static int wait_ms(const struct loop *l, uint64_t max_wait_ns)
     return (int)((ns + NS_PER_MS - 1) / NS_PER_MS);
 }
 
+/* To sleep and to be woken costs more than a short wait: while the waits are short, look again for a moment before sleeping. */
+static int wait_events(struct loop *l, struct epoll_event *batch, int timeout_ms)
+{
+    uint64_t begin = now_ns();
+    int n = 0;
+    if (spin_pays(&l->spin, begin))
+        do
+            n = epoll_wait(l->epfd, batch, LOOP_BATCH, 0);
+        while (n == 0 && now_ns() - begin < SPIN_NS);
+    if (n == 0)
+        n = epoll_wait(l->epfd, batch, LOOP_BATCH, timeout_ms);
+    spin_waited(&l->spin, now_ns() - begin);
+    return n;
+}
+
 static void dispatch(struct loop *l, int timeout_ms)
 {
     struct epoll_event batch[LOOP_BATCH];
-    int n = epoll_wait(l->epfd, batch, LOOP_BATCH, timeout_ms);
+    int n = timeout_ms ? wait_events(l, batch, timeout_ms) : epoll_wait(l->epfd, batch, LOOP_BATCH, 0);
     l->batch = batch;
     l->batch_n = MAX(n, 0);
     for (int i = 0; i < n; i++) {
@@ -187,7 +202,10 @@ int loop_init(struct loop *l)
     list_init(&l->deferred);
     sigemptyset(&l->sigs);
     l->epfd = epoll_create1(EPOLL_CLOEXEC);
-    return l->epfd < 0 ? -errno : 0;
+    if (l->epfd < 0)
+        return -errno;
+    spin_init(&l->spin);
+    return 0;
 }
 
 void loop_fini(struct loop *l)
@@ -197,5 +215,6 @@ void loop_fini(struct loop *l)
     loop_del(l, &l->sig_io);
     fd_close(&l->sigfd);
     fd_close(&l->epfd);
+    spin_fini(&l->spin);
     timer_heap_fini(&l->timers);
 }

@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 
 #include "src/core/list.h"
+#include "src/core/spin.h"
 #include "src/core/timer.h"
 
 #define LOOP_SIGNALS 8
@@ -41,6 +42,7 @@ struct loop {
     struct epoll_event *batch; /* being dispatched */
     int batch_n;
     bool stopping;
+    struct spin spin;
     void *user;                /* the program's */
 };
 

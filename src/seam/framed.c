@@ -55,7 +55,12 @@ static bool limit_due(const struct framed *f)
         return ring_all_released(r) && f->told_consumed < r->rel;
     uint64_t growth = r->rel + r->cap - f->told_limit;
     uint64_t window = f->peer_ring ? MIN(f->peer_ring, r->cap) : r->cap;
-    return growth >= window / LIMIT_PART || (growth > 0 && peer_blocked(f));
+    return growth >= window / LIMIT_PART || (growth > 0 && (f->urge || peer_blocked(f)));
+}
+
+bool framed_lazy(const struct framed *f)
+{
+    return f->rx && f->hello_seen && f->rx->rel > f->told_consumed && !limit_due(f);
 }
 
 static bool eos_due(const struct framed *f) { return f->tx && !f->eos_sent && f->hello_seen && ring_all_submitted(f->tx); }
@@ -64,7 +69,8 @@ static uint64_t sendable(const struct framed *f)
 {
     if (!f->tx || f->limit <= f->tx->sub)
         return 0;
-    return MIN(MIN(ring_waiting(f->tx), f->limit - f->tx->sub), f->chunk_send);
+    uint64_t n = MIN(MIN(ring_waiting(f->tx), f->limit - f->tx->sub), f->chunk_send);
+    return f->hold && n < f->chunk_send && !ring_ended(f->tx) ? 0 : n;
 }
 
 bool framed_control_due(const struct framed *f)
@@ -86,6 +92,7 @@ static struct frame next_control(struct framed *f)
     if (limit_due(f)) {
         f->told_limit = MAX(f->told_limit, f->rx->rel + f->rx->cap);
         f->told_consumed = f->rx->rel;
+        f->urge = false;
         return (struct frame){ .type = FRAME_LIMIT, .flow = f->rx_flow, .a = f->told_limit, .b = f->told_consumed };
     }
     f->eos_sent = true;

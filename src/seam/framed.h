@@ -18,6 +18,7 @@ struct framed {
     bool keep;                   /* bytes of tx stay until the peer consumed them (link); else the carriage releases */
     uint32_t chunk_max;          /* largest DATA that is taken */
     uint32_t chunk_send;         /* largest DATA that is sent; at most what the peer takes */
+    bool hold;                   /* DATA is under way: let what comes meanwhile gather to a full chunk, unless it is the end */
     uint64_t peer_ring;          /* bytes the peer can hold unconsumed; 0: not known */
     uint8_t cookie[FRAME_COOKIE];
     bool hello_due, hello_seen;
@@ -25,6 +26,7 @@ struct framed {
     uint32_t reset_code;
     uint64_t limit, acked;       /* the peer allows us to send up to limit and consumed up to acked */
     uint64_t told_limit, told_consumed;
+    bool urge;                   /* tell the limit however little it grew */
     int rc;                      /* first failure, with its sentence */
     char why[FRAMED_WHY];
 };
@@ -38,6 +40,10 @@ void framed_set_rings(struct framed *f, struct ring *rx, struct ring *tx, bool f
 bool framed_next(struct framed *f, struct frame *out);
 /* Is a message due other than DATA? For carriages that sleep while no buffer is free. */
 bool framed_control_due(const struct framed *f);
+
+/* More was consumed than the peer was told, too little yet to be worth a message. A peer that keeps its bytes until then must be told after
+ * a while (set urge): whoever feeds it may wait for that room, in a smaller ring. */
+bool framed_lazy(const struct framed *f);
 
 /* A message of the peer. 0, or f->rc (-SST_EPROTO, -SST_EVERSION, -SST_ECOOKIE, or what a RESET carried). After a DATA its payload range is
  * claimed in rx: bring the bytes to ring_at(f->rx, in->a) and tell by framed_filled, in parts if need be. */

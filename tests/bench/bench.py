@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """make bench: ours and a peer in the same run, medians of N, as a table and as JSON (bench.json in the build folder).
 
-Needs iperf3, haproxy and openssl; rows whose peer is missing say so. Nothing else should run on the machine meanwhile.
+Needs iperf3, haproxy, openssl and ucx_perftest; rows whose peer is missing say so. Nothing else should run on the machine meanwhile.
+As root it moves into a network namespace of its own with the congestion control reno: BBR paces a loopback connection, so that one
+would measure the pacer. The source is a file of 64 MiB in memory, streamed again and again, as the peers send one buffer again and again.
 Usage: bench.py BUILD_DIR [--runs N] [--seconds S] [--only WORD] [--json FILE]
 """
 import argparse, concurrent.futures, json, os, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
@@ -9,7 +11,6 @@ import argparse, concurrent.futures, json, os, re, shutil, signal, socket, stati
 ARGS = None
 WORK = None
 ROWS = []
-AM_GBYTES = 5.6      # UCX AM rendezvous over tcp, 256 KiB, event mode: a raw proof on the machine this was designed on
 CHILDREN = []
 
 
@@ -129,7 +130,7 @@ def one_direct(transport, files, recv_options=(), send_options=()):
 class Gateways:
     """Two gateways on loopback, A dials B, as the demo has them."""
 
-    def __init__(self, window="1M", channels=256, workers=0):
+    def __init__(self, window="4M", channels=256, workers=0):
         self.ports = {}
         self.procs = {}
         self.secret = secret_file()
@@ -249,6 +250,17 @@ def one_haproxy_tls(seconds):
     return {"gbit": gbit}
 
 
+def one_ucx_am():
+    """UCX's own benchmark: active messages of 256 KiB over tcp, blocking in event mode, as our ucx transport sends them."""
+    port, env = free_port(), dict(os.environ, UCX_TLS="tcp", UCX_NET_DEVICES="lo")
+    server = start(["ucx_perftest", "-p", str(port), "-E", "sleep"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+    wait_listen(port)
+    out = subprocess.run(["ucx_perftest", "127.0.0.1", "-p", str(port), "-t", "ucp_am_bw", "-s", "262144", "-n", "30000", "-w", "100", "-E", "sleep", "-f"],
+                         capture_output=True, text=True, env=env).stdout
+    stop(server)
+    return {"gbit": float(out.split()[-3]) * (1 << 20) * 8 / 1e9}     # overall bandwidth, MB/s of 2^20
+
+
 # ---------------------------------------------------------------- rows
 
 def median_of(runs, key="gbit"):
@@ -262,9 +274,9 @@ def row(case, ours, peer, reach, note=""):
 
 
 def bench_direct():
-    files = [data_file(512)] * max(1, ARGS.gib * 2)
-    have = {p: shutil.which(p) for p in ("iperf3", "haproxy")}
-    runs = {k: [] for k in ("ucx", "plain", "tls", "iperf", "haproxy", "plain-nd", "tls-nd", "ucx-nd")}
+    files = [data_file(64)] * (ARGS.gib * 16)
+    have = {p: shutil.which(p) for p in ("iperf3", "haproxy", "ucx_perftest")}
+    runs = {k: [] for k in ("ucx", "plain", "tls", "iperf", "haproxy", "am", "plain-nd", "tls-nd", "ucx-nd")}
     nd = ("--no-digest",)
     for _ in range(ARGS.runs):     # in turn, so that a drift of the machine meets all
         runs["ucx"].append(one_direct("ucx", files))
@@ -273,14 +285,15 @@ def bench_direct():
         runs["ucx-nd"].append(one_direct("ucx", files, nd, nd))
         runs["plain-nd"].append(one_direct("link", files, ("--plaintext", *nd), nd))
         runs["tls-nd"].append(one_direct("link", files, nd, nd))
+        if have["ucx_perftest"]:
+            runs["am"].append(one_ucx_am())
         if have["iperf3"]:
             runs["iperf"].append(one_iperf(ARGS.seconds))
             if have["haproxy"]:
                 runs["haproxy"].append(one_haproxy_tls(ARGS.seconds))
-    iperf3 = median_of(runs["iperf"]) if runs["iperf"] else None
-    haproxy = median_of(runs["haproxy"]) if runs["haproxy"] else None
+    iperf3, haproxy, am = (median_of(runs[k]) if runs[k] else None for k in ("iperf", "haproxy", "am"))
     for suffix, words in (("", ""), ("-nd", ", no digest")):
-        for kind, name, peer, what, reach in (("ucx", "ucx tcp/lo", AM_GBYTES * 8, "raw UCX AM", ">= 0.8"),
+        for kind, name, peer, what, reach in (("ucx", "ucx tcp/lo", am, "ucx_perftest AM", ">= 0.8"),
                                               ("plain", "link plaintext", iperf3, "iperf3", ">= 0.6"),
                                               ("tls", "link TLS", haproxy, "haproxy TLS pair", ">= 1.0")):
             r = runs[kind + suffix]
@@ -288,7 +301,7 @@ def bench_direct():
 
 
 def bench_path():
-    files = [data_file(512)] * max(1, ARGS.gib * 2)
+    files = [data_file(64)] * (ARGS.gib * 16)
     gw = Gateways()
     path, hops = [], []
     for _ in range(ARGS.runs):
@@ -386,6 +399,17 @@ def bench_idle():
     gw.close()
 
 
+def own_namespace():
+    """As root: this program again in a network namespace of its own, see above."""
+    if os.geteuid() != 0 or os.environ.get("SCISTREAM_BENCH_NS"):
+        with open("/proc/sys/net/ipv4/tcp_congestion_control") as f:
+            print(f"congestion control {f.read().strip()}, {os.cpu_count()} processors")
+        return
+    script = 'ip link set lo up && sysctl -q -w net.ipv4.tcp_congestion_control=reno && exec "$@"'
+    os.environ["SCISTREAM_BENCH_NS"] = "1"
+    os.execvp("unshare", ["unshare", "-n", "sh", "-c", script, "sh", sys.executable, *sys.argv])
+
+
 BENCHES = {"direct": bench_direct, "path": bench_path, "attach": bench_attach, "cold": bench_cold, "idle": bench_idle}
 
 
@@ -399,6 +423,7 @@ def main():
     p.add_argument("--only", help="one of " + ", ".join(BENCHES))
     p.add_argument("--json", default="bench.json")
     ARGS = p.parse_args()
+    own_namespace()
     WORK = tempfile.mkdtemp(prefix="scistream-bench-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print(f"{'case':58} {'ours':>10} {'peer':>10} {'ratio':>7}  reach")

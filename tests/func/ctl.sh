@@ -28,7 +28,7 @@ start_send send A/detector --rate 20Mbit "$tmp/in"
 wait_for 10 flowing B 500000
 c -S "$tmp/A/sock" sessions
 has '^session [0-9a-f]{32}  route detector, best effort, '
-has '^  channel 0  flowing, .*, mean .*bit/s, ring 1M'
+has '^  channel 0  flowing, .*, mean .*bit/s, ring 4M'
 has '^    source  127.0.0.1:[0-9]+ by ucx on lo, unencrypted, ready$'
 has '^    sink    dialed 127.0.0.1:[0-9]+ by link on tcp, TLSv1.3 TLS_AES_256_GCM_SHA384, ready; passed over ucx: not offered'
 c -S "$tmp/B/sock" sessions --json

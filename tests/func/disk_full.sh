@@ -8,7 +8,7 @@ host=$(hostname)
 
 step "the largest file that may be written (ulimit -f)"
 to B/detector
-start recv bash -c 'ulimit -f 2000; trap "" XFSZ; exec "$@"' - "$builddir/scistream-recv" "${to[@]}" -o "$tmp/out"
+start recv bash -c 'ulimit -f 2000; trap "" XFSZ; exec "$@"' - "$builddir/scistream-recv" "${to[@]}" --window 1M -o "$tmp/out"
 start_send send A/detector "$tmp/in"
 ends recv 74 10 'cannot write .*/out.part: File too large'
 ends send 76 10 "aborted by the other side: scistream-recv on $host: cannot write .*/out.part: File too large"

@@ -97,7 +97,7 @@ class Local(Both, unittest.TestCase):
         self.assertEqual([s.route for s in r.sessions], ["detector"])
         c = r.sessions[0].channels[0]
         self.assertEqual((c.number, c.state, c.window, c.source.transport, c.source.device, c.sink.transport, c.sink.dialed),
-                         (0, "flowing", 1 << 20, "ucx", "lo", "link", True))
+                         (0, "flowing", 4 << 20, "ucx", "lo", "link", True))
         self.assertGreater(c.bytes_out, 0)
         self.assertEqual(sessions(self.channel, uid=r.sessions[0].uid).sessions[0].uid, r.sessions[0].uid)
         self.refused(grpc.StatusCode.NOT_FOUND, "no session with that uid", sessions, self.channel, uid="0" * 32)

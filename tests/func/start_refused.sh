@@ -84,7 +84,7 @@ as=()
 if [ "$(id -u)" != 0 ] || command -v setpriv >/dev/null; then
     [ "$(id -u)" != 0 ] || chown -R nobody "$tmp"
     start A bash -c 'ulimit -l 64; exec "$@"' - "${as[@]}" "$builddir/scistreamd" -c "$tmp/A/conf" -o ucx.devices=mlx5_0:1
-    ends A 78 10 'route detector: 16 rings of 1M need 16777216 bytes of locked memory, RLIMIT_MEMLOCK is 64K: raise LimitMEMLOCK .*or lower window'
+    ends A 78 10 'route detector: 16 rings of 4M need 67108864 bytes of locked memory, RLIMIT_MEMLOCK is 64K: raise LimitMEMLOCK .*or lower window'
     [ "$(id -u)" != 0 ] || chown -R root "$tmp"
 fi
 

@@ -388,7 +388,7 @@ static void test_print_text(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(empty, "# address of the control endpoint (text, default [::]:5000)\nlisten = \"[::]:5000\"\n"));
     CU_ASSERT_PTR_NOT_NULL(strstr(empty, "\nucx {\n    # devices UCX may use"));
     CU_ASSERT_PTR_NOT_NULL(strstr(empty, "\n# route \"NAME\" {\n#     # transports by which senders attach"));
-    CU_ASSERT_PTR_NOT_NULL(strstr(empty, "\n#     window = 1M\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(empty, "\n#     window = 4M\n"));
     check_set("route.r.window=2M");
     AUTO_FREE char *plain = printed(false);
     CU_ASSERT_PTR_NULL(strchr(plain, '#'));

@@ -386,6 +386,46 @@ static void test_chunk_send(void)
     close_rings();
 }
 
+/* While DATA is under way, less than a chunk waits for company; what controls the flow and what is the end does not. */
+static void test_hold(void)
+{
+    sender(false, CAP);
+    f.hold = true;
+    ring_commit(&tx, CHUNK - 1);
+    CU_ASSERT_EQUAL(next(), 0);
+    ring_commit(&tx, 2);
+    CU_ASSERT(next() == FRAME_DATA && last.len == CHUNK);
+    CU_ASSERT_EQUAL(next(), 0);
+    f.hold = false;
+    CU_ASSERT(next() == FRAME_DATA && last.len == 1);
+    f.hold = true;
+    ring_commit(&tx, 10);
+    ring_end(&tx, tx.put);
+    CU_ASSERT(next() == FRAME_DATA && last.len == 10);
+    CU_ASSERT_EQUAL(next(), FRAME_EOS);
+    close_rings();
+}
+
+/* Little was consumed: no limit is due, but one can be asked for. */
+static void test_lazy_limit(void)
+{
+    receiver(CAP);
+    CU_ASSERT_FALSE(framed_lazy(&f));
+    bring(10);
+    CU_ASSERT_FALSE(framed_lazy(&f));
+    consume(10);
+    CU_ASSERT_EQUAL(next(), 0);
+    CU_ASSERT_TRUE(framed_lazy(&f));
+    f.urge = true;
+    CU_ASSERT(next() == FRAME_LIMIT && last.a == CAP + 10 && last.b == 10);
+    CU_ASSERT_FALSE(framed_lazy(&f));
+    CU_ASSERT_EQUAL(next(), 0);
+    bring(10);
+    consume(10);
+    CU_ASSERT_EQUAL(next(), 0);
+    close_rings();
+}
+
 static void test_gate(void)
 {
     sender(true, CAP);
@@ -649,7 +689,7 @@ static void test_disconnected(void)
 UNIT_MAIN("framed", UNIT(test_hello_first), UNIT(test_before_hello), UNIT(test_second_hello), UNIT(test_wrong_cookie),
           UNIT(test_version), UNIT(test_data_in_order), UNIT(test_data_refused), UNIT(test_data_at_limit), UNIT(test_untold_limit),
           UNIT(test_too_many_ranges), UNIT(test_eos), UNIT(test_eos_of_nothing), UNIT(test_eos_refused), UNIT(test_second_eos),
-          UNIT(test_data_after_eos), UNIT(test_limit_refused), UNIT(test_consumed_beyond_limit), UNIT(test_sending), UNIT(test_chunk_send), UNIT(test_gate),
+          UNIT(test_data_after_eos), UNIT(test_limit_refused), UNIT(test_consumed_beyond_limit), UNIT(test_sending), UNIT(test_chunk_send), UNIT(test_hold), UNIT(test_lazy_limit), UNIT(test_gate),
           UNIT(test_end_of_ours), UNIT(test_nothing_to_send), UNIT(test_limit_by_eighths), UNIT(test_limit_for_small_peer),
           UNIT(test_limit_for_large_peer), UNIT(test_limit_when_used_up), UNIT(test_limit_for_unknown_peer),
           UNIT(test_limit_after_end), UNIT(test_wrong_flow), UNIT(test_duplex), UNIT(test_reset_received), UNIT(test_reset_sent),

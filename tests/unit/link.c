@@ -252,6 +252,29 @@ static void test_stalled_sink(void)
     }
 }
 
+static bool near_empty(void *arg UNUSED)
+{
+    const struct ring *r = &s.near.c->flow.ring;
+    return r->put == 3000 && r->rel == r->put;
+}
+
+/* A sender that pauses gets its ring back even if what was consumed is too little for a limit of its own: another sender, with a smaller
+ * ring, may wait for that room behind it. */
+static void test_pause(void)
+{
+    for (int plain = 0; plain < 2; plain++) {
+        stage_open(&s);
+        s.plain = plain;
+        s.source.again = 4;
+        s.source.part = 1000;
+        stage_stream(&s, 1 << 20);
+        s.source.later_ns = 3600 * NS_PER_S; /* the fourth call waits that long */
+        CU_ASSERT_TRUE(rig_until(&s.rig, near_empty, NULL));
+        stage_end_stream(&s);
+        stage_close(&s);
+    }
+}
+
 /* ------------------------------------------------------------ aborts */
 
 static bool under_way(void *arg UNUSED) { return s.sink.moved > 1000000 || stage_over(&s); }
@@ -294,4 +317,4 @@ static void test_footprint(void)
 
 UNIT_MAIN("link", UNIT(test_boundary_sizes), UNIT(test_moods), UNIT(test_close_at_once), UNIT(test_abandoned), UNIT(test_ciphers),
           UNIT(test_other_cipher), UNIT(test_plain_and_tls), UNIT(test_refused), UNIT(test_bad_answer), UNIT(test_no_link_port),
-          UNIT(test_paused_listener), UNIT(test_stalled_sink), UNIT(test_abort), UNIT(test_footprint))
+          UNIT(test_paused_listener), UNIT(test_stalled_sink), UNIT(test_pause), UNIT(test_abort), UNIT(test_footprint))

@@ -454,7 +454,37 @@ static void test_fini(void)
     CU_ASSERT(loop.epfd == -1 && loop.sigfd == -1);
 }
 
-UNIT_MAIN("loop", UNIT(test_events), UNIT(test_add_refused), UNIT(test_delete_other), UNIT(test_delete_self), UNIT(test_many),
+/* Short waits on a processor of our own may spin; long ones, and a thread that others keep waiting, do not. */
+static void test_spin(void)
+{
+    struct spin p;
+    spin_init(&p);
+    if (p.fd < 0)
+        return; /* a kernel without the account: never */
+    CU_ASSERT_FALSE(spin_pays(&p, now_ns()));
+    spin_waited(&p, 10);
+    int pipe_fd[2];
+    CU_ASSERT_EQUAL_FATAL(pipe(pipe_fd), 0);
+    close(p.fd);
+    p.fd = pipe_fd[0]; /* cannot be read at an offset: as good as no account */
+    CU_ASSERT_FALSE(spin_pays(&p, now_ns() + NS_PER_S));
+    close(pipe_fd[1]);
+    spin_fini(&p);
+    int fd = memfd_create("schedstat", MFD_CLOEXEC);
+    p = (struct spin){ .fd = fd, .contended = true };
+    spin_waited(&p, 10);
+    CU_ASSERT_EQUAL(pwrite(fd, "5 1000000 7\n", 12, 0), 12);
+    CU_ASSERT_TRUE(spin_pays(&p, 100 * NS_PER_MS)); /* 1 ms of 100 */
+    CU_ASSERT_EQUAL(pwrite(fd, "5 51000000 7\n", 13, 0), 13);
+    CU_ASSERT_TRUE(spin_pays(&p, 101 * NS_PER_MS)); /* not asked again so soon */
+    CU_ASSERT_FALSE(spin_pays(&p, 200 * NS_PER_MS)); /* 50 ms of 100 */
+    CU_ASSERT_TRUE(spin_pays(&p, 300 * NS_PER_MS));
+    spin_waited(&p, NS_PER_MS);
+    CU_ASSERT_FALSE(spin_pays(&p, 301 * NS_PER_MS));
+    spin_fini(&p);
+}
+
+UNIT_MAIN("loop", UNIT(test_spin), UNIT(test_events), UNIT(test_add_refused), UNIT(test_delete_other), UNIT(test_delete_self), UNIT(test_many),
           UNIT(test_defer), UNIT(test_defer_twice), UNIT(test_defer_at_stop), UNIT(test_task), UNIT(test_activate_twice),
           UNIT(test_defer_in_arm), UNIT(test_task_busy), UNIT(test_task_sleep), UNIT(test_task_sleep_in_arm), UNIT(test_timer),
           UNIT(test_no_spinning), UNIT(test_max_wait), UNIT(test_signals), UNIT(test_too_many_signals), UNIT(test_fini))
