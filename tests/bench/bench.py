@@ -3,7 +3,8 @@
 
 Needs iperf3, haproxy, openssl and ucx_perftest; rows whose peer is missing say so. Nothing else should run on the machine meanwhile.
 As root it moves into a network namespace of its own with the congestion control reno: BBR paces a loopback connection, so that one
-would measure the pacer. The source is a file of 64 MiB in memory, streamed again and again, as the peers send one buffer again and again.
+would measure the pacer. The source of the rows beside a peer is a file without blocks, which costs a read next to nothing, as the peers send one
+buffer again and again, and neither side computes a digest; the rows "real data" read 64 MiB in memory again and again and compute it.
 Usage: bench.py BUILD_DIR [--runs N] [--seconds S] [--only WORD] [--json FILE]
 """
 import argparse, concurrent.futures, json, os, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
@@ -60,6 +61,14 @@ def data_file(mib):
         with open(path, "wb") as f:
             for _ in range(mib):
                 f.write(block)
+    return path
+
+
+def hole(gib):
+    """A file of zeros that has no blocks."""
+    path = os.path.join(WORK, f"hole-{gib}")
+    with open(path, "wb") as f:
+        f.truncate(gib << 30)
     return path
 
 
@@ -250,7 +259,7 @@ def one_haproxy_tls(seconds):
     return {"gbit": gbit}
 
 
-def one_ucx_am():
+def one_ucx_am(_seconds):
     """UCX's own benchmark: active messages of 256 KiB over tcp, blocking in event mode, as our ucx transport sends them."""
     port, env = free_port(), dict(os.environ, UCX_TLS="tcp", UCX_NET_DEVICES="lo")
     server = start(["ucx_perftest", "-p", str(port), "-E", "sleep"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
@@ -270,34 +279,28 @@ def median_of(runs, key="gbit"):
 def row(case, ours, peer, reach, note=""):
     ratio = ours / peer if peer else None
     ROWS.append({"case": case, "ours": ours, "peer": peer, "ratio": ratio, "reach": reach, "note": note})
-    print(f"{case:58} {ours:10.3f} {peer if peer else float('nan'):10.3f} {ratio if ratio else float('nan'):7.2f}  {reach:14} {note}", flush=True)
+    print(f"{case:66} {ours:10.3f} {peer if peer else float('nan'):10.3f} {ratio if ratio else float('nan'):7.2f}  {reach:14} {note}", flush=True)
 
 
 def bench_direct():
-    files = [data_file(64)] * (ARGS.gib * 16)
+    real, zeros, plain, nd = [data_file(64)] * (ARGS.gib * 16), [hole(ARGS.gib)], ("--plaintext",), ("--no-digest",)
     have = {p: shutil.which(p) for p in ("iperf3", "haproxy", "ucx_perftest")}
-    runs = {k: [] for k in ("ucx", "plain", "tls", "iperf", "haproxy", "am", "plain-nd", "tls-nd", "ucx-nd")}
-    nd = ("--no-digest",)
+    ours = {"ucx": ("ucx", ()), "link plaintext": ("link", plain), "link TLS": ("link", ())}
+    peers = {"ucx": ("ucx_perftest", one_ucx_am), "link plaintext": ("iperf3", one_iperf), "link TLS": ("haproxy", one_haproxy_tls)}
+    runs = {(kind, k): [] for k in ours for kind in ("zeros", "real", "peer")}
     for _ in range(ARGS.runs):     # in turn, so that a drift of the machine meets all
-        runs["ucx"].append(one_direct("ucx", files))
-        runs["plain"].append(one_direct("link", files, ("--plaintext",)))
-        runs["tls"].append(one_direct("link", files))
-        runs["ucx-nd"].append(one_direct("ucx", files, nd, nd))
-        runs["plain-nd"].append(one_direct("link", files, ("--plaintext", *nd), nd))
-        runs["tls-nd"].append(one_direct("link", files, nd, nd))
-        if have["ucx_perftest"]:
-            runs["am"].append(one_ucx_am())
-        if have["iperf3"]:
-            runs["iperf"].append(one_iperf(ARGS.seconds))
-            if have["haproxy"]:
-                runs["haproxy"].append(one_haproxy_tls(ARGS.seconds))
-    iperf3, haproxy, am = (median_of(runs[k]) if runs[k] else None for k in ("iperf", "haproxy", "am"))
-    for suffix, words in (("", ""), ("-nd", ", no digest")):
-        for kind, name, peer, what, reach in (("ucx", "ucx tcp/lo", am, "ucx_perftest AM", ">= 0.8"),
-                                              ("plain", "link plaintext", iperf3, "iperf3", ">= 0.6"),
-                                              ("tls", "link TLS", haproxy, "haproxy TLS pair", ">= 1.0")):
-            r = runs[kind + suffix]
-            row(f"direct {name}{words} [Gbit/s] vs {what}", median_of(r), peer, reach, f"{median_of(r, 'cpu_gb'):.2f} CPU-s/GB both ends")
+        for k, (transport, options) in ours.items():
+            runs["zeros", k].append(one_direct(transport, zeros, (*options, *nd), nd))
+            runs["real", k].append(one_direct(transport, real, options))
+            if have[peers[k][0]]:
+                runs["peer", k].append(peers[k][1](ARGS.seconds))
+    names = {"ucx": "ucx tcp/lo [Gbit/s] vs ucx_perftest AM", "link plaintext": "link plaintext [Gbit/s] vs iperf3",
+             "link TLS": "link TLS [Gbit/s] vs haproxy TLS pair"}
+    for kind, suffix in (("zeros", ""), ("real", ", real data, digest")):
+        for (k, what), reach in zip(names.items(), ("0.8 of 44.8", ">= 0.6", ">= 1.0")):
+            r, peer = runs[kind, k], runs["peer", k]
+            row(f"direct {what}{suffix}", median_of(r), median_of(peer) if peer else None, reach if kind == "zeros" else "reported",
+                f"{median_of(r, 'cpu_gb'):.2f} CPU-s/GB both ends")
 
 
 def bench_path():
@@ -426,7 +429,7 @@ def main():
     own_namespace()
     WORK = tempfile.mkdtemp(prefix="scistream-bench-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    print(f"{'case':58} {'ours':>10} {'peer':>10} {'ratio':>7}  reach")
+    print(f"{'case':66} {'ours':>10} {'peer':>10} {'ratio':>7}  reach")
     try:
         for name, run in BENCHES.items():
             if not ARGS.only or ARGS.only == name:
