@@ -17,6 +17,7 @@ typedef Scistream__Worker__FromWorker FromWorker;
 struct pool_client {
     struct list node;
     uint64_t channel;
+    uint64_t moved; /* bytes that had come in when it was detached: a worker that died cannot tell */
     void (*message)(struct pool_client *c, const FromWorker *m);
     void (*died)(struct pool_client *c, const char *why); /* the worker is gone, and the channel with it */
 };

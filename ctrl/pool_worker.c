@@ -154,6 +154,7 @@ void pool_channel_detach(struct pool_worker *w, struct pool_client *c)
     if (c->channel == 0)
         return;
     unsigned slot = slot_of(c);
+    c->moved = w->stats ? stats_get(&w->stats->ch[slot].flow[0].put) : 0;
     w->slots[slot / 64] &= ~(1ULL << slot % 64);
     w->channels--;
     list_del(&c->node);

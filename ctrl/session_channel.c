@@ -22,7 +22,7 @@ static void log_end(const struct schannel *c)
 {
     char size[UNITS_TEXT], rate[UNITS_TEXT], digest[2 * DIGEST_SIZE + 1] = "";
     const struct stats_channel *st = c->w ? pool_channel_stats(c->w, &c->pc) : NULL;
-    uint64_t bytes = c->ended ? c->ended_total : st ? stats_get(&st->flow[0].put) : 0;
+    uint64_t bytes = c->ended ? c->ended_total : st ? stats_get(&st->flow[0].put) : c->pc.moved;
     uint64_t ns = c->flowing_ns ? now_ns() - c->flowing_ns : 0;
     if (c->total.has_digest)
         secret_hex(digest, c->total.digest, DIGEST_SIZE);

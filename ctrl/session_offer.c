@@ -168,6 +168,7 @@ void session_offer(struct shop *sh, const Offer *o)
     }
     const struct route *r = authenticate(sh, o);
     sh->side = side_of(o);
+    log_debug("attach from %s: %.60s, route %.64s", sh->h.at.peer, o->software, o->route);
     if (!r) {
         shop_refuse(sh, -SST_EAUTH, err_text(-SST_EAUTH));
         return;

@@ -126,7 +126,8 @@ static void info_text(const InfoReply *r)
 {
     char up[UNITS_TEXT];
     printf("gateway    %s, version %s, protocol %u\n", r->name, r->version, r->version_max);
-    printf("state      %s since %s, %u workers\n", r->draining ? "draining" : "serving", units_human_time(up, r->uptime_s * NS_PER_S), r->workers);
+    printf("state      %s, up %s, %u worker%s\n", r->draining ? "draining" : "serving", units_human_time(up, MAX(r->uptime_s, 1) * NS_PER_S), r->workers,
+           r->workers == 1 ? "" : "s");
     printf("transports");
     for (size_t i = 0; i < r->n_transport_states; i++)
         printf(" %s%s%s%s", r->transport_states[i]->name, *r->transport_states[i]->problem ? " (" : "", r->transport_states[i]->problem,

@@ -7,6 +7,8 @@
 #include "src/core/conf_text.h"
 #include "src/core/err.h"
 
+#define WORD_SHOWN 43 /* longer than any option; a secret in base64 has 44, in hex 64 */
+
 /* ------------------------------------------------------------ the table */
 
 #define ROW_FLAG(f, d, h) { #f, VALUE_FLAG, offsetof(S, f), d, 0, 0, NULL, h },
@@ -151,10 +153,19 @@ static void complain(struct reading *r, unsigned line, const char *fmt, ...)
     r->said = true;
 }
 
+/* What is given for a configuration may be a file of secrets: a word as long as one is not repeated. */
+static void mask_long_word(char *text)
+{
+    char *open = strchr(text, '\''), *close = open ? strchr(open + 1, '\'') : NULL;
+    if (close && close - open > WORD_SHOWN)
+        strcpy(open + 9, "...' (is this a configuration?)"); /* shorter than what it replaces */
+}
+
 static void PRINTF(2, 0) on_error(cfg_t *cfg, const char *fmt, va_list args)
 {
     char text[400];
     vsnprintf(text, sizeof(text), fmt, args);
+    mask_long_word(text);
     if (cfg->title)
         complain(reading, (unsigned)cfg->line, "%s, in route \"%s\"", text, cfg->title);
     else if (str_eq(cfg->name, "root"))

@@ -47,6 +47,37 @@ static int check_hostport(const struct check *k, const char *option, const char 
     return 0;
 }
 
+/* Where sockets are bound, and what peers are told: names are not looked up for it. */
+static int check_numeric(const struct check *k, const char *option, const char *text)
+{
+    union sockaddr_any at;
+    if (!*text || addr_numeric(text, 1, &at) == 0)
+        return 0;
+    return refuse(k, "%s = %s: must be a numeric address, like 192.0.2.1 or 2001:db8::1", option, text);
+}
+
+static int check_listen(const struct check *k)
+{
+    char host[ADDR_HOST_MAX + 1], reason[400];
+    uint16_t port;
+    int rc = check_hostport(k, "listen", k->c->g.listen);
+    if (rc == 0 && addr_parse_hostport(k->c->g.listen, ADDR_PORT_DEFAULT, host, &port, reason, sizeof(reason)) == 0)
+        rc = check_numeric(k, "listen", host);
+    return rc;
+}
+
+static int check_addresses(const struct check *k)
+{
+    const struct { const char *option, *text; } rows[] = {
+        { "advertise", k->c->g.advertise }, { "link_address", k->c->g.link_address },
+        { "ucx.listen", k->c->ucx.listen }, { "ucx.advertise", k->c->ucx.advertise },
+    };
+    int rc = check_listen(k);
+    for (size_t i = 0; i < ARRAY_LEN(rows) && rc == 0; i++)
+        rc = check_numeric(k, rows[i].option, rows[i].text);
+    return rc;
+}
+
 /* "0" is any free port, where that is allowed; a range has one port for each worker at least, when `each`. */
 static int check_ports(const struct check *k, const char *option, const char *text, bool each)
 {
@@ -73,7 +104,7 @@ static int check_certificate(const struct check *k)
 
 static int check_global(const struct check *k)
 {
-    int rc = check_hostport(k, "listen", k->c->g.listen);
+    int rc = check_addresses(k);
     if (rc == 0)
         rc = check_ports(k, "link_ports", k->c->g.link_ports, true);
     if (rc == 0)

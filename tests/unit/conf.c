@@ -203,6 +203,7 @@ static void test_value_lines(void)
 static void test_unknown_lines(void)
 {
     check_refused("\n\nworker = 3\n", "3: no such option 'worker'");
+    check_refused("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n", "1: no such option '01234567...' (is this a configuration?)");
     check_refused("ucx {\n\n  window = 1M\n}\n", "3: no such option 'window', in section ucx");
     check_refused("route x {\n  # hm\n  listen = 1\n}\n", "3: no such option 'listen', in route \"x\"");
     check_refused("route x { }\n\nroutes y { }\n", "3: no such option 'routes'");
@@ -444,7 +445,8 @@ static void test_check_good(void)
     fresh();
     CU_ASSERT_EQUAL(conf_check(c, why, sizeof(why)), 0);
     check_good(NULL);
-    check_good("listen=gw.example.org");
+    check_good("listen=192.0.2.1:7000");
+    check_good("advertise=2001:db8::1");
     check_good("link_ports=5010");
     check_good("workers=32");
     check_good("ucx.ports=100-131");
@@ -455,6 +457,11 @@ static void test_check_good(void)
 static void test_check_global(void)
 {
     check_fault("listen=::1", "listen: '::1': write an IPv6 address in brackets, like [::1]:5000");
+    check_fault("listen=gw.example.org", "listen = gw.example.org: must be a numeric address, like 192.0.2.1 or 2001:db8::1");
+    check_fault("advertise=gw.example.org", "advertise = gw.example.org: must be a numeric address, like 192.0.2.1 or 2001:db8::1");
+    check_fault("link_address=x", "link_address = x: must be a numeric address, like 192.0.2.1 or 2001:db8::1");
+    check_fault("ucx.listen=ib0", "ucx.listen = ib0: must be a numeric address, like 192.0.2.1 or 2001:db8::1");
+    check_fault("ucx.advertise=x", "ucx.advertise = x: must be a numeric address, like 192.0.2.1 or 2001:db8::1");
     check_fault("link_ports=0", "link_ports = 0: must be a port or a range like 5010-5041");
     check_fault("workers=33", "link_ports = 5010-5041: 32 ports for workers = 33, one each is needed");
     check_fault("ucx.ports=x", "ucx.ports = x: must be a port or a range like 5010-5041, or 0 for any");
