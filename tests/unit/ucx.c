@@ -16,6 +16,7 @@ int main(void) { return 77; }
 
 static struct ucx_stage s;
 static char *self; /* argv[0] */
+static char program[4096];
 
 static void run_whole(uint64_t bytes)
 {
@@ -347,7 +348,7 @@ static void test_peer_killed(void)
         posix_spawn_file_actions_t quiet;
         posix_spawn_file_actions_init(&quiet);
         posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-        CU_ASSERT_EQUAL_FATAL(posix_spawn(&pid, "/proc/self/exe", &quiet, NULL, argv, environ), 0);
+        CU_ASSERT_EQUAL_FATAL(posix_spawn(&pid, program, &quiet, NULL, argv, environ), 0);
         posix_spawn_file_actions_destroy(&quiet);
         CU_ASSERT_TRUE(rig_until(&s.rig, far_moves, NULL));
         CU_ASSERT_FALSE(watch_over(&s.far));
@@ -450,6 +451,8 @@ int main(int argc, char **argv)
         UNIT(test_second_connection), UNIT(test_broken_rules), UNIT(test_lying_length), UNIT(test_peer_killed), UNIT(test_footprint),
     };
     self = argv[0];
+    if (readlink("/proc/self/exe", program, sizeof(program) - 1) < 0) /* not the link itself: under valgrind that is valgrind */
+        return 1;
     peer_args = argv + 1;
     if (argc == 4 && str_eq(argv[1], "peer"))
         return unit_run("ucx peer", &(struct unit)UNIT(be_peer), 1);
