@@ -77,6 +77,7 @@ static void drop_connection(struct ucx *k)
 static int open_worker(struct ucx *k, uint64_t client_id)
 {
     int rc = ucx_ep_open(&k->u, shared_of(k->x.env)->ctx, &k->f, client_id);
+    k->u.quiet = k->acceptor;
     if (rc == 0)
         rc = loop_add(k->x.env->loop, &k->io, k->u.efd, EPOLLIN);
     return rc < 0 ? xport_fail(&k->x, rc, "ucx: cannot make a worker on %s (limits on descriptors or memory?)",
@@ -288,13 +289,13 @@ static int closing_progress(struct task *t)
 
 static int closing_arm(struct task *t) { return ucx_ep_arm(&container_of(t, struct ucx, closing)->u); }
 
-/* What is under way comes to its end first, then the endpoint is closed, so that RESET and everything before it arrive. The peer does its
+/* What is under way, the connection itself not least, comes to its end first, then the endpoint is closed, so that RESET and everything before it arrive. The peer does its
  * part by merely being alive; one that broke, or does not do it in time, is closed by force. */
 static void ucx_close(struct xport *x, int rc)
 {
     struct ucx *k = ucx_of(x);
     list_del(&k->pending);
-    if (k->u.broken != UCS_OK || !k->u.ep || !k->f.hello_seen) {
+    if (k->u.broken != UCS_OK || !k->u.ep) {
         close_now(k, true);
     } else {
         if (rc < 0)

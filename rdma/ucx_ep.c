@@ -72,7 +72,7 @@ int ucx_ep_send(struct ucx_ep *u)
 {
     struct frame out;
     int sent = 0;
-    if (!u->ep || u->broken != UCS_OK)
+    if (!u->ep || u->broken != UCS_OK || (u->quiet && !u->heard))
         return 0;
     while (next_frame(u, &out)) {
         send_frame(u, &out);
@@ -141,6 +141,7 @@ static ucs_status_t on_message(void *arg, const void *header, size_t header_len,
         u->wrong_cookie |= u->ep != NULL; /* before there is one it cannot be the peer's */
         return UCS_OK;
     }
+    u->heard |= u->ep != NULL;
     if (!u->ep || u->f->rc)
         return UCS_OK;
     if (frame_decode((const uint8_t *)header + FRAME_COOKIE, &in) < 0 || in.len != len) {
@@ -222,7 +223,7 @@ bool ucx_ep_idle(const struct ucx_ep *u)
     for (unsigned i = 0; i < UCX_RECEIVES; i++)
         if (u->receives[i].busy)
             return false;
-    return under_way(u) == 0;
+    return under_way(u) == 0 && u->heard;
 }
 
 void ucx_ep_close(struct ucx_ep *u, bool force)

@@ -41,6 +41,8 @@ struct ucx_ep {
     struct ucx_receive receives[UCX_RECEIVES];
     ucs_status_t broken;                       /* what the error callback said */
     bool wrong_cookie;                         /* a message with another cookie came */
+    bool heard;                                /* one with the right cookie */
+    bool quiet;                                /* acceptor: send nothing, it would carry the cookie, before the peer showed it */
     uint64_t copied;                           /* bytes copied from eager messages since last asked */
     void *closing;                             /* close request */
 };
@@ -55,7 +57,7 @@ int ucx_ep_progress(struct ucx_ep *u);
 int ucx_ep_send(struct ucx_ep *u);
 /* 0 armed, -EBUSY. */
 int ucx_ep_arm(struct ucx_ep *u);
-/* Nothing of ours, and no receive, is under way. */
+/* Connected, and nothing of ours, and no receive, is under way. */
 bool ucx_ep_idle(const struct ucx_ep *u);
 /* Start closing the endpoint; then progress until ucx_ep_closed. Without force only an idle one. By force only one whose peer is dead:
  * libucx asserts on what a living peer still answers to operations that were dropped. */
