@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 #include "src/core/addr.h"
+#include "src/core/conf_near.h"
 #include "src/core/conf_text.h"
 #include "src/core/err.h"
 
@@ -161,10 +162,26 @@ static void mask_long_word(char *text)
         strcpy(open + 9, "...' (is this a configuration?)"); /* shorter than what it replaces */
 }
 
+/* Behind libconfuse's "no such option 'nmae'": what there is instead. */
+static void add_near(char *text, size_t size, const cfg_t *cfg)
+{
+    static const char head[] = "no such option '";
+    char name[WORD_SHOWN] = "";
+    size_t n = strlen(text), skip = sizeof(head) - 1;
+    int section = find_section(str_eq(cfg->name, "root") ? "" : cfg->name);
+    if (!str_starts(text, head) || n < skip + 2 || !str_copy(name, sizeof(name), text + skip) || section == SEC_COUNT)
+        return;
+    name[strlen(name) - 1] = 0; /* the quote */
+    const char *near = conf_near(&sections[section], name);
+    if (near)
+        snprintf(text + n, size - n, " (did you mean %s?)", near);
+}
+
 static void PRINTF(2, 0) on_error(cfg_t *cfg, const char *fmt, va_list args)
 {
     char text[400];
     vsnprintf(text, sizeof(text), fmt, args);
+    add_near(text, sizeof(text), cfg);
     mask_long_word(text);
     if (cfg->title)
         complain(reading, (unsigned)cfg->line, "%s, in route \"%s\"", text, cfg->title);
@@ -364,6 +381,30 @@ static const struct value_row *resolve(struct conf *c, char *key, void **base)
     return row;
 }
 
+/* key as it was given; which of its section's options it may have meant. NULL: it looks like none. */
+static char *nearest_key(const char *key)
+{
+    AUTO_FREE char *copy = mem_strdup(key);
+    char *first = strchr(copy, '.'), *last = strrchr(copy, '.');
+    if (first)
+        *first = 0;
+    int section = first ? find_section(copy) : SEC_GLOBAL;
+    if (section == SEC_COUNT || (first && section == SEC_GLOBAL) || (section == SEC_ROUTE) != (first != last))
+        return NULL;
+    const char *near = conf_near(&sections[section], last ? last + 1 : copy);
+    if (near && !first && find_section(near) < SEC_COUNT)
+        return NULL; /* that is nothing to assign to */
+    return near ? mem_printf("%.*s%s", last ? (int)(last - copy) + 1 : 0, key, near) : NULL;
+}
+
+static int refuse_key(const char *key, char *why, size_t why_size)
+{
+    AUTO_FREE char *near = nearest_key(key);
+    if (near)
+        return refuse(why, why_size, "%s: no such option (did you mean %s?)", key, near);
+    return refuse(why, why_size, "%s: no such option; others look like workers, ucx.devices, route.NAME.window", key);
+}
+
 int conf_set(struct conf *c, const char *assignment, char *why, size_t why_size)
 {
     char reason[300];
@@ -377,12 +418,12 @@ int conf_set(struct conf *c, const char *assignment, char *why, size_t why_size)
     AUTO_FREE char *shown = mem_strdup(key);
     const struct value_row *row = resolve(c, key, &base);
     if (!row)
-        return refuse(why, why_size, "%s: no such option; others look like workers, ucx.devices, route.NAME.window", shown);
+        return refuse_key(shown, why, why_size);
     if (!base)
         return refuse(why, why_size, "%s: not the name of a route", shown);
     if (value_parse(row, base, text, reason, sizeof(reason)) < 0)
         return refuse(why, why_size, "%s = %s: %s", shown, text, reason);
-    return 0;
+    return base == &c->ucx ? conf_check_ucx(c, why, why_size) : 0;
 }
 
 /* ------------------------------------------------------------ printing */

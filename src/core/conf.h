@@ -92,6 +92,8 @@ int conf_read(struct conf *c, const char *path, char *why, size_t why_size);
 int conf_set(struct conf *c, const char *assignment, char *why, size_t why_size);
 /* What no single row can see: routes with neither connect nor deliver, unknown transports, bad addresses, missing secrets … 0 or -SST_ECONF. */
 int conf_check(const struct conf *c, char *why, size_t why_size);
+/* Of it what the section ucx alone can tell; conf_set looks at it too, since the utilities have no file to check. 0 or -SST_ECONF. */
+int conf_check_ucx(const struct conf *c, char *why, size_t why_size);
 const struct conf_route *conf_route(const struct conf *c, const char *name);
 /* Everything in effect, in the file's own syntax, with each option's help above it when `commented`. */
 void conf_print(const struct conf *c, FILE *out, bool commented);

@@ -2,6 +2,7 @@
 #include "src/core/conf.h"
 
 #include <stdarg.h>
+#include <strings.h>
 
 #include "src/core/addr.h"
 #include "src/core/err.h"
@@ -88,8 +89,8 @@ static int check_ports(const struct check *k, const char *option, const char *te
     if (addr_parse_ports(text, &first, &last) < 0)
         return refuse(k, "%s = %s: must be a port or a range like 5010-5041%s", option, text, link ? "" : ", or 0 for any");
     if (each && k->c->g.workers > last - first + 1)
-        return refuse(k, "%s = %s: %d ports for workers = %lld, one each is needed", option, text, last - first + 1,
-                      (long long)k->c->g.workers);
+        return refuse(k, "%s = %s: %d port%s for workers = %lld, one each is needed", option, text, last - first + 1,
+                      first == last ? "" : "s", (long long)k->c->g.workers);
     return 0;
 }
 
@@ -102,9 +103,30 @@ static int check_certificate(const struct check *k)
                   certificate ? "key" : "certificate");
 }
 
+static int check_control_socket(const struct check *k)
+{
+    const char *path = k->c->g.control_socket;
+    if (!*path || *path == '/')
+        return 0;
+    return refuse(k, "control_socket = %s: must be an absolute path", path); /* scistreamctl looks for it from anywhere */
+}
+
+int conf_check_ucx(const struct conf *c, char *why, size_t why_size)
+{
+    const struct check k = { .c = c, .why = why, .size = why_size };
+    for (char *const *d = c->ucx.devices; *d; d++)
+        if (strcasecmp(*d, "all") == 0) /* UCX's own word for it */
+            return refuse(&k, "ucx.devices = %s: name the devices: all would also open ports on networks you did not mean", *d);
+    return 0;
+}
+
 static int check_global(const struct check *k)
 {
     int rc = check_addresses(k);
+    if (rc == 0)
+        rc = check_control_socket(k);
+    if (rc == 0)
+        rc = conf_check_ucx(k->c, k->why, k->size);
     if (rc == 0)
         rc = check_ports(k, "link_ports", k->c->g.link_ports, true);
     if (rc == 0)

@@ -1,8 +1,12 @@
 #include "src/core/conf_text.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 
 #include "src/core/err.h"
+
+#define WORD_SHOWN 43 /* see conf.c */
+#define WORD_END " #\"'\t\n\r={}()+,*"
 
 struct scan {
     char *p;
@@ -13,7 +17,8 @@ struct scan {
 
 static int fail(struct conf_fault *fault, unsigned line, const char *what)
 {
-    *fault = (struct conf_fault){ line, what };
+    fault->line = line;
+    str_copy(fault->what, sizeof(fault->what), what);
     return -SST_ECONF;
 }
 
@@ -148,7 +153,7 @@ static int brace(struct scan *s)
 /* A maximal run, as libconfuse sees it: "//" and "/" followed by "*" begin a comment only at its start. */
 static int word(struct scan *s)
 {
-    size_t n = strcspn(s->p, " #\"'\t\n\r={}()+,*");
+    size_t n = strcspn(s->p, WORD_END);
     s->p += n ? n : 1;
     return 0;
 }
@@ -181,6 +186,76 @@ static int token(struct scan *s)
     }
 }
 
+/* ------------------------------------------------------------ words behind a value */
+
+/* Where we are in "name = value", and on which line the value ended. */
+struct assignment { enum { NOWHERE, NAME, EQUAL, VALUE } at; const char *name; size_t name_len; unsigned line; };
+
+/* Does a word, which ends at p, begin something: name =, name +=, section {, section title {? */
+static bool begins_something(const char *p)
+{
+    const char *same_line = p + strspn(p, " \t\r"), *next = same_line + strspn(same_line, " \t\r\n");
+    if (*next == '=' || *next == '{' || str_starts(next, "+=") || *same_line == '"' || *same_line == '\'')
+        return true;
+    same_line += strcspn(same_line, WORD_END);
+    return same_line[strspn(same_line, " \t\r\n")] == '{';
+}
+
+static int refuse_word(const struct scan *s, const struct assignment *a, const char *text, size_t n)
+{
+    char what[sizeof(s->fault->what)];
+    bool secret = n > WORD_SHOWN;
+    snprintf(what, sizeof(what), "'%.*s%s' after the value of %.*s: a value with spaces needs quotes", (int)(secret ? 8 : n), text,
+             secret ? "..." : "", (int)MIN(a->name_len, WORD_SHOWN), a->name);
+    return fail(s->fault, s->line, what);
+}
+
+static int follow_word(const struct scan *s, struct assignment *a, const char *text, size_t n)
+{
+    if (a->at == VALUE && a->line == s->line && !begins_something(s->p))
+        return refuse_word(s, a, text, n);
+    if (a->at == EQUAL) {
+        a->at = VALUE;
+        a->line = s->line;
+    } else {
+        *a = (struct assignment){ .at = NAME, .name = text, .name_len = n };
+    }
+    return 0;
+}
+
+/* The token from text to s->p. */
+static int follow(const struct scan *s, struct assignment *a, const char *text)
+{
+    size_t n = (size_t)(s->p - text);
+    bool value = *text == '"' || *text == '\'' || str_starts(text, "${");
+    if (strchr(" \t\r\n+", *text))
+        return 0;
+    if (*text == '=' || value) {
+        a->at = *text == '=' ? (a->at == NAME ? EQUAL : NOWHERE) : a->at == EQUAL ? VALUE : NOWHERE;
+        a->line = s->line;
+        return 0;
+    }
+    if (!strchr("{}(),", *text))
+        return follow_word(s, a, text, n);
+    a->at = NOWHERE;
+    return 0;
+}
+
+/* Once comments are blank, so that the words on both sides of one are neighbours. */
+static int check_words(char *text, struct conf_fault *fault)
+{
+    struct scan s = { .p = text, .line = 1, .fault = fault };
+    struct assignment a = { .at = NOWHERE };
+    int rc = 0;
+    while (*s.p && rc == 0) {
+        const char *start = s.p;
+        rc = token(&s);
+        if (rc == 0)
+            rc = follow(&s, &a, start);
+    }
+    return rc;
+}
+
 int conf_text_clean(char *text, struct conf_fault *fault)
 {
     struct scan s = { .p = text, .line = 1, .fault = fault };
@@ -189,5 +264,5 @@ int conf_text_clean(char *text, struct conf_fault *fault)
         rc = token(&s);
     if (rc == 0 && s.depth > 0)
         rc = fail(fault, s.open_line, "'{' without '}'");
-    return rc;
+    return rc == 0 ? check_words(text, fault) : rc;
 }

@@ -71,7 +71,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         int rc = conf_check(c, why, sizeof(why));
         FUZZ_CHECK(rc == 0 || (rc == -SST_ECONF && *why));
         try_print(c);
-        try_export(c);
+        if (conf_check_ucx(c, why, sizeof(why)) == 0)
+            try_export(c);
     }
     conf_free(c);
     try_assignment(data, size);

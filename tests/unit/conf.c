@@ -202,12 +202,18 @@ static void test_value_lines(void)
 
 static void test_unknown_lines(void)
 {
-    check_refused("\n\nworker = 3\n", "3: no such option 'worker'");
+    check_refused("\n\nworker = 3\n", "3: no such option 'worker' (did you mean workers?)");
+    check_refused("nmae = x\n", "1: no such option 'nmae' (did you mean name?)");
+    check_refused("uxc { }\n", "1: no such option 'uxc' (did you mean ucx?)");
+    check_refused("ucx { device = lo }\n", "1: no such option 'device' (did you mean devices?), in section ucx");
+    check_refused("route x { widnow = 1M }\n", "1: no such option 'widnow' (did you mean window?), in route \"x\"");
+    check_refused("bananas = 1\n", "1: no such option 'bananas'");
+    check_refused("xy = 1\n", "1: no such option 'xy'");
     check_refused("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n", "1: no such option '01234567...' (is this a configuration?)");
     check_refused("ucx {\n\n  window = 1M\n}\n", "3: no such option 'window', in section ucx");
     check_refused("route x {\n  # hm\n  listen = 1\n}\n", "3: no such option 'listen', in route \"x\"");
-    check_refused("route x { }\n\nroutes y { }\n", "3: no such option 'routes'");
-    check_refused("peer-timeout = 5s\n", "1: no such option 'peer-timeout'");
+    check_refused("route x { }\n\nroutes y { }\n", "3: no such option 'routes' (did you mean route?)");
+    check_refused("peer-timeout = 5s\n", "1: no such option 'peer-timeout' (did you mean peer_timeout?)");
 }
 
 static void test_route_lines(void)
@@ -228,6 +234,25 @@ static void test_paths(void)
     check_refused("route a { }\n\"route=a|window\" = 2M\n", "2: window: an option of a section must stand within its braces");
     check_refused("\"route=b|window\" = 2M\n", "1: no sub-section 'b' in 'route'");
     check_refused("| = 1", "1: no such option '|'");
+}
+
+static void test_value_of_words(void)
+{
+    check_refused("workers = 2\npeer_timeout = 5 parsecs\nname = x\n",
+                  "2: 'parsecs' after the value of peer_timeout: a value with spaces needs quotes");
+    check_refused("peer_timeout = 5 parsecs # far\nucx { }\n",
+                  "1: 'parsecs' after the value of peer_timeout: a value with spaces needs quotes");
+    check_refused("name = my /* own */ gateway", "1: 'gateway' after the value of name: a value with spaces needs quotes");
+    check_refused("route a {\n window = 1 M }", "2: 'M' after the value of window: a value with spaces needs quotes");
+    check_refused("name = 'a' b", "1: 'b' after the value of name: a value with spaces needs quotes");
+    check_refused("name = a 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+                  "1: '01234567...' after the value of name: a value with spaces needs quotes");
+    check_refused("name = a nmae\n= b", "1: no such option 'nmae' (did you mean name?)");
+    check_read("workers = 2 name = x listen = 'y:1' ucx { devices = {lo} transports = tcp } route a { window = 1M }");
+    check_read("workers = 2 route a { window = 1M channels\n= 2 } route \"b\" { accept = {ucx} secret_file = s }");
+    check_read("workers = 2 name = x # and so on\nucx\n{ devices += lo listen = '1' }");
+    check_read("name = 'my gateway'\npeer_timeout\n=\n5s workers = 1 ucx { }");
+    CU_ASSERT(c->g.workers == 1 && c->g.peer_timeout == 5 * NS_PER_S);
 }
 
 static void test_syntax_lines(void)
@@ -313,8 +338,7 @@ static void test_set(void)
 static void test_set_refused(void)
 {
     static const char *const unknown[] = {
-        "worker", "ucx.device", ".workers", "ucx", "ucx.a.devices", "route.window", "route.a.windows", "routes.a.window",
-        "route",  "",           ".",        "..",  "link..chunk"
+        "bananas", ".workers", "ucx", "ucx.a.devices", "route.window", "routes.a.window", "route", "", ".", "..", "link..chunk",
     };
     fresh();
     for (size_t i = 0; i < ARRAY_LEN(unknown); i++) {
@@ -323,6 +347,12 @@ static void test_set_refused(void)
             mem_printf("%s: no such option; others look like workers, ucx.devices, route.NAME.window", unknown[i]);
         check_not_set(assignment, expect);
     }
+    check_not_set("worker=1", "worker: no such option (did you mean workers?)");
+    check_not_set("ucx.device=lo", "ucx.device: no such option (did you mean ucx.devices?)");
+    check_not_set("route.a.b.windows=1M", "route.a.b.windows: no such option (did you mean route.a.b.window?)");
+    check_not_set("ucx.devices=all", "ucx.devices = all: name the devices: all would also open ports on networks you did not mean");
+    check_not_set("ucx.devices=lo, All", "ucx.devices = All: name the devices: all would also open ports on networks you did not mean");
+    fresh();
     check_not_set("workers", "workers: must be OPTION=VALUE");
     check_not_set("workers=x", "workers = x: must be 0 to 256");
     check_not_set("route.a.window=1K", "route.a.window = 1K: must be 64K to 4G");
@@ -449,6 +479,9 @@ static void test_check_good(void)
     check_good("advertise=2001:db8::1");
     check_good("link_ports=5010");
     check_good("workers=32");
+    check_good("control_socket=/run/x.sock");
+    check_good("route.in.secret_file=s");
+    check_good("ucx.devices=all0, small");
     check_good("ucx.ports=100-131");
     snprintf(pin, sizeof(pin), "route.out.connect_pin=sha256:%064d,sha256:%064d", 1, 2);
     check_good(pin);
@@ -466,14 +499,19 @@ static void test_check_global(void)
     check_fault("workers=33", "link_ports = 5010-5041: 32 ports for workers = 33, one each is needed");
     check_fault("ucx.ports=x", "ucx.ports = x: must be a port or a range like 5010-5041, or 0 for any");
     check_fault("ucx.port_range=9-1", "ucx.port_range = 9-1: must be a port or a range like 5010-5041, or 0 for any");
+    check_fault("control_socket=gw.sock", "control_socket = gw.sock: must be an absolute path");
+    check_fault("control_socket=./gw.sock", "control_socket = ./gw.sock: must be an absolute path");
     check_fault("key=/k", "key is set and certificate is not: both are needed");
     check_fault("certificate=/c", "certificate is set and key is not: both are needed");
     check_set("key=/k");
     check_set("workers=2");
     check_set("ucx.ports=7000");
     CU_ASSERT_EQUAL(conf_check(c, why, sizeof(why)), -SST_ECONF);
-    CU_ASSERT_STRING_EQUAL(why, "ucx.ports = 7000: 1 ports for workers = 2, one each is needed");
+    CU_ASSERT_STRING_EQUAL(why, "ucx.ports = 7000: 1 port for workers = 2, one each is needed");
     CU_ASSERT_EQUAL(conf_check(c, NULL, 0), -SST_ECONF);
+    check_read("ucx { devices = {lo, ALL} }");
+    CU_ASSERT_EQUAL(conf_check(c, why, sizeof(why)), -SST_ECONF);
+    CU_ASSERT_STRING_EQUAL(why, "ucx.devices = ALL: name the devices: all would also open ports on networks you did not mean");
 }
 
 static void test_check_transports(void)
@@ -505,7 +543,7 @@ static void test_check_routes(void)
 
 UNIT_MAIN("conf", UNIT(test_defaults), UNIT(test_log_choices), UNIT(test_sections), UNIT(test_file), UNIT(test_empty_file),
           UNIT(test_lists), UNIT(test_words), UNIT(test_quotes_once), UNIT(test_value_lines), UNIT(test_unknown_lines),
-          UNIT(test_route_lines), UNIT(test_paths), UNIT(test_syntax_lines), UNIT(test_text_lines), UNIT(test_files),
-          UNIT(test_set), UNIT(test_set_refused), UNIT(test_set_over_file), UNIT(test_print), UNIT(test_print_text),
+          UNIT(test_route_lines), UNIT(test_paths), UNIT(test_value_of_words), UNIT(test_syntax_lines), UNIT(test_text_lines),
+          UNIT(test_files), UNIT(test_set), UNIT(test_set_refused), UNIT(test_set_over_file), UNIT(test_print), UNIT(test_print_text),
           UNIT(test_export), UNIT(test_check_good), UNIT(test_check_global), UNIT(test_check_transports), UNIT(test_check_routes),
           UNIT(finish))
