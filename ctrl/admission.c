@@ -6,11 +6,13 @@
 #include "src/core/err.h"
 #include "src/core/units.h"
 
-void admission_init(struct admission *a, const struct conf *c)
+static uint64_t limit_of(const struct conf *c)
 {
     uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    *a = (struct admission){ .limit = c->g.memory_limit ? c->g.memory_limit : ram / 4 };
+    return c->g.memory_limit ? c->g.memory_limit : ram / 4;
 }
+
+void admission_init(struct admission *a, const struct conf *c) { *a = (struct admission){ .limit = limit_of(c) }; }
 
 int admission_take(struct admission *a, uint64_t bytes, char *why, size_t why_size)
 {
@@ -35,7 +37,21 @@ static bool registers_memory(const struct conf *c)
     return false;
 }
 
-int admission_check_limits(const struct conf *c, char *why, size_t why_size)
+/* No stream would ever be taken: better told at the start than to each of them. */
+static int check_memory(const struct conf *c, char *why, size_t why_size)
+{
+    char limit[UNITS_TEXT], ring[UNITS_TEXT];
+    for (size_t i = 0; i < c->n_routes; i++)
+        if (c->routes[i]->window > limit_of(c)) {
+            snprintf(why, why_size, "memory_limit %s%s is smaller than one ring of route %s (%s): raise it or lower window",
+                     units_size(limit, limit_of(c)), c->g.memory_limit ? "" : " (a quarter of this machine's)", c->routes[i]->name,
+                     units_size(ring, c->routes[i]->window));
+            return -SST_ECONF;
+        }
+    return 0;
+}
+
+static int check_locked(const struct conf *c, char *why, size_t why_size)
 {
     struct rlimit lock;
     char ring[UNITS_TEXT], have[UNITS_TEXT];
@@ -53,4 +69,10 @@ int admission_check_limits(const struct conf *c, char *why, size_t why_size)
         return -SST_ECONF;
     }
     return 0;
+}
+
+int admission_check_limits(const struct conf *c, char *why, size_t why_size)
+{
+    int rc = check_memory(c, why, why_size);
+    return rc == 0 ? check_locked(c, why, why_size) : rc;
 }

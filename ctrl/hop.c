@@ -155,6 +155,8 @@ static const char *missing_feature(const Offer *o)
     return NULL;
 }
 
+static bool window_ok(uint64_t window) { return window == 0 || window >= HOP_WINDOW_MIN; }
+
 int hop_check_offer(const Offer *o, char *why, size_t why_size)
 {
     const char *feature = missing_feature(o);
@@ -169,6 +171,10 @@ int hop_check_offer(const Offer *o, char *why, size_t why_size)
     if (o->role != SCISTREAM__GATEWAY__V1__ROLE__SEND && o->role != SCISTREAM__GATEWAY__V1__ROLE__RECV) {
         snprintf(why, why_size, "OFFER has no role");
         return -SST_EPROTO;
+    }
+    if (!window_ok(o->window)) {
+        snprintf(why, why_size, "window of %llu is below 64K", (unsigned long long)o->window);
+        return -SST_EUSAGE;
     }
     return 0;
 }
@@ -250,7 +256,7 @@ static void on_prepared(struct hop *h, const Scistream__Worker__Prepared *p)
     m.port = p->port;
     m.cookies = &cookie;
     m.n_cookies = 1;
-    m.window = p->window;
+    m.window = h->give.window ? MIN(p->window, h->give.window) : p->window;
     m.chunk_max = p->chunk_max;
     m.nonce = (ProtobufCBinaryData){ sizeof(h->nonce), h->nonce };
     m.plaintext = h->give.plain;
@@ -341,8 +347,8 @@ static bool answer_ok(const struct hop *h, const Answer *m)
 static void on_answer(struct attach *a, const Answer *m)
 {
     struct hop *h = hop_of(a);
-    if (!answer_ok(h, m)) {
-        give_up(h, -SST_EPROTO, "ANSWER does not fit the OFFER");
+    if (!answer_ok(h, m) || !window_ok(m->window)) {
+        give_up(h, -SST_EPROTO, answer_ok(h, m) ? "ANSWER has a window below 64K" : "ANSWER does not fit the OFFER");
         return;
     }
     memcpy(h->cookie, m->cookies[0].data, sizeof(h->cookie));

@@ -13,6 +13,7 @@
 #include "ctrl/pool.h"
 
 #define HOP_TRANSPORTS 8
+#define HOP_WINDOW_MIN (64U << 10) /* of any ring; what a peer tells is the grain in which it is told limits */
 #define HOP_FEATURES "digest", "probe"
 
 struct hop;
@@ -59,7 +60,14 @@ struct hop {
         int64_t channel;              /* -1: any */
     } want;
     /* server: the answer, kept until prepared */
-    struct { char uid[40]; uint32_t channel; bool plain; const char *cipher, *gateway, *advertise; uint64_t peer_window; } give;
+    struct {
+        char uid[40];
+        uint32_t channel;
+        bool plain;
+        const char *cipher, *gateway, *advertise;
+        uint64_t peer_window;         /* of the OFFER */
+        uint64_t window;              /* told instead of the ring, if smaller; 0: the ring */
+    } give;
     uint8_t cookie[16], nonce[AUTH_NONCE];
     struct hop_report report;
 };
@@ -67,7 +75,7 @@ struct hop {
 /* ------------------------------------------------------------ server */
 /* h is zeroed but for step_ns. */
 void hop_serve(struct hop *h, struct loop *l, struct grpc_call *c, const struct hop_events *ev, void *owner);
-/* Versions, roles and features of an offer: 0, or what to abort with and why (names the feature). */
+/* Versions, roles, features and the window of an offer: 0, or what to abort with and why (names the feature). */
 int hop_check_offer(const Offer *o, char *why, size_t why_size);
 /* First transport of `ours` (NULL-terminated, best first) that the offer has too and that works on w; fills report.passed_over. NULL: none, why says what was looked at. */
 const char *hop_choose(struct hop *h, const Offer *o, char *const *ours, const struct pool_worker *w, char *why, size_t why_size);

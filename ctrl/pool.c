@@ -34,7 +34,7 @@ struct proc {
     struct list queue;           /* packets that did not fit into the socket */
     unsigned queued;
     struct timer ping, restart;
-    uint64_t born_ns, heard_ns, pings;
+    uint64_t born_ns, heard_ns, ping_due_ns, pings;
     char death[96];              /* why we killed it, if we did */
 };
 
@@ -148,14 +148,16 @@ static void heard(struct proc *p, const uint8_t *data, size_t len)
 {
     FromWorker *m = scistream__worker__from_worker__unpack(NULL, len, data);
     bool was = p->w.started;
+    const char *wrong = m ? pool_worker_heard(&p->w, m) : "a message that cannot be read";
+    char why[sizeof(p->death)];
     p->heard_ns = now_ns();
-    if (!m) {
-        log_error("worker %u: unreadable message of %zu bytes", p->w.index, len);
-        return;
-    }
-    pool_worker_heard(&p->w, m);
     if (!was && p->w.started)
         started(p);
+    if (wrong) {
+        snprintf(why, sizeof(why), "it sent %s", wrong);
+        log_error("worker %u: %s: it is killed", p->w.index, why);
+        kill_proc(p, why);
+    }
     scistream__worker__from_worker__free_unpacked(m, NULL);
 }
 
@@ -167,7 +169,8 @@ static void on_proc(struct io *io, uint32_t events)
     if (events & EPOLLOUT)
         send_queued(p);
     while (p->io.fd >= 0 && (n = recv(p->io.fd, data, sizeof(data), MSG_DONTWAIT)) > 0)
-        heard(p, data, (size_t)n);
+        if (!p->death[0]) /* what comes after the nonsense for which it is killed is not believed */
+            heard(p, data, (size_t)n);
     if (p->io.fd >= 0 && (events & (EPOLLHUP | EPOLLERR))) {
         int fd = p->io.fd;
         loop_del(p->pool->loop, &p->io);
@@ -179,13 +182,25 @@ static void on_proc(struct io *io, uint32_t events)
 
 /* ------------------------------------------------------------ starting */
 
+static void arm_ping(struct proc *p)
+{
+    uint64_t delay = p->pool->conf->g.peer_timeout / 4;
+    p->ping_due_ns = now_ns() + delay;
+    loop_timer(p->pool->loop, &p->ping, delay);
+}
+
+/* A round that comes so late was late because we did not run: what the worker said meanwhile is still unread, so its silence is our
+ * own pause. It is judged in the next one. */
+static bool was_paused(const struct proc *p, uint64_t now) { return now - p->ping_due_ns >= p->pool->conf->g.peer_timeout / 4; }
+
 static void on_ping(struct timer *t)
 {
     struct proc *p = container_of(t, struct proc, ping);
     Scistream__Worker__Ping ping = SCISTREAM__WORKER__PING__INIT;
     ToWorker m = SCISTREAM__WORKER__TO_WORKER__INIT;
     uint64_t limit = p->w.started ? p->pool->conf->g.peer_timeout : MAX(START_NS, p->pool->conf->g.peer_timeout);
-    if (now_ns() - p->heard_ns >= limit) {
+    uint64_t now = now_ns();
+    if (now - p->heard_ns >= limit && !was_paused(p, now)) {
         kill_proc(p, "it does not answer");
         return;
     }
@@ -194,7 +209,7 @@ static void on_ping(struct timer *t)
     m.ping = &ping;
     if (p->w.started)
         tell(&p->w, &m);
-    loop_timer(p->pool->loop, &p->ping, p->pool->conf->g.peer_timeout / 4);
+    arm_ping(p);
 }
 
 static int send_init(struct proc *p)
@@ -218,6 +233,27 @@ static int send_init(struct proc *p)
         free(*s);
     free(settings);
     return len <= sizeof(data) ? send_packet(p, data, len, fds, init.has_link ? 2 : 1) : -EMSGSIZE;
+}
+
+static void close_proc(struct proc *p)
+{
+    int fd = p->io.fd;
+    loop_del(p->pool->loop, &p->io);
+    if (fd >= 0)
+        close(fd);
+    loop_timer_stop(p->pool->loop, &p->ping);
+    drop_queue(p);
+    p->pid = 0;
+}
+
+/* At once, and without a word to anybody: its slot is free afterwards. */
+static void end_proc(struct proc *p)
+{
+    if (p->pid > 0) {
+        kill(p->pid, SIGKILL);
+        waitpid(p->pid, NULL, 0);
+    }
+    close_proc(p);
 }
 
 /* The program is run by its descriptor: after the change of user its path may not be readable any more. libucx reads these three
@@ -256,15 +292,18 @@ static int start_proc(struct proc *p)
     close(sv[1]);
     if (rc == 0)
         rc = loop_add(p->pool->loop, &p->io, sv[0], EPOLLIN);
-    if (rc < 0) {
+    if (rc < 0)
         close(sv[0]);
+    if (rc == 0)
+        rc = send_init(p);
+    if (rc < 0) {
+        end_proc(p);
         return rc;
     }
     p->born_ns = p->heard_ns = now_ns();
     p->death[0] = 0;
-    rc = send_init(p);
-    loop_timer(p->pool->loop, &p->ping, p->pool->conf->g.peer_timeout / 4);
-    return rc;
+    arm_ping(p);
+    return 0;
 }
 
 static void on_restart(struct timer *t)
@@ -287,17 +326,6 @@ static void describe_death(const struct proc *p, int status, char *out, size_t s
         snprintf(out, size, "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
     else
         snprintf(out, size, "exited with status %d", WEXITSTATUS(status));
-}
-
-static void close_proc(struct proc *p)
-{
-    int fd = p->io.fd;
-    loop_del(p->pool->loop, &p->io);
-    if (fd >= 0)
-        close(fd);
-    loop_timer_stop(p->pool->loop, &p->ping);
-    drop_queue(p);
-    p->pid = 0;
 }
 
 static bool all_gone(const struct pool *pool)
@@ -411,11 +439,7 @@ int pool_start(struct loop *l, const struct pool_config *c, const struct pool_ev
 
 static void free_proc(struct proc *p)
 {
-    if (p->pid > 0) {
-        kill(p->pid, SIGKILL);
-        waitpid(p->pid, NULL, 0);
-    }
-    close_proc(p);
+    end_proc(p);
     loop_timer_stop(p->pool->loop, &p->restart);
     fd_close(&p->link_fd);
     fd_close(&p->stats_fd);

@@ -38,8 +38,9 @@ struct pool_worker {
 /* ------------------------------------------------------------ a worker, whoever keeps it */
 void pool_worker_init(struct pool_worker *w, unsigned index);
 void pool_worker_fini(struct pool_worker *w);
-/* Act on what the worker said: keeps Started, hands the rest to the client concerned. */
-void pool_worker_heard(struct pool_worker *w, const FromWorker *m);
+/* Act on what the worker said: keeps Started, hands the rest to the client concerned. NULL; or what is wrong with it, and then nobody was
+ * told: clients get only messages whose sides, numbers and strings can be used as they are. */
+const char *pool_worker_heard(struct pool_worker *w, const FromWorker *m);
 /* Tell all clients that the worker died; they are detached before. */
 void pool_worker_died(struct pool_worker *w, const char *why);
 /* Why transport name cannot be used on w; NULL: it can. */

@@ -2,8 +2,11 @@
 #include <stdio.h>
 
 #include "ctrl/pool.h"
+#include "src/core/digest.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
+
+#define TEXT_MAX 1024 /* of any string; a worker's own have at most 256 */
 
 void pool_worker_init(struct pool_worker *w, unsigned index)
 {
@@ -60,20 +63,71 @@ static uint64_t channel_of(const FromWorker *m)
     }
 }
 
-void pool_worker_heard(struct pool_worker *w, const FromWorker *m)
+/* ------------------------------------------------------------ is it sense? A worker reads from the network: its memory may be anybody's */
+
+static bool side_ok(Scistream__Worker__Side s) { return s == SCISTREAM__WORKER__SIDE__SOURCE || s == SCISTREAM__WORKER__SIDE__SINK; }
+static bool text_ok(const char *s) { return s && strnlen(s, TEXT_MAX) < TEXT_MAX; }
+
+static bool started_ok(const Scistream__Worker__Started *s)
 {
-    uint64_t id = channel_of(m);
-    if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_STARTED)
-        take_started(w, m->started);
-    if (id == 0)
-        return;
-    list_for_each(n, &w->clients) {
-        struct pool_client *c = list_entry(n, struct pool_client, node);
-        if (c->channel == id) {
-            c->message(c, m);
-            return;
-        }
+    if (s->n_transports > POOL_TRANSPORTS)
+        return false;
+    for (size_t i = 0; i < s->n_transports; i++)
+        if (!s->transports[i] || !text_ok(s->transports[i]->name) || !text_ok(s->transports[i]->problem))
+            return false;
+    return true;
+}
+
+static bool prepared_ok(const Scistream__Worker__Prepared *p)
+{
+    return side_ok(p->side) && text_ok(p->address) && p->port > 0 && p->port <= UINT16_MAX && p->chunk_max > 0 && p->window > 0;
+}
+
+static bool ended_ok(const Scistream__Worker__Ended *e)
+{
+    return e->digest.len == 0 || (e->digest.len == DIGEST_SIZE && e->digest.data);
+}
+
+static bool message_ok(const FromWorker *m)
+{
+    switch (m->what_case) {
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_STARTED: return started_ok(m->started);
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_PREPARED: return prepared_ok(m->prepared);
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_UP: return side_ok(m->up->side) && text_ok(m->up->device) && text_ok(m->up->detail);
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_ENDED: return ended_ok(m->ended);
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_FAILED: return side_ok(m->failed->side) && text_ok(m->failed->text);
+    default: return true;
     }
+}
+
+static struct pool_client *find_client(const struct pool_worker *w, uint64_t channel)
+{
+    list_for_each(n, &w->clients)
+        if (list_entry(n, struct pool_client, node)->channel == channel)
+            return list_entry(n, struct pool_client, node);
+    return NULL;
+}
+
+/* A channel is forgotten when its worker has said Closed, which is its last word about it: so nothing comes about a channel that has
+ * no client. */
+const char *pool_worker_heard(struct pool_worker *w, const FromWorker *m)
+{
+    struct pool_client *c;
+    if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT__NOT_SET)
+        return "a message of no known kind";
+    if (!message_ok(m))
+        return "a message with a value out of range";
+    if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_PONG)
+        return NULL;
+    if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_STARTED) {
+        take_started(w, m->started);
+        return NULL;
+    }
+    c = channel_of(m) ? find_client(w, channel_of(m)) : NULL;
+    if (!c)
+        return "a message about a channel that it does not have";
+    c->message(c, m);
+    return NULL;
 }
 
 void pool_worker_died(struct pool_worker *w, const char *why)

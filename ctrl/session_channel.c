@@ -338,6 +338,16 @@ void schannel_join(struct schannel *c, struct shop *sh, unsigned side)
     c->hop[side] = sh;
 }
 
+/* What the sink's end is told as our ring, in parts of which it then tells what was consumed. A sender by link holds its bytes until
+ * the far end of the path consumed them, so its ring, told along the path, is what would stand still if the news came in parts of a
+ * larger one. */
+static uint64_t told_window(const struct schannel *c)
+{
+    const struct hop *source = c->hop[SOURCE_SIDE] ? &c->hop[SOURCE_SIDE]->h : NULL;
+    bool keeps = source && source->give.peer_window && str_eq(source->report.transport, "link");
+    return keeps ? MIN(c->window, source->give.peer_window) : c->window;
+}
+
 /* Choose the transport of an attached hop and let the worker prepare its end. */
 static bool answer_hop(struct schannel *c, unsigned side)
 {
@@ -352,6 +362,7 @@ static bool answer_hop(struct schannel *c, unsigned side)
     }
     str_copy(sh->h.give.uid, sizeof(sh->h.give.uid), c->s->uid);
     sh->h.give.channel = c->number;
+    sh->h.give.window = side == SINK_SIDE ? told_window(c) : 0;
     sh->h.give.plain = r->plaintext;
     sh->h.give.cipher = ciphers[c->ss->c.conf->link.cipher];
     sh->h.give.gateway = c->ss->c.name;
@@ -361,6 +372,13 @@ static bool answer_hop(struct schannel *c, unsigned side)
     return true;
 }
 
+/* A sender that asked for its channel by number means that number all along the way; -1: any. */
+static int64_t asked_channel(const struct schannel *c)
+{
+    const Offer *o = c->hop[SOURCE_SIDE]->offer;
+    return o->pick_case == SCISTREAM__GATEWAY__V1__OFFER__PICK_CHANNEL ? (int64_t)o->channel : -1;
+}
+
 static void dial_next(struct schannel *c)
 {
     const struct route *r = c->s->route;
@@ -368,8 +386,8 @@ static void dial_next(struct schannel *c)
     struct shop *sh = shop_new(c->ss);
     struct grpc_target t = { .host = r->next.host, .port = r->next.port, .tls = r->next_tls, .connect_ns = conf->g.attach_timeout,
                              .tls_name = *r->c->connect_tls_name ? r->c->connect_tls_name : NULL, .silent_ns = conf->g.peer_timeout };
-    sh->h.want = (struct hop_offer){ .name = mem_strdup(r->next.route), .role = SCISTREAM__GATEWAY__V1__ROLE__SEND, .channel = -1,
-                                     .transports = strv_copy(r->c->connect_transports), .window = c->window,
+    sh->h.want = (struct hop_offer){ .name = mem_strdup(r->next.route), .role = SCISTREAM__GATEWAY__V1__ROLE__SEND, .channel = asked_channel(c),
+                                     .transports = strv_copy(r->c->connect_transports), .window = told_window(c),
                                      .size_hint = c->hop[SOURCE_SIDE]->offer->size_hint,
                                      .wait_ms = c->hop[SOURCE_SIDE]->offer->wait_ms, .software = mem_strdup("scistreamd") };
     sh->h.secret = &r->next_secret;

@@ -33,7 +33,7 @@ static HopMsg *hop_message(const struct shop *sh)
 
 static void add_counters(ChannelMsg *m, const struct stats_flow *f)
 {
-    static const char *const waits[] = { "source", "credits", "sink" };
+    static const char *const waits[WAIT_KINDS] = { "source", "credits", "sink", "rate" };
     uint32_t now = atomic_load_explicit(&f->waiting_for, memory_order_relaxed);
     m->bytes_in = stats_get(&f->put);
     m->bytes_out = stats_get(&f->rel);

@@ -94,16 +94,36 @@ static struct schannel *channel_at(struct session *s, uint32_t number)
 
 static bool lacks(const struct schannel *c, unsigned side) { return c->state == SC_WAITING && !c->probe && !c->hop[side]; }
 
-/* The channel that an offer for any channel gets: one that waits for this side, else a new one with the lowest free number. */
-static struct schannel *any_channel(struct session *s, unsigned side, bool probe)
+static struct schannel *waiting_channel(struct session *s, unsigned side, bool probe)
 {
-    uint32_t number = 0;
     list_for_each(n, &s->channels)
         if (!probe && lacks(list_entry(n, struct schannel, node), side))
             return list_entry(n, struct schannel, node);
+    return NULL;
+}
+
+/* The lowest that nobody has. False: there is none. */
+static bool free_number(struct session *s, uint32_t *out)
+{
+    uint32_t number = 0;
     while (channel_at(s, number))
         number++;
-    return number < (uint32_t)s->route->c->channels ? schannel_new(s, number) : NULL;
+    *out = number;
+    return number < (uint32_t)s->route->c->channels;
+}
+
+/* The channel that an offer for any channel gets: one that waits for this side, else a new one with the lowest free number. */
+static struct schannel *any_channel(struct session *s, unsigned side, bool probe)
+{
+    uint32_t number;
+    struct schannel *c = waiting_channel(s, side, probe);
+    return c ? c : free_number(s, &number) ? schannel_new(s, number) : NULL;
+}
+
+static bool has_place(struct session *s, unsigned side, bool probe)
+{
+    uint32_t number;
+    return waiting_channel(s, side, probe) || free_number(s, &number);
 }
 
 static struct schannel *this_channel(struct session *s, uint32_t number, unsigned side, bool probe)
@@ -125,10 +145,16 @@ static int say_busy(struct session *s, const struct shop *sh, const Offer *o, ch
         return -SST_EUSAGE;
     }
     const struct shop *holder = c ? c->hop[side] ? c->hop[side] : c->hop[!side] : NULL;
+    const char *peer = holder ? holder->h.at.peer : "a peer that is leaving";
     char age[UNITS_TEXT];
+    units_human_time(age, c ? now_ns() - c->born_ns : 0);
+    if (fixed && has_place(s, side, o->probe)) {
+        snprintf(why, size, "channel %u of route %s is held by %s since %s; without --channel the next free one is taken", o->channel,
+                 s->route->c->name, peer, age);
+        return -SST_EBUSY;
+    }
     snprintf(why, size, "route %s has %lld channel%s and no place for another %s; channel %u is held by %s since %s", s->route->c->name,
-             n, n == 1 ? "" : "s", role_word(side), c ? c->number : 0, holder ? holder->h.at.peer : "a peer that is leaving",
-             units_human_time(age, c ? now_ns() - c->born_ns : 0));
+             n, n == 1 ? "" : "s", role_word(side), c ? c->number : 0, peer, age);
     return -SST_EBUSY;
 }
 

@@ -108,6 +108,7 @@ static void ignore(int signo UNUSED) {}
 int main(void)
 {
     static struct process p;
+    fd_reserve_stdio();
     prctl(PR_SET_NAME, "scistream-work");
     log_setup("scistreamd[worker]", LOG_LEVEL_INFO, LOG_TARGET_AUTO, LOG_FORMAT_TEXT);
     /* The terminal's SIGINT and systemd's SIGTERM go to control, which stops us by message; SIGPIPE to nobody. */

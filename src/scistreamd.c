@@ -106,7 +106,8 @@ static void on_idle(void *user) { stop_workers(user); }
 static void on_drain_over(struct timer *t)
 {
     struct daemon *d = container_of(t, struct daemon, drain);
-    log_warn("%zu channels are still open after drain_timeout: aborted", sessions_channels(d->service.sessions));
+    size_t n = sessions_channels(d->service.sessions);
+    log_warn("%zu channel%s still open after drain_timeout: aborted", n, n == 1 ? " is" : "s are");
     sessions_abort_all(d->service.sessions, -SST_EDRAINING, "it is shutting down");
 }
 
@@ -121,7 +122,8 @@ static void on_terminate(struct loop *l UNUSED, int signo)
     }
     d->stopping = true;
     notify("STOPPING=1");
-    log_info("%s: no new streams; %zu open channels get %s to finish", strsignal(signo), sessions_channels(d->service.sessions),
+    size_t n = sessions_channels(d->service.sessions);
+    log_info("%s: no new streams; %zu open channel%s %s to finish", strsignal(signo), n, n == 1 ? " gets" : "s get",
              units_human_time(time, d->conf->g.drain_timeout));
     sessions_drain(d->service.sessions, on_idle, d);
     service_health_changed(&d->service);
@@ -288,14 +290,23 @@ static int listen_local(struct daemon *d)
 
 /* ------------------------------------------------------------ users and limits */
 
+static const struct passwd *find_user(struct daemon *d)
+{
+    const char *user = d->conf->g.user;
+    const struct passwd *pw = getpwnam(user);
+    if (!pw)
+        fail(d, 78, "user '%s' does not exist: create it (systemd-sysusers, or useradd -r %s), or set user", user, user);
+    return pw;
+}
+
 static int drop_root(struct daemon *d)
 {
     const char *user = d->conf->g.user;
     if (geteuid() != 0 || str_eq(user, "root"))
         return 0;
-    const struct passwd *pw = getpwnam(user);
+    const struct passwd *pw = find_user(d);
     if (!pw)
-        return fail(d, 78, "user '%s' does not exist: create it (systemd-sysusers, or useradd -r %s), or set user", user, user);
+        return 78;
     AUTO_FREE char *folder = mem_strdup(d->socket_path);
     *strrchr(folder, '/') = 0; /* its own folder too, if we made it: the socket must be unlinked at the end */
     if (chown(d->socket_path, pw->pw_uid, pw->pw_gid) < 0 || (d->made_folder && chown(folder, pw->pw_uid, pw->pw_gid) < 0))
@@ -347,6 +358,17 @@ static int load(struct daemon *d)
     if (routes_load(&d->routes, d->conf, d->why, sizeof(d->why)) < 0)
         return 78;
     return admission_check_limits(d->conf, d->why, sizeof(d->why)) < 0 ? 78 : 0;
+}
+
+/* For a look at a configuration, which need not be taken by the user who will start the gateway. */
+static int check_user(struct daemon *d)
+{
+    if (str_eq(d->conf->g.user, "root") || find_user(d))
+        return 0;
+    if (geteuid() == 0)
+        return 78;
+    log_warn("%s; only a gateway started as root needs it", d->why);
+    return 0;
 }
 
 /* While we are still root: the folder it lies in may be closed to the user that we become. */
@@ -472,6 +494,8 @@ static int with_config(const struct daemon_opts *o)
         conf_print(d.conf, stdout, true);
     } else if (o->check) {
         code = load(&d);
+        if (code == 0)
+            code = check_user(&d);
         if (code)
             log_error("%s", d.why);
         else
@@ -490,6 +514,7 @@ int main(int argc, char **argv)
 {
     struct daemon_opts o = { 0 };
     int rest;
+    fd_reserve_stdio();
     enum opts_outcome parsed = opts_parse(&command, &o, argc, argv, &rest);
     if (parsed != OPTS_RUN)
         return parsed == OPTS_EXIT_OK ? 0 : 64;

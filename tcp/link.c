@@ -288,11 +288,18 @@ static void guest_free(struct guest *g)
 
 static void guest_gone(struct defer *d) { guest_free(container_of(d, struct guest, gone)); }
 
+/* It was judged, well or badly: its patience must not judge it again before it is freed. */
+static void free_later(struct guest *g)
+{
+    loop_timer_stop(g->shared->loop, &g->patience);
+    loop_defer(g->shared->loop, &g->gone);
+}
+
 static void send_away(struct guest *g, const char *why)
 {
     static struct log_gate gate = LOG_GATE;
     log_gated(&gate, LOG_LEVEL_WARN, "link port: connection from %s refused: %s", g->peer, why);
-    loop_defer(g->shared->loop, &g->gone);
+    free_later(g);
 }
 
 static void on_guest_late(struct timer *t)
@@ -305,7 +312,7 @@ static void hand_over(struct guest *g, struct link *k, const struct frame *hello
 {
     struct lane *l = g->lane;
     g->lane = NULL;
-    loop_defer(g->shared->loop, &g->gone);
+    free_later(g);
     list_del(&k->pending);
     l->owner = k;
     l->f = &k->f;
@@ -393,7 +400,7 @@ static void on_accept(struct listener *li, int fd, const union sockaddr_any *pee
     sh->n_guests++;
     loop_timer(sh->loop, &g->patience, sh->patience_ns);
     if (sock_attach(&g->lane->s, sh->loop, fd, on_guest) < 0)
-        loop_defer(sh->loop, &g->gone);
+        free_later(g);
 }
 
 static int link_accept(struct xport *x, const struct xport_spec *s, struct xport_answer *a)

@@ -177,13 +177,17 @@ void tls_reason(char *out, size_t size)
 {
     unsigned long e, last = 0;
     const char *data = NULL, *d;
-    int flags;
+    int flags, sys = 0;
     while ((e = ERR_get_error_all(NULL, NULL, NULL, &d, &flags))) {
         last = e;
         data = flags & ERR_TXT_STRING ? d : NULL;
+        if (ERR_SYSTEM_ERROR(e))
+            sys = ERR_GET_REASON(e);
     }
     const char *text = last ? ERR_reason_error_string(last) : NULL;
-    if (!text)
+    if (sys) /* what OpenSSL adds to it is only "system lib" */
+        snprintf(out, size, "%s", strerror(sys));
+    else if (!text)
         snprintf(out, size, "unknown reason");
     else if (data && *data)
         snprintf(out, size, "%s (%.80s)", text, data);

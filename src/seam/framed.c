@@ -55,7 +55,7 @@ static bool limit_due(const struct framed *f)
         return ring_all_released(r) && f->told_consumed < r->rel;
     uint64_t growth = r->rel + r->cap - f->told_limit;
     uint64_t window = f->peer_ring ? MIN(f->peer_ring, r->cap) : r->cap;
-    return growth >= window / LIMIT_PART || (growth > 0 && (f->urge || peer_blocked(f)));
+    return growth > 0 && (growth >= window / LIMIT_PART || f->urge || peer_blocked(f)); /* a ring that the peer made up may be tiny */
 }
 
 bool framed_lazy(const struct framed *f)

@@ -266,6 +266,39 @@ static void test_fifo(void)
     }
 }
 
+/* A sink that is a FIFO without a reader: opening it must not wait for one. */
+static void test_fifo_without_reader(void)
+{
+    begin();
+    CU_ASSERT_EQUAL(mkfifo(path("fifo"), 0600), 0);
+    CU_ASSERT_EQUAL(open_file(SIDE_SINK, (char *[]){ path("fifo"), NULL }, -1), -ENXIO);
+    run();
+    check_failed(SIDE_SINK, -ENXIO, "cannot open ");
+    end();
+}
+
+/* Half sent, then cut short: an error; made longer: sent as far as it goes. */
+static void test_size_changes(void)
+{
+    static const uint64_t sizes[] = { 0, 100000, 999999, 1000000, 1500000 };
+    for (size_t i = 0; i < 2 * ARRAY_LEN(sizes); i++) {
+        uint64_t now = sizes[i / 2];
+        begin_in(i % 2 ? "/dev/shm" : "/tmp");
+        make("a", 0, 1000000);
+        CU_ASSERT_EQUAL(open_file(SIDE_SOURCE, (char *[]){ path("a"), NULL }, -1), 0);
+        for (int k = 0; k < 20; k++)
+            loop_turn(&rig.loop, NS_PER_MS); /* until the ring is full */
+        make("a", 0, now); /* truncates it and writes it anew */
+        watch_bytes(&w, SIDE_SINK, "sink", &plan);
+        run();
+        if (now >= 1000000)
+            check_read(now);
+        else
+            check_failed(SIDE_SOURCE, -SST_EIO, " bytes, it had 1000000 when it was opened: was it truncated?");
+        end();
+    }
+}
+
 static void test_stop_after(void)
 {
     int p[2];
@@ -565,7 +598,8 @@ static void test_footprint(void)
 }
 
 UNIT_MAIN("file", UNIT(test_concatenated), UNIT(test_slow_sink), UNIT(test_missing), UNIT(test_directory), UNIT(test_devices),
-          UNIT(test_pipe), UNIT(test_fifo), UNIT(test_stop_after), UNIT(test_write), UNIT(test_overwrite), UNIT(test_sync), UNIT(test_close_fails),
-          UNIT(test_full_device), UNIT(test_full_disk), UNIT(test_broken_pipe), UNIT(test_slow_reader), UNIT(test_no_thread),
+          UNIT(test_pipe), UNIT(test_fifo), UNIT(test_fifo_without_reader), UNIT(test_size_changes), UNIT(test_stop_after), UNIT(test_write),
+          UNIT(test_overwrite), UNIT(test_sync), UNIT(test_close_fails), UNIT(test_full_device),
+          UNIT(test_full_disk), UNIT(test_broken_pipe), UNIT(test_slow_reader), UNIT(test_no_thread),
           UNIT(test_abort_any_time), UNIT(test_stdin_pipe), UNIT(test_stdin_socket), UNIT(test_stdout_file), UNIT(test_stdin_closed),
           UNIT(test_not_waited_for), UNIT(test_footprint))

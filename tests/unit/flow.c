@@ -240,12 +240,12 @@ static void test_wait_for_credits(void)
     ring_fini(&other);
 }
 
-/* Pacing holds the bytes back: that is a lack of leave to send. */
-static void test_wait_for_leave(void)
+/* Pacing holds the bytes back, and nobody else is to blame. */
+static void test_wait_for_rate(void)
 {
     begin_both(1 << 20, false);
     flow_set_rate(&flow, 8);
-    check_wait(WAIT_CREDITS);
+    check_wait(WAIT_RATE);
     end();
 }
 
@@ -336,5 +336,5 @@ static void test_slowest_rate(void)
 
 UNIT_MAIN("flow", UNIT(test_digest), UNIT(test_counters), UNIT(test_turn_is_bounded), UNIT(test_one_end),
           UNIT(test_failures_are_not_hidden), UNIT(test_ring_refused), UNIT(test_waits), UNIT(test_wait_for_release),
-          UNIT(test_wait_for_credits), UNIT(test_wait_for_leave), UNIT(test_end_waits_for_nothing), UNIT(test_rate), UNIT(test_no_catching_up),
+          UNIT(test_wait_for_credits), UNIT(test_wait_for_rate), UNIT(test_end_waits_for_nothing), UNIT(test_rate), UNIT(test_no_catching_up),
           UNIT(test_slow_sink_paced), UNIT(test_no_rate), UNIT(test_slowest_rate))

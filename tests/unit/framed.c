@@ -509,6 +509,22 @@ static void test_limit_for_small_peer(void)
     close_rings();
 }
 
+/* A ring that is smaller than eight bytes, if the peer is to be believed: a limit that did not grow is not told all the same. */
+static void test_limit_for_absurd_peer(void)
+{
+    for (uint64_t ring = 1; ring < 9; ring++) {
+        receiver(ring); /* it has seen that nothing is due */
+        CU_ASSERT_FALSE(framed_control_due(&f));
+        bring(10);
+        CU_ASSERT_EQUAL(next(), 0);
+        consume(1);
+        CU_ASSERT_EQUAL(next(), FRAME_LIMIT);
+        CU_ASSERT_EQUAL(last.b, 1);
+        CU_ASSERT_EQUAL(next(), 0);
+        close_rings();
+    }
+}
+
 static void test_limit_for_large_peer(void)
 {
     receiver(16 * CAP);
@@ -691,6 +707,7 @@ UNIT_MAIN("framed", UNIT(test_hello_first), UNIT(test_before_hello), UNIT(test_s
           UNIT(test_too_many_ranges), UNIT(test_eos), UNIT(test_eos_of_nothing), UNIT(test_eos_refused), UNIT(test_second_eos),
           UNIT(test_data_after_eos), UNIT(test_limit_refused), UNIT(test_consumed_beyond_limit), UNIT(test_sending), UNIT(test_chunk_send), UNIT(test_hold), UNIT(test_lazy_limit), UNIT(test_gate),
           UNIT(test_end_of_ours), UNIT(test_nothing_to_send), UNIT(test_limit_by_eighths), UNIT(test_limit_for_small_peer),
+          UNIT(test_limit_for_absurd_peer),
           UNIT(test_limit_for_large_peer), UNIT(test_limit_when_used_up), UNIT(test_limit_for_unknown_peer),
           UNIT(test_limit_after_end), UNIT(test_wrong_flow), UNIT(test_duplex), UNIT(test_reset_received), UNIT(test_reset_sent),
           UNIT(test_order_of_urgency), UNIT(test_first_failure_stays), UNIT(test_garbage), UNIT(test_disconnected))

@@ -150,6 +150,26 @@ static void test_half_handshake_and_silence(void)
     end();
 }
 
+/* Its HELLO came in time, and it is the hop's; that its patience ends before it is freed as a guest is nothing to talk about. */
+static void test_in_time(void)
+{
+    struct frame f;
+    begin(true, 200 * NS_PER_MS);
+    int fd = raw_dial(&s);
+    for (int i = 0; i < 3; i++)
+        loop_turn(&s.rig.loop, 0); /* accepted */
+    raw_hello(fd);
+    loop_turn(&s.rig.loop, 20 * NS_PER_MS);
+    usleep(250000);
+    listen_to_log();
+    CU_ASSERT(raw_read_frame(&s, fd, &f) && f.type == FRAME_HELLO);
+    capture_end(&capture, said, sizeof(said));
+    CU_ASSERT_STRING_EQUAL(said, "");
+    CU_ASSERT_TRUE(watch_close(&s.far, 0));
+    close(fd);
+    stage_close(&s);
+}
+
 /* ------------------------------------------------------------ without a look at the log */
 
 /* HELLO byte by byte is as good as in one. */
@@ -279,5 +299,6 @@ static void test_footprint(void)
 
 UNIT_MAIN("link_guests", UNIT(test_garbage), UNIT(test_wrong_cookie), UNIT(test_not_hello_first), UNIT(test_plain_instead_of_tls),
           UNIT(test_half_hello), UNIT(test_says_nothing), UNIT(test_half_hello_and_silence), UNIT(test_half_handshake_and_silence),
+          UNIT(test_in_time),
           UNIT(test_slow_hello), UNIT(test_cookie_used_twice), UNIT(test_nobody_waits), UNIT(test_hop_leaves_first), UNIT(test_crowd),
           UNIT(test_patience_ends), UNIT(test_footprint))

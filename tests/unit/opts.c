@@ -5,7 +5,7 @@
 #include "tests/lib/unit.h"
 
 struct box {
-    bool quiet, force;
+    bool quiet, force, window_given;
     uint64_t window;
     char *output;
     int report;
@@ -13,16 +13,17 @@ struct box {
 };
 
 static const struct opts_row rows[] = {
-    { { "output", VALUE_STR, offsetof(struct box, output), "-", 0, 0, NULL, "where the bytes go" }, 'o', "FILE", NULL, false },
+    { { "output", VALUE_STR, offsetof(struct box, output), "-", 0, 0, NULL, "where the bytes go" }, 'o', "FILE", NULL, false, 0 },
     { { "window", VALUE_SIZE, offsetof(struct box, window), "1M", 64 << 10, 4ULL << 30, NULL,
-        "bytes in flight: a help text that is long enough to need more than one line on a terminal" }, 'w', "SIZE", "TEST_WINDOW", false },
+        "bytes in flight: a help text that is long enough to need more than one line on a terminal" }, 'w', "SIZE", "TEST_WINDOW", false,
+      offsetof(struct box, window_given) },
     { { "report", VALUE_ENUM, offsetof(struct box, report), "none", 0, 0, "none|text|json", "summary at the end" },
-      0, "FORM", NULL, false },
+      0, "FORM", NULL, false, 0 },
     { { "require", VALUE_LIST, offsetof(struct box, require), "", 0, 0, NULL, "transports to insist on" },
-      'r', "NAMES", "TEST_REQUIRE", false },
-    { { "quiet", VALUE_FLAG, offsetof(struct box, quiet), "no", 0, 0, NULL, "say nothing" }, 'q', NULL, "TEST_QUIET", false },
-    { { "force-it-with-a-long-name", VALUE_FLAG, offsetof(struct box, force), "no", 0, 0, NULL, "go on" }, 0, NULL, NULL, false },
-    { { "set", VALUE_LIST, offsetof(struct box, set), "", 0, 0, NULL, "an option of something else" }, 's', "KEY=VALUE", NULL, true },
+      'r', "NAMES", "TEST_REQUIRE", false, 0 },
+    { { "quiet", VALUE_FLAG, offsetof(struct box, quiet), "no", 0, 0, NULL, "say nothing" }, 'q', NULL, "TEST_QUIET", false, 0 },
+    { { "force-it-with-a-long-name", VALUE_FLAG, offsetof(struct box, force), "no", 0, 0, NULL, "go on" }, 0, NULL, NULL, false, 0 },
+    { { "set", VALUE_LIST, offsetof(struct box, set), "", 0, 0, NULL, "an option of something else" }, 's', "KEY=VALUE", NULL, true, 0 },
 };
 
 static const struct opts_command cmd = {
@@ -70,6 +71,7 @@ static void test_defaults(void)
 {
     CU_ASSERT_EQUAL(parse(""), OPTS_RUN);
     CU_ASSERT(box.window == 1 << 20 && str_eq(box.output, "-") && box.report == 0 && !box.require[0] && !box.quiet && !box.force);
+    CU_ASSERT_FALSE(box.window_given);
     CU_ASSERT_PTR_NULL(operands[0]);
     done();
 }
@@ -77,7 +79,7 @@ static void test_defaults(void)
 static void test_all(void)
 {
     CU_ASSERT_EQUAL(parse("a -o x --window=64K b --report json -qr ucx --require link,verbs -- -c"), OPTS_RUN);
-    CU_ASSERT(box.window == 65536 && str_eq(box.output, "x") && box.report == 2 && box.quiet);
+    CU_ASSERT(box.window == 65536 && box.window_given && str_eq(box.output, "x") && box.report == 2 && box.quiet);
     CU_ASSERT(str_eq(box.require[0], "ucx") && str_eq(box.require[1], "link") && str_eq(box.require[2], "verbs"));
     CU_ASSERT_PTR_NULL(box.require[3]);
     CU_ASSERT(!box.set[0]);
@@ -139,7 +141,7 @@ static void test_environment(void)
     setenv("TEST_REQUIRE", "ucx, link", 1);
     setenv("TEST_QUIET", "on", 1);
     CU_ASSERT_EQUAL(parse("--require verbs"), OPTS_RUN);
-    CU_ASSERT(box.window == 2 << 20 && box.quiet && str_eq(box.require[0], "verbs") && !box.require[1]);
+    CU_ASSERT(box.window == 2 << 20 && !box.window_given && box.quiet && str_eq(box.require[0], "verbs") && !box.require[1]);
     done();
     setenv("TEST_WINDOW", "1K", 1);
     check_usage("", "TEST_WINDOW=1K: must be 64K to 4G");

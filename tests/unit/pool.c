@@ -1,0 +1,451 @@
+/* The pool of workers against workers that are not what they should be: this program, started again by the pool, plays one. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "ctrl/pool.h"
+#include "src/core/digest.h"
+#include "src/core/err.h"
+#include "tests/lib/unit.h"
+
+#define CHANNEL (5 * STATS_CHANNELS + 3)
+#define SAID "SCISTREAM_TEST_WORKER" /* what the worker that we play does wrong */
+
+typedef Scistream__Worker__Side Side;
+
+/* ------------------------------------------------------------ the worker */
+
+static void say(const FromWorker *m)
+{
+    uint8_t data[3000];
+    size_t n = scistream__worker__from_worker__pack(m, data);
+    if (send(3, data, n, MSG_NOSIGNAL) < 0)
+        _exit(1);
+}
+
+static void say_started(void)
+{
+    Scistream__Worker__Started s = SCISTREAM__WORKER__STARTED__INIT;
+    FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
+    m.what_case = SCISTREAM__WORKER__FROM_WORKER__WHAT_STARTED;
+    m.started = &s;
+    say(&m);
+}
+
+static void say_pong(uint64_t number)
+{
+    Scistream__Worker__Pong p = SCISTREAM__WORKER__PONG__INIT;
+    FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
+    p.number = number;
+    m.what_case = SCISTREAM__WORKER__FROM_WORKER__WHAT_PONG;
+    m.pong = &p;
+    say(&m);
+}
+
+static void say_failed(uint64_t channel, int side)
+{
+    Scistream__Worker__Failed f = SCISTREAM__WORKER__FAILED__INIT;
+    FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
+    f.channel = channel;
+    f.side = (Side)side;
+    m.what_case = SCISTREAM__WORKER__FROM_WORKER__WHAT_FAILED;
+    m.failed = &f;
+    say(&m);
+}
+
+static void answer(const ToWorker *t, const char *fault)
+{
+    switch (t->what_case) {
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_INIT: say_started(); break;
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_OPEN:
+        if (str_eq(fault, "side"))
+            say_failed(t->open->channel, 70000);
+        if (str_eq(fault, "garbage") && send(3, "\377\377\377", 3, 0) < 0)
+            _exit(1);
+        say_failed(t->open->channel, 1); /* sense again, too late */
+        break;
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_PING:
+        if (!str_eq(fault, "mute"))
+            say_pong(t->ping->number);
+        break;
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_STOP: _exit(0);
+    default: break;
+    }
+}
+
+static void be_worker(const char *fault)
+{
+    uint8_t data[64 << 10];
+    ssize_t n;
+    while ((n = recv(3, data, sizeof(data), 0)) > 0) {
+        ToWorker *t = scistream__worker__to_worker__unpack(NULL, (size_t)n, data);
+        answer(t, fault);
+        scistream__worker__to_worker__free_unpacked(t, NULL);
+    }
+    sleep(str_eq(fault, "stubborn") ? 20 : 0);
+    _exit(0);
+}
+
+__attribute__((constructor)) static void begin(int argc, char **argv)
+{
+    if (argc == 1 && str_eq(argv[0], "scistream-worker"))
+        be_worker(getenv(SAID));
+}
+
+/* ------------------------------------------------------------ calls that fail once */
+
+static bool fail_add, fail_send;
+int __real_loop_add(struct loop *l, struct io *io, int fd, uint32_t events);
+int __wrap_loop_add(struct loop *l, struct io *io, int fd, uint32_t events);
+int __wrap_loop_add(struct loop *l, struct io *io, int fd, uint32_t events)
+{
+    bool now = fail_add;
+    fail_add = false;
+    return now ? -ENOSPC : __real_loop_add(l, io, fd, events);
+}
+
+ssize_t __real_sendmsg(int fd, const struct msghdr *m, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags)
+{
+    if (!fail_send)
+        return __real_sendmsg(fd, m, flags);
+    fail_send = false;
+    errno = ENOBUFS;
+    return -1;
+}
+
+/* ------------------------------------------------------------ the stage */
+
+static struct loop loop;
+static struct conf *conf;
+static struct pool *pool;
+static struct pool_client client;
+static bool is_ready;
+static unsigned messages, deaths;
+static char death[200];
+
+static void on_ready(struct pool *p UNUSED, void *user UNUSED) { is_ready = true; }
+static void on_broken(struct pool *p UNUSED, void *user UNUSED, const char *why) { printf("\n  broken: %s", why); }
+static void on_child(struct loop *l UNUSED, int signo UNUSED) { pool_reap(pool); }
+static void on_message(struct pool_client *c UNUSED, const FromWorker *m UNUSED) { messages++; }
+
+static void on_died(struct pool_client *c UNUSED, const char *why)
+{
+    deaths++;
+    str_copy(death, sizeof(death), why);
+}
+
+static void turn_for(uint64_t ns)
+{
+    for (uint64_t until = now_ns() + ns; now_ns() < until;)
+        loop_turn(&loop, 5 * NS_PER_MS);
+}
+
+static bool turn_until(const bool *done, uint64_t ns)
+{
+    for (uint64_t until = now_ns() + ns; !*done && now_ns() < until;)
+        loop_turn(&loop, 5 * NS_PER_MS);
+    return *done;
+}
+
+static void open_pool(const char *fault, uint64_t peer_timeout)
+{
+    static const struct pool_events events = { .ready = on_ready, .broken = on_broken };
+    int link = -1;
+    AUTO_FD int program = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+    struct pool_config c = { .n = 1, .link_fds = &link, .program_fd = fcntl(program, F_DUPFD_CLOEXEC, 10) }; /* 3 is the worker's socket */
+    setenv(SAID, fault, 1);
+    messages = deaths = 0;
+    is_ready = false;
+    c.conf = conf = conf_new();
+    conf->g.peer_timeout = peer_timeout;
+    CU_ASSERT_EQUAL_FATAL(loop_init(&loop), 0);
+    CU_ASSERT_EQUAL_FATAL(loop_on_signal(&loop, SIGCHLD, on_child), 0);
+    CU_ASSERT_EQUAL_FATAL(pool_start(&loop, &c, &events, NULL, &pool), 0);
+    CU_ASSERT_TRUE_FATAL(turn_until(&is_ready, 20 * NS_PER_S));
+    client = (struct pool_client){ .message = on_message, .died = on_died };
+    list_init(&client.node);
+}
+
+static void close_pool(void)
+{
+    pool_channel_detach(pool_at(pool, 0), &client);
+    pool_free(pool);
+    loop_fini(&loop);
+    conf_free(conf);
+}
+
+/* How many processes we have, the last of them in *pid. */
+static unsigned children(pid_t *pid)
+{
+    char path[64];
+    unsigned n = 0;
+    int one;
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    FILE *f = fopen(path, "r");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+    for (; fscanf(f, "%d", &one) == 1; n++)
+        *pid = one;
+    fclose(f);
+    return n;
+}
+
+/* ------------------------------------------------------------ processes */
+
+static void killed_for(const char *fault, const char *why)
+{
+    pid_t before = 0, after = 0;
+    const struct pool_open o = { .window = 1 << 20 };
+    open_pool(fault, 10 * NS_PER_S);
+    CU_ASSERT_EQUAL(children(&before), 1);
+    CU_ASSERT_EQUAL(pool_channel_open(pool_at(pool, 0), &client, &o), 0);
+    for (uint64_t until = now_ns() + 10 * NS_PER_S; deaths == 0 && now_ns() < until;)
+        loop_turn(&loop, 5 * NS_PER_MS);
+    CU_ASSERT(deaths == 1 && messages == 0);
+    if (!strstr(death, why))
+        printf("\n  '%s' is not in '%s'", why, death);
+    CU_ASSERT_PTR_NOT_NULL(strstr(death, why));
+    CU_ASSERT_TRUE(turn_until(&pool_at(pool, 0)->started, 10 * NS_PER_S)); /* another one took its place */
+    CU_ASSERT(children(&after) == 1 && after != before);
+    close_pool();
+}
+
+static void test_nonsense_kills(void)
+{
+    killed_for("side", "gateway worker 0 was killed because it sent a message with a value out of range");
+    killed_for("garbage", "gateway worker 0 was killed because it sent a message that cannot be read");
+}
+
+static void test_silence_kills(void)
+{
+    open_pool("mute", 400 * NS_PER_MS);
+    turn_for(NS_PER_S);
+    CU_ASSERT_FALSE(pool_at(pool, 0)->started);
+    close_pool();
+}
+
+/* We did not run for longer than a worker may be silent: its answers lie unread, and those are not its fault. */
+static void test_own_pause(void)
+{
+    pid_t before = 0, after = 0;
+    open_pool("", 400 * NS_PER_MS);
+    CU_ASSERT_EQUAL(children(&before), 1);
+    for (int i = 0; i < 3; i++) {
+        usleep(900000);
+        turn_for(500 * NS_PER_MS);
+        CU_ASSERT_TRUE(pool_at(pool, 0)->started);
+    }
+    CU_ASSERT(children(&after) == 1 && after == before);
+    close_pool();
+}
+
+static void start_fails_once(bool *fail)
+{
+    pid_t pid = 0, last = 0;
+    open_pool("stubborn", 10 * NS_PER_S);
+    CU_ASSERT_EQUAL(children(&pid), 1);
+    struct pool_worker *w = pool_at(pool, 0);
+    kill(pid, SIGKILL);
+    while (w->started)
+        loop_turn(&loop, 5 * NS_PER_MS);
+    *fail = true;
+    CU_ASSERT_TRUE(turn_until(&w->started, 10 * NS_PER_S));
+    CU_ASSERT_FALSE(*fail);
+    turn_for(1500 * NS_PER_MS); /* nor does another one come later */
+    CU_ASSERT(w->started && children(&last) == 1);
+    close_pool();
+    CU_ASSERT_EQUAL(children(&last), 0);
+}
+
+static void test_one_process_a_slot(void)
+{
+    start_fails_once(&fail_add);
+    start_fails_once(&fail_send);
+}
+
+/* ------------------------------------------------------------ messages */
+
+static struct pool_worker w;
+
+static void stage(void)
+{
+    pool_worker_init(&w, 0);
+    client = (struct pool_client){ .channel = CHANNEL, .message = on_message, .died = on_died };
+    list_add_tail(&w.clients, &client.node);
+    messages = 0;
+}
+
+static void unstage(void)
+{
+    list_del(&client.node);
+    pool_worker_fini(&w);
+}
+
+static char text[] = "text";
+static uint8_t digest[17];
+static Scistream__Worker__Started started;
+static Scistream__Worker__Started__Transport transport, *transports[POOL_TRANSPORTS + 1];
+static Scistream__Worker__Prepared prepared;
+static Scistream__Worker__Up up;
+static Scistream__Worker__Failed failed;
+static Scistream__Worker__Ended ended;
+static Scistream__Worker__Closed closed;
+
+/* All of them as a worker would say them. */
+static void make_sense(void)
+{
+    transport = (Scistream__Worker__Started__Transport)SCISTREAM__WORKER__STARTED__TRANSPORT__INIT;
+    started = (Scistream__Worker__Started)SCISTREAM__WORKER__STARTED__INIT;
+    prepared = (Scistream__Worker__Prepared)SCISTREAM__WORKER__PREPARED__INIT;
+    up = (Scistream__Worker__Up)SCISTREAM__WORKER__UP__INIT;
+    failed = (Scistream__Worker__Failed)SCISTREAM__WORKER__FAILED__INIT;
+    ended = (Scistream__Worker__Ended)SCISTREAM__WORKER__ENDED__INIT;
+    closed = (Scistream__Worker__Closed)SCISTREAM__WORKER__CLOSED__INIT;
+    transport.name = transport.problem = text;
+    for (size_t i = 0; i < ARRAY_LEN(transports); i++)
+        transports[i] = &transport;
+    started.transports = transports;
+    started.n_transports = 2;
+    prepared.channel = up.channel = failed.channel = ended.channel = closed.channel = CHANNEL;
+    prepared.side = SCISTREAM__WORKER__SIDE__SINK;
+    prepared.port = UINT16_MAX;
+    prepared.chunk_max = 1;
+    prepared.window = 1;
+    up.device = up.detail = failed.text = text;
+    ended.digest = (ProtobufCBinaryData){ DIGEST_SIZE, digest };
+}
+
+#define SAY(CASE, field_, message) \
+    (FromWorker){ .base = PROTOBUF_C_MESSAGE_INIT(&scistream__worker__from_worker__descriptor), \
+                  .what_case = SCISTREAM__WORKER__FROM_WORKER__WHAT_##CASE, .field_ = (message) }
+#define SAY_STARTED SAY(STARTED, started, &started)
+#define SAY_PREPARED SAY(PREPARED, prepared, &prepared)
+#define SAY_UP SAY(UP, up, &up)
+#define SAY_FAILED SAY(FAILED, failed, &failed)
+#define SAY_ENDED SAY(ENDED, ended, &ended)
+#define SAY_CLOSED SAY(CLOSED, closed, &closed)
+
+/* Taken; and handed to the client, if it is about the channel. */
+static void taken(FromWorker m)
+{
+    unsigned before = messages;
+    CU_ASSERT_PTR_NULL(pool_worker_heard(&w, &m));
+    CU_ASSERT_EQUAL(messages, before + (m.what_case != SCISTREAM__WORKER__FROM_WORKER__WHAT_STARTED));
+    make_sense();
+}
+
+static void refused(FromWorker m, const char *what)
+{
+    unsigned before = messages;
+    const char *wrong = pool_worker_heard(&w, &m);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(wrong);
+    CU_ASSERT_STRING_EQUAL(wrong, what);
+    CU_ASSERT(messages == before && !w.started);
+    make_sense();
+}
+
+#define OUT_OF_RANGE "a message with a value out of range"
+#define NOT_ITS_CHANNEL "a message about a channel that it does not have"
+
+static void test_sense(void)
+{
+    Scistream__Worker__Pong pong = SCISTREAM__WORKER__PONG__INIT;
+    const FromWorker m = SAY(PONG, pong, &pong);
+    stage();
+    make_sense();
+    taken(SAY_PREPARED);
+    taken(SAY_UP);
+    taken(SAY_FAILED);
+    taken(SAY_ENDED);
+    ended.digest.len = 0;
+    taken(SAY_ENDED);
+    taken(SAY_CLOSED);
+    taken(SAY_STARTED);
+    CU_ASSERT(w.started && w.n_transports == 2);
+    CU_ASSERT_PTR_NULL(pool_worker_heard(&w, &m));
+    unstage();
+}
+
+#define NO_SIDE ((Side)2)
+#define WRONG(change, message) do { change; refused(message, OUT_OF_RANGE); } while (0)
+
+static void test_values_out_of_range(void)
+{
+    char *long_text = mem_printf("%01024d", 0);
+    stage();
+    make_sense();
+    WRONG(prepared.side = NO_SIDE, SAY_PREPARED);
+    WRONG(prepared.side = (Side)-1, SAY_PREPARED);
+    WRONG(prepared.port = 0, SAY_PREPARED);
+    WRONG(prepared.port = 65536, SAY_PREPARED);
+    WRONG(prepared.chunk_max = 0, SAY_PREPARED);
+    WRONG(prepared.window = 0, SAY_PREPARED);
+    WRONG(prepared.address = NULL, SAY_PREPARED);
+    WRONG(prepared.address = long_text, SAY_PREPARED);
+    WRONG(up.side = NO_SIDE, SAY_UP);
+    WRONG(up.device = NULL, SAY_UP);
+    WRONG(up.detail = long_text, SAY_UP);
+    WRONG(failed.side = NO_SIDE, SAY_FAILED);
+    WRONG(failed.text = NULL, SAY_FAILED);
+    WRONG(ended.digest.len = 15, SAY_ENDED);
+    WRONG(ended.digest.len = 17, SAY_ENDED);
+    WRONG(ended.digest.data = NULL, SAY_ENDED);
+    WRONG(started.n_transports = POOL_TRANSPORTS + 1, SAY_STARTED);
+    WRONG(transports[1] = NULL, SAY_STARTED);
+    WRONG(transport.name = NULL, SAY_STARTED);
+    WRONG(transport.problem = NULL, SAY_STARTED);
+    unstage();
+    free(long_text);
+}
+
+static void test_channels(void)
+{
+    stage();
+    make_sense();
+    prepared.channel = up.channel = failed.channel = CHANNEL + 1;
+    refused(SAY_PREPARED, NOT_ITS_CHANNEL);
+    closed.channel = 0;
+    refused(SAY_CLOSED, NOT_ITS_CHANNEL);
+    client.channel = 0; /* forgotten */
+    closed.channel = 0;
+    refused(SAY_CLOSED, NOT_ITS_CHANNEL);
+    refused((FromWorker)SCISTREAM__WORKER__FROM_WORKER__INIT, "a message of no known kind");
+    unstage();
+}
+
+/* Whatever becomes of the bytes of a message: what clients get can be used as it is. */
+static void on_mutant(struct pool_client *c UNUSED, const FromWorker *m)
+{
+    messages++;
+    if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_FAILED)
+        CU_ASSERT_FATAL(m->failed->side >= 0 && m->failed->side < 2 && strlen(m->failed->text) < 1024);
+    if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_UP)
+        CU_ASSERT_FATAL(m->up->side >= 0 && m->up->side < 2 && strlen(m->up->device) + strlen(m->up->detail) < 2048);
+    if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_PREPARED)
+        CU_ASSERT_FATAL(m->prepared->side >= 0 && m->prepared->side < 2 && m->prepared->port < 65536);
+}
+
+static void test_mutants(void)
+{
+    unsigned seed = 1, wrong = 0;
+    stage();
+    client.message = on_mutant;
+    make_sense();
+    const FromWorker all[] = { SAY_STARTED, SAY_PREPARED, SAY_UP, SAY_FAILED, SAY_ENDED, SAY_CLOSED };
+    for (unsigned i = 0; i < 60000; i++) {
+        uint8_t data[200];
+        size_t n = scistream__worker__from_worker__pack(&all[i % ARRAY_LEN(all)], data);
+        for (int k = 0; k < 1 + rand_r(&seed) % 3; k++)
+            data[(size_t)rand_r(&seed) % n] = (uint8_t)rand_r(&seed);
+        FromWorker *m = scistream__worker__from_worker__unpack(NULL, n - (size_t)(rand_r(&seed) % 4 == 0), data);
+        wrong += m && pool_worker_heard(&w, m);
+        scistream__worker__from_worker__free_unpacked(m, NULL);
+    }
+    CU_ASSERT(messages > 1000 && wrong > 1000);
+    unstage();
+}
+
+UNIT_MAIN("pool", UNIT(test_sense), UNIT(test_values_out_of_range), UNIT(test_channels), UNIT(test_mutants), UNIT(test_nonsense_kills),
+          UNIT(test_silence_kills), UNIT(test_own_pause), UNIT(test_one_process_a_slot))
