@@ -64,7 +64,21 @@ static void on_linger(struct timer *t)
     if (ep->state == EP_CONFIRMED)
         endpoint_finish(ep, 0, "");
     else
-        stop_later(ep); /* a transport did not close in time; the process ends anyway */
+        stop_later(ep); /* a transport did not close in time: a process that ends need not wait for it, one that goes on does (wait_closed) */
+}
+
+/* The peer as it is reported: the port is that of the control connection, and the bytes went another way. */
+static void without_port(char *peer)
+{
+    char *colon = strrchr(peer, ':');
+    if (!colon)
+        return;
+    *colon = 0;
+    size_t n = strlen(peer);
+    if (n > 1 && peer[0] == '[' && peer[n - 1] == ']') {
+        memmove(peer, peer + 1, n - 2);
+        peer[n - 2] = 0;
+    }
 }
 
 static void close_channel(struct endpoint *ep)
@@ -73,6 +87,7 @@ static void close_channel(struct endpoint *ep)
     loop_timer_stop(&ep->loop, &ep->patience);
     report_sample(ep);
     ep->report = ep->hop.report;
+    without_port(ep->report.peer);
     if (ep->pc.channel) {
         pool_channel_close(&ep->local.w, &ep->pc, ep->rc);
         loop_timer(&ep->loop, &ep->linger, LINGER_NS);
@@ -81,10 +96,12 @@ static void close_channel(struct endpoint *ep)
     }
 }
 
-/* What an abort by the peer means here: its disk or its command line is not ours. */
-static int translate(int rc)
+/* What an abort by the peer means here: its disk or its command line is not ours. Before the ANSWER it is ours that was judged. */
+static int translate(const struct endpoint *ep, int rc)
 {
     int code = err_exit(rc);
+    if (rc == -SST_EUSAGE && ep->state == EP_OFFERED)
+        return rc;
     return code == 64 || code == 74 || code == 78 ? -SST_EABORTED : rc;
 }
 
@@ -92,7 +109,7 @@ static void end(struct endpoint *ep, int rc, bool by_peer, const char *why)
 {
     if (ep->state == EP_CLOSING)
         return;
-    ep->rc = by_peer ? translate(rc) : rc;
+    ep->rc = by_peer ? translate(ep, rc) : rc;
     ep->by_peer = by_peer;
     ep->end_ns = now_ns();
     const char *hint = rc == -SST_ECERT && !ep->o->pins[0] ? "; a gateway with a certificate of its own needs --pin" : "";
@@ -119,6 +136,10 @@ static void interrupt(struct loop *l UNUSED, int signo)
     struct endpoint *ep = self;
     char text[64];
     ep->interrupted = true;
+    if (ep->state == EP_CONFIRMED) { /* the stream is whole and the sender told so: there is nothing left to interrupt */
+        endpoint_finish(ep, 0, "");
+        return;
+    }
     snprintf(text, sizeof(text), "interrupted by %s", signo == SIGINT ? "SIGINT" : signo == SIGTERM ? "SIGTERM" : "SIGHUP");
     if (ep->state == EP_IDLE) { /* between attempts, or waiting for a sender */
         ep->rc = -SST_EINTERRUPTED;
@@ -167,6 +188,8 @@ static void take_failed(struct endpoint *ep, const FromWorker *m)
 static void on_worker(struct pool_client *pc, const FromWorker *m)
 {
     struct endpoint *ep = container_of(pc, struct endpoint, pc);
+    if (ep->state == EP_IDLE && m->what_case != SCISTREAM__WORKER__FROM_WORKER__WHAT_CLOSED)
+        return; /* of a stream that is over */
     switch (m->what_case) {
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_PREPARED: hop_heard(&ep->hop, m); break;
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_UP:
@@ -330,13 +353,35 @@ static void on_confirm(struct hop *h, const struct attach_total *t)
     ep->kind->moved(ep);
 }
 
+static bool is_loss(int rc)
+{
+    return rc == -SST_ELOST || rc == -SST_EPEERDEAD || rc == -SST_ETIMEOUT || rc == -ECONNRESET || rc == -EPIPE;
+}
+
+/* The layer that saw the connection go does not know whose it was. */
+static void end_lost(struct endpoint *ep, int rc, const char *text)
+{
+    char named[ATTACH_WHY + 32], who[ADDR_TEXT + 16];
+    bool v6 = strchr(ep->to.host, ':') != NULL;
+    if (ep->listening)
+        snprintf(who, sizeof(who), "sender %s", ep->hop.at.peer);
+    else
+        snprintf(who, sizeof(who), "%s %s%s%s:%u", ep->to.kind == ADDR_DIRECT ? "receiver" : "gateway", v6 ? "[" : "", ep->to.host, v6 ? "]" : "",
+                 ep->to.port);
+    snprintf(named, sizeof(named), ep->flow_ns ? "%s: connection lost (%s): the stream is not confirmed" : "%s: %s", who, text);
+    end(ep, rc, false, named);
+}
+
 static void on_over(struct hop *h, int rc, bool by_peer, const char *text)
 {
     struct endpoint *ep = ep_of(h);
+    rc = rc ? rc : -SST_ELOST;
     if (ep->state == EP_CONFIRMED)
         endpoint_finish(ep, 0, "");
+    else if (!by_peer && is_loss(rc) && ep->state > EP_DIALING)
+        end_lost(ep, rc, *text ? text : err_text(rc));
     else
-        end(ep, rc ? rc : -SST_ELOST, by_peer, text);
+        end(ep, rc, by_peer, text);
 }
 
 static const struct hop_events hop_events = {
@@ -368,7 +413,13 @@ bool endpoint_same_total(const struct endpoint *ep)
 static void on_patience(struct timer *t)
 {
     struct endpoint *ep = container_of(t, struct endpoint, patience);
-    endpoint_finish(ep, -SST_ERENDEZVOUS, "the other side did not come in time (--wait)");
+    endpoint_finish(ep, -SST_ERENDEZVOUS, ep->listening ? "no sender came in time (--wait)" : "the other side did not come in time (--wait)");
+}
+
+void endpoint_be_patient(struct endpoint *ep, uint64_t wait_ns)
+{
+    if (wait_ns != TIME_FOREVER)
+        loop_timer(&ep->loop, &ep->patience, wait_ns);
 }
 
 static double cpu_seconds(void)
@@ -405,8 +456,7 @@ static void dial(struct endpoint *ep)
     };
     ep->hop.secret = &ep->secret;
     ep->hop.step_ns = CONNECT_NS;
-    if (ep->o->wait != TIME_FOREVER)
-        loop_timer(&ep->loop, &ep->patience, ep->o->wait);
+    endpoint_be_patient(ep, ep->o->wait);
     hop_dial(&ep->hop, &ep->loop, ep->resolver, &t, &hop_events, ep);
 }
 
@@ -423,10 +473,12 @@ static void on_retry(struct timer *t) { stop_later(container_of(t, struct endpoi
 static void attempt(struct endpoint *ep)
 {
     reset_attempt(ep);
-    if (ep->listening)
+    if (ep->listening) {
         listen_next(ep);
-    else
+        endpoint_be_patient(ep, ep->o->wait_given ? ep->o->wait : TIME_FOREVER);
+    } else {
         dial(ep);
+    }
     loop_timer(&ep->loop, &ep->tick, TICK_NS);
     loop_run(&ep->loop);
     loop_timer_stop(&ep->loop, &ep->tick);
@@ -434,6 +486,15 @@ static void attempt(struct endpoint *ep)
     loop_timer_stop(&ep->loop, &ep->linger);
     hop_fini(&ep->hop);
     ep->state = EP_IDLE;
+}
+
+/* The channel of the attempt before may still be closing, as long as a disk takes for what it was given: only one can be open. */
+static void wait_closed(struct endpoint *ep)
+{
+    if (ep->pc.channel && !ep->interrupted)
+        endpoint_say(ep, "waiting until the last stream is closed: its file or connection takes long");
+    while (ep->pc.channel && !ep->interrupted)
+        loop_run(&ep->loop);
 }
 
 static void pause_a_little(struct endpoint *ep)
@@ -445,9 +506,11 @@ static void pause_a_little(struct endpoint *ep)
 
 bool endpoint_go_on(struct endpoint *ep)
 {
-    if (ep->interrupted || (ep->rc < 0 && !ep->flow_ns && !err_retryable(ep->rc)))
+    bool nobody = ep->listening && ep->rc == -SST_ERENDEZVOUS;
+    if (ep->interrupted || nobody || (ep->rc < 0 && !ep->flow_ns && !err_retryable(ep->rc)))
         return false;
-    if (ep->rc < 0 && !ep->listening)
+    wait_closed(ep);
+    if (ep->rc < 0 && !ep->listening && !ep->interrupted)
         pause_a_little(ep);
     return !ep->interrupted;
 }
@@ -460,7 +523,9 @@ static bool try_again(struct endpoint *ep)
     if (ep->rc == 0 || ep->interrupted || ep->flow_ns || ep->listening || (!forever && (!err_retryable(ep->rc) || now >= ep->retry_until_ns)))
         return false;
     endpoint_say(ep, "%s; trying again", ep->why);
-    pause_a_little(ep);
+    wait_closed(ep);
+    if (!ep->interrupted)
+        pause_a_little(ep);
     return !ep->interrupted;
 }
 

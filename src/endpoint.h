@@ -65,7 +65,7 @@ struct endpoint {
 int endpoint_setup(struct endpoint *ep, const struct endpoint_kind *k, struct endpoint_opts *o, const char *to);
 /* One stream; returns the exit code after error line or report. May be called again (--keep). */
 int endpoint_run(struct endpoint *ep);
-/* After a stream, with --keep: pause after a failure and say whether another may do better. */
+/* After a stream, with --keep: wait until its channel is closed, pause after a failure, and say whether another may do better. */
 bool endpoint_go_on(struct endpoint *ep);
 void endpoint_cleanup(struct endpoint *ep);
 /* One line "program: sentence" on stderr, and the exit code of rc. */
@@ -82,6 +82,7 @@ bool endpoint_same_total(const struct endpoint *ep);
 /* Hop events and channel, for src/listen.c as well. */
 const struct hop_events *endpoint_hop_events(void);
 int endpoint_open_channel(struct endpoint *ep);
+void endpoint_be_patient(struct endpoint *ep, uint64_t wait_ns); /* the end by ERENDEZVOUS when the hop is not up by then */
 bool endpoint_wants(const struct endpoint *ep, const char *transport); /* by --transport and --require */
 char **endpoint_transports(const struct endpoint *ep); /* heap; those of them that work here, best first */
 

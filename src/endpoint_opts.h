@@ -11,6 +11,7 @@ struct endpoint_opts {
     char *require, *secret_file, *ca, *tls_name;
     char **devices, **pins;
     uint64_t window, chunk, wait, retry;
+    bool wait_given; /* --listen waits without a limit unless it was */
     int64_t channel;
     bool progress, quiet, verbose, no_digest;
     /* send */
@@ -32,10 +33,13 @@ struct endpoint_opts {
                  "how the bytes travel; auto: ucx where both ends can, else link"), \
     ENDPOINT_ROW(require, "require", 'R', VALUE_STR, "", 0, 0, NULL, "T", NULL, "fail unless this transport is used"), \
     ENDPOINT_ROW(devices, "device", 'd', VALUE_LIST, "", 0, 0, NULL, "DEV", NULL, \
-                 "device ucx may use (lo, ib0, mlx5_0:1); may be repeated; default: the one that routes to the gateway"), \
+                 "device ucx may use (lo, ib0, mlx5_0:1); may be repeated; default: the one that routes to the gateway; " \
+                 "scistream-recv --listen: none"), \
     ENDPOINT_ROW(window, "window", 'w', VALUE_SIZE, "4M", 64 << 10, 4ULL << 30, NULL, "SIZE", NULL, "ring of this program: bytes in flight"), \
     ENDPOINT_ROW(chunk, "chunk", 0, VALUE_SIZE, "256K", 4 << 10, 64 << 20, NULL, "SIZE", NULL, "largest piece on a link"), \
-    ENDPOINT_ROW(wait, "wait", 'W', VALUE_TIME, "10m", 0, TIME_FOREVER, NULL, "TIME", NULL, "how long to wait for the other side"), \
+    { .v = { .name = "wait", .type = VALUE_TIME, .off = offsetof(struct endpoint_opts, wait), .def = "10m", .max = TIME_FOREVER, \
+             .help = "how long to wait for the other side; scistream-recv --listen: for a sender, without a limit unless given" }, \
+      .letter = 'W', .arg = "TIME", .given = offsetof(struct endpoint_opts, wait_given) }, \
     ENDPOINT_ROW(retry, "retry", 0, VALUE_TIME, "0", 0, TIME_FOREVER, NULL, "TIME", NULL, \
                  "attach again for this long when it fails before the first byte"), \
     ENDPOINT_ROW(channel, "channel", 'c', VALUE_INT, "-1", (uint64_t)-1, 65535, NULL, "N", NULL, \

@@ -1,8 +1,12 @@
 /* Direct mode: scistream-recv --listen serves the Attach that scistream-send direct://HOST:PORT opens; no gateway between.
  *
- * Happy path: control endpoint with a certificate made now -> prints the sender's command -> Attach with role SEND and a right proof
+ * Happy path: control endpoint with a certificate made now -> prints the sender's command (on every address: with our name when it leads
+ * here from elsewhere, else with the first global address) -> Attach with role SEND and a right proof
  * -> the hop of the endpoint serves it like any other. One stream at a time: others are told "busy".
  */
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -10,6 +14,7 @@
 #include "src/core/err.h"
 #include "src/core/log.h"
 #include "src/endpoint.h"
+#include "tcp/resolve.h"
 #include "tcp/sock.h"
 
 #define HANDSHAKE_NS (10 * NS_PER_S)
@@ -25,6 +30,9 @@ struct listening {
     struct list visitors;   /* not yet, or never, the endpoint's own hop */
     bool busy;
     char uid[33];
+    uint16_t port;
+    char name[256];         /* of this machine, while question is under way */
+    struct resolve *question;
 };
 
 static struct endpoint *the_endpoint(struct grpc_call *c) { return grpc_server_user(c); }
@@ -83,6 +91,7 @@ static void adopt(struct visitor *v, const Offer *o)
     }
     ep->listening->busy = true;
     ep->state = EP_OPENING;
+    loop_timer_stop(&ep->loop, &ep->patience); /* a sender came; the steps of its attach have limits of their own */
     ep->start_ns = now_ns();
     ep->size_hint = o->size_hint;
     hop_move(&ep->hop, &v->h, endpoint_hop_events(), ep);
@@ -141,21 +150,77 @@ static int open_socket(const char *host, uint16_t port, union sockaddr_any *at)
     return rc;
 }
 
-static void print_command(const struct endpoint *ep, const char *host, uint16_t port)
+static bool is_global(const struct sockaddr *sa)
 {
-    char pin[TLS_PIN_TEXT], name[256] = "";
-    bool any = !*host || str_eq(host, "::") || str_eq(host, "0.0.0.0");
-    if (any)
-        gethostname(name, sizeof(name) - 1);
+    const union sockaddr_any *a = (const void *)sa;
+    if (sa && sa->sa_family == AF_INET)
+        return ntohl(a->in.sin_addr.s_addr) >> 24 != 127 && ntohl(a->in.sin_addr.s_addr) >> 16 != 0xa9fe && a->in.sin_addr.s_addr;
+    return sa && sa->sa_family == AF_INET6 && !IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr) && !IN6_IS_ADDR_LINKLOCAL(&a->in6.sin6_addr) &&
+           !IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+}
+
+/* The first address by which others may reach this machine, IPv4 before IPv6. */
+static bool first_global(char out[ADDR_TEXT])
+{
+    static const int families[] = { AF_INET, AF_INET6 };
+    struct ifaddrs *all;
+    const struct ifaddrs *found = NULL;
+    if (getifaddrs(&all) < 0)
+        return false;
+    for (size_t f = 0; !found && f < ARRAY_LEN(families); f++)
+        for (const struct ifaddrs *a = all; !found && a; a = a->ifa_next)
+            if (is_global(a->ifa_addr) && a->ifa_addr->sa_family == families[f] && (a->ifa_flags & IFF_UP))
+                found = a;
+    if (found)
+        addr_format_host((const void *)found->ifa_addr, out);
+    freeifaddrs(all);
+    return found != NULL;
+}
+
+static void print_command(const struct endpoint *ep, const char *host)
+{
+    char pin[TLS_PIN_TEXT];
+    bool v6 = strchr(host, ':') != NULL;
     tls_ctx_pin(ep->listening->tls, pin);
-    endpoint_say(ep, "listening; on the sending machine run:");
-    fprintf(stderr, "  scistream-send --secret-file %s --pin %s direct://%s%s%s:%u FILE\n", ep->o->secret_file, pin,
-            strchr(any ? name : host, ':') ? "[" : "", any ? name : host, strchr(any ? name : host, ':') ? "]" : "", port);
+    endpoint_say(ep, "listening; on the sending machine, with a copy of this secret file, run:");
+    fprintf(stderr, "  scistream-send --secret-file %s --pin %s direct://%s%s%s:%u FILE\n", ep->o->secret_file, pin, v6 ? "[" : "", host,
+            v6 ? "]" : "", ep->listening->port);
+}
+
+/* Our own name is good for others only when it does not mean "myself", as in many an /etc/hosts. */
+static void on_name(void *user, int rc, const union sockaddr_any *addrs, size_t n, const char *why UNUSED)
+{
+    struct endpoint *ep = user;
+    struct listening *ls = ep->listening;
+    char address[ADDR_TEXT];
+    bool good = rc == 0;
+    ls->question = NULL;
+    for (size_t i = 0; good && i < n; i++)
+        good = is_global(&addrs[i].sa);
+    print_command(ep, !good && first_global(address) ? address : ls->name);
+}
+
+static void tell_people(struct endpoint *ep, const char *host)
+{
+    struct listening *ls = ep->listening;
+    if (*host && !str_eq(host, "::") && !str_eq(host, "0.0.0.0")) {
+        print_command(ep, host);
+        return;
+    }
+    if (gethostname(ls->name, sizeof(ls->name) - 1) < 0 || !*ls->name)
+        str_copy(ls->name, sizeof(ls->name), "localhost");
+    ls->question = resolve_start(ep->resolver, ls->name, ls->port, on_name, ep);
 }
 
 static void on_local_started(struct local *l)
 {
     struct endpoint *ep = container_of(l, struct endpoint, local);
+    struct pool_worker *w = &l->w;
+    for (size_t i = 0; i < w->n_transports && !ep->o->devices[0]; i++)
+        if (str_eq(w->transports[i].name, "ucx") && w->transports[i].problem) {
+            free(w->transports[i].problem);
+            w->transports[i].problem = mem_strdup("the receiver was started without --device");
+        }
     listen_next(ep);
 }
 
@@ -167,17 +232,42 @@ static int serve(struct endpoint *ep, int fd)
     return grpc_server_listen(ls->server, fd, ls->tls, "control endpoint");
 }
 
+/* ADDR:PORT, ADDR, :PORT, and PORT alone as everywhere else. Names are not looked up: which of their addresses would be meant? */
+static int parse_listen(const char *text, char host[ADDR_HOST_MAX + 1], uint16_t *port, char *why, size_t why_size)
+{
+    union sockaddr_any at;
+    bool only_port = text[strspn(text, "0123456789")] == 0;
+    AUTO_FREE char *full = mem_printf("%s%s", only_port ? ":" : "", text);
+    if (addr_parse_hostport(full, ADDR_PORT_DEFAULT, host, port, why, why_size) < 0)
+        return -SST_EUSAGE;
+    if (addr_numeric(host, *port, &at) == 0)
+        return 0;
+    snprintf(why, why_size, "--listen %s: '%s' must be a numeric address of this machine", text, host);
+    return -SST_EUSAGE;
+}
+
+static int check_device(const struct endpoint_opts *o, char *why, size_t why_size)
+{
+    if (o->devices[0] || (o->transport != 1 && !str_eq(o->require, "ucx")))
+        return 0;
+    snprintf(why, why_size, "with --listen ucx needs --device DEV (ib0, mlx5_0:1, lo)");
+    return -SST_EUSAGE;
+}
+
 int listen_start(struct endpoint *ep, char *why, size_t why_size)
 {
     char host[ADDR_HOST_MAX + 1];
     uint16_t port, data_port = (uint16_t)ep->o->data_port;
     union sockaddr_any at, data_at;
     uint8_t random[16];
-    int rc = addr_parse_hostport(ep->o->listen, ADDR_PORT_DEFAULT, host, &port, why, why_size);
+    int rc = parse_listen(ep->o->listen, host, &port, why, why_size);
+    if (rc == 0)
+        rc = check_device(ep->o, why, why_size);
     if (rc < 0)
-        return -SST_EUSAGE;
+        return rc;
     struct listening *ls = ep->listening = mem_zalloc(1, sizeof(*ls));
     list_init(&ls->visitors);
+    ls->port = port;
     secret_random(random, sizeof(random));
     secret_hex(ls->uid, random, sizeof(random));
     ls->tls = tls_ctx_self_signed(*host ? host : "scistream", "h2", why, why_size);
@@ -186,9 +276,8 @@ int listen_start(struct endpoint *ep, char *why, size_t why_size)
     int fd = open_socket(host, port, &at), link_fd = fd < 0 ? -1 : open_socket(host, data_port, &data_at);
     if (fd < 0 || link_fd < 0) {
         rc = fd < 0 ? fd : link_fd;
-        rc = rc == -EINVAL ? -SST_EUSAGE : rc;
-        snprintf(why, why_size, "cannot listen on %s, port %u: %s; --listen takes a numeric address of this machine", *host ? host : "::",
-                 fd < 0 ? port : data_port, err_text(rc));
+        snprintf(why, why_size, "cannot listen on %s, port %u: %s%s", *host ? host : "::", fd < 0 ? port : data_port, err_text(rc),
+                 rc == -EADDRNOTAVAIL ? "; --listen takes an address of this machine" : "");
         fd_close(&fd);
         return rc;
     }
@@ -198,7 +287,7 @@ int listen_start(struct endpoint *ep, char *why, size_t why_size)
     if (rc < 0)
         snprintf(why, why_size, "cannot listen: %s", err_text(rc));
     else
-        print_command(ep, host, port);
+        tell_people(ep, host);
     return rc;
 }
 
@@ -211,6 +300,7 @@ void listen_stop(struct endpoint *ep)
         return;
     list_for_each_safe(n, &ls->visitors)
         visitor_gone(&list_entry(n, struct visitor, node)->gone);
+    resolve_cancel(ls->question);
     grpc_server_free(ls->server);
     tls_ctx_free(ls->tls);
     free(ls);

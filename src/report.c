@@ -6,7 +6,7 @@
 #include "src/core/err.h"
 #include "src/endpoint.h"
 
-static const char *const wait_names[WAIT_KINDS] = { "source", "credits", "sink" };
+static const char *const wait_names[WAIT_KINDS] = { "source", "credits", "sink", "rate" };
 
 void report_sample(struct endpoint *ep)
 {
@@ -103,15 +103,17 @@ static const char *verdict(const struct endpoint *ep)
 
 static void report_text(const struct endpoint *ep, const struct figures *f)
 {
-    char size[UNITS_TEXT], rate[UNITS_TEXT];
+    char size[UNITS_TEXT], rate[UNITS_TEXT], paced[32] = "";
     const struct hop_report *r = &ep->report;
     endpoint_say(ep, "%s (%llu bytes) in %.3f s, %s, %s", units_human_size(size, ep->bytes), (unsigned long long)ep->bytes, f->seconds,
                  units_human_rate(rate, f->bits_per_s), verdict(ep));
     if (!ep->flow_ns || ep->rc < 0)
         return;
     endpoint_say(ep, "  %s on %s with %s, %s, session %s channel %u", r->transport, r->device, r->peer, r->security, ep->uid, ep->channel_number);
-    endpoint_say(ep, "  waited for source %.0f %%, credits %.0f %%, sink %.0f %% of the time; %.2f CPU seconds", f->share[0] * 100,
-                 f->share[1] * 100, f->share[2] * 100, cpu_since(ep));
+    if (ep->o->rate)
+        snprintf(paced, sizeof(paced), ", rate %.0f %%", f->share[WAIT_RATE] * 100);
+    endpoint_say(ep, "  waited for source %.0f %%, credits %.0f %%, sink %.0f %%%s of the time; %.2f CPU seconds", f->share[WAIT_SOURCE] * 100,
+                 f->share[WAIT_CREDITS] * 100, f->share[WAIT_SINK] * 100, paced, cpu_since(ep));
     if (*f->digest)
         endpoint_say(ep, "  xxh128 %s", f->digest);
 }
@@ -143,7 +145,9 @@ static void report_json(const struct endpoint *ep, const struct figures *f, FILE
     json_string(out, "session", ep->uid);
     fprintf(out, ",\"channel\":%u", ep->channel_number);
     json_string(out, "xxh128", f->digest);
-    fprintf(out, ",\"wait\":{\"source\":%.4f,\"credits\":%.4f,\"sink\":%.4f}}\n", f->share[0], f->share[1], f->share[2]);
+    for (int i = 0; i < WAIT_KINDS; i++)
+        fprintf(out, "%s\"%s\":%.4f", i ? "," : ",\"wait\":{", wait_names[i], f->share[i]);
+    fprintf(out, "}}\n");
     fflush(out);
 }
 

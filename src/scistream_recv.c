@@ -1,6 +1,7 @@
 /* scistream-recv: take a stream from a gateway, or from scistream-send direct://, into a file or standard output. */
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "src/core/err.h"
@@ -12,7 +13,8 @@ static const struct opts_row rows[] = {
                  "write FILE.part and rename it when the stream is whole; default: standard output"),
     ENDPOINT_ROW(keep, "keep", 'k', VALUE_FLAG, "no", 0, 0, NULL, NULL, NULL,
                  "serve streams one after the other; %n in FILE is their number, from 0"),
-    ENDPOINT_ROW(listen, "listen", 'l', VALUE_STR, "", 0, 0, NULL, "ADDR:PORT", NULL, "wait for scistream-send direct://, without a gateway"),
+    ENDPOINT_ROW(listen, "listen", 'l', VALUE_STR, "", 0, 0, NULL, "ADDR:PORT", NULL,
+                 "wait for scistream-send direct://, without a gateway, as long as --wait says; PORT or :PORT: at any address"),
     ENDPOINT_ROW(data_port, "data-port", 0, VALUE_INT, "0", 0, 65535, NULL, "PORT", NULL,
                  "with --listen: port of link data connections; 0 = any free one"),
     ENDPOINT_ROW(plaintext, "plaintext", 0, VALUE_FLAG, "no", 0, 0, NULL, NULL, NULL, "with --listen: data on a link without TLS"),
@@ -34,8 +36,12 @@ static const struct opts_command command = {
             "  75 try again later, 76 aborted or protocol error, 78 configuration. See scistream(7).\n",
 };
 
+#define READER_NS (100 * NS_PER_MS) /* between two looks for the reader of a FIFO */
+
 static char *final_name, *part_name;
+static int part_lock = -1; /* a duplicate of the open .part: it keeps the lock until the file has its name */
 static unsigned number;
+static struct endpoint receiver;
 static bool in_place; /* a device or FIFO is written as it is: there is nothing to rename */
 
 /* ------------------------------------------------------------ the file and its name */
@@ -48,31 +54,89 @@ static char *expand(const char *pattern, unsigned n)
 
 static void forget_names(void)
 {
+    fd_close(&part_lock);
     free(final_name);
     free(part_name);
     final_name = part_name = NULL;
 }
 
-static void open_file(struct endpoint *ep)
+/* What a file system without locks says. */
+static bool no_locks(int err) { return err == ENOLCK || err == EOPNOTSUPP || err == ENOSYS || err == EINVAL; }
+
+static bool still_named(int fd, const char *path)
 {
-    static char standard[] = "-";
-    char *to_stdout[] = { standard, NULL }, text[512];
-    if (!*ep->o->output) {
-        endpoint_open_files(ep, to_stdout, -1);
-        return;
+    struct stat ours, named;
+    return fstat(fd, &ours) == 0 && stat(path, &named) == 0 && ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
+}
+
+/* Nothing is truncated before the lock is ours. Whoever held it may have renamed the file meanwhile: then it is a whole one, not ours,
+ * and the name is free. -EWOULDBLOCK: another receiver writes it. */
+static int open_part(const char *path)
+{
+    for (;;) {
+        AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
+        if (fd < 0 || (flock(fd, LOCK_EX | LOCK_NB) < 0 && !no_locks(errno)))
+            return -errno;
+        if (!still_named(fd, path))
+            continue;
+        if (ftruncate(fd, 0) < 0 || (part_lock = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0)
+            return -errno;
+        return fd_take(&fd);
     }
+}
+
+static void open_file(struct endpoint *ep);
+static void on_reader_time(struct timer *t UNUSED)
+{
+    if (receiver.state == EP_FLOWING)
+        open_file(&receiver);
+}
+static struct timer reader_timer = { .fire = on_reader_time };
+
+/* A FIFO cannot be opened before its reader has. */
+static void wait_for_reader(struct endpoint *ep)
+{
+    static bool said;
+    if (!said)
+        endpoint_say(ep, "waiting for a reader of %s", part_name);
+    said = true;
+    loop_timer(&ep->loop, &reader_timer, READER_NS);
+}
+
+static void refuse_file(struct endpoint *ep, int rc)
+{
+    char text[512];
+    if (rc == -EWOULDBLOCK)
+        snprintf(text, sizeof(text), "%s is being written by another receiver", part_name);
+    else
+        snprintf(text, sizeof(text), "cannot write %s: %s", part_name, strerror(-rc));
+    endpoint_finish(ep, rc == -EWOULDBLOCK ? -SST_EIO : rc, text);
+}
+
+static void open_named(struct endpoint *ep)
+{
     forget_names();
     final_name = expand(ep->o->output, number);
     part_name = in_place ? mem_strdup(final_name) : mem_printf("%s.part", final_name);
-    int fd = open(part_name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd >= 0) {
-        char *named[] = { part_name, NULL };
+    int fd = in_place ? open(part_name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666) : open_part(part_name);
+    char *named[] = { part_name, NULL };
+    int rc = fd < 0 && in_place ? -errno : fd;
+    if (rc == -ENXIO && in_place)
+        wait_for_reader(ep);
+    else if (rc < 0)
+        refuse_file(ep, rc);
+    else
         endpoint_open_files(ep, named, fd);
-        return;
-    }
-    int rc = -errno;
-    snprintf(text, sizeof(text), "cannot write %s: %s", part_name, strerror(-rc));
-    endpoint_finish(ep, rc, text);
+}
+
+static void open_file(struct endpoint *ep)
+{
+    static char standard[] = "-";
+    char *to_stdout[] = { standard, NULL };
+    if (*ep->o->output)
+        open_named(ep);
+    else
+        endpoint_open_files(ep, to_stdout, -1);
 }
 
 /* The name becomes durable with its folder. */
@@ -119,7 +183,8 @@ static void moved(struct endpoint *ep)
 
 static void failed(struct endpoint *ep)
 {
-    if (part_name && ep->flow_ns && !in_place)
+    loop_timer_stop(&ep->loop, &reader_timer);
+    if (part_name && part_lock >= 0)
         endpoint_say(ep, "what arrived is kept in %s", part_name);
 }
 
@@ -139,6 +204,8 @@ static int receive(struct endpoint *ep)
         forget_names();
         number += ep->flow_ns != 0; /* a number is used up once a file was begun */
     } while (ep->o->keep && endpoint_go_on(ep));
+    if (ep->rc == -SST_EINTERRUPTED && code != err_exit(ep->rc)) /* between two streams */
+        code = endpoint_complain(ep, ep->rc, "%s", ep->why);
     return code;
 }
 
@@ -150,6 +217,8 @@ static int look_at_output(struct endpoint *ep)
     if (str_eq(name, "-"))
         *name = 0;
     ep->stdout_is_stream = !*name;
+    if (ep->stdout_is_stream && fd_was_reserved(STDOUT_FILENO))
+        return endpoint_complain(ep, -SST_EIO, "standard output is closed, and the stream would go there: give -o FILE");
     AUTO_FREE char *first = expand(name, 0), *folder = mem_strdup(first);
     if (*name && stat(first, &st) == 0) {
         if (S_ISDIR(st.st_mode))
@@ -179,20 +248,20 @@ static int check_use(const struct endpoint_opts *o, int operands)
 int main(int argc, char **argv)
 {
     struct endpoint_opts o = { 0 };
-    static struct endpoint ep;
     int rest, code;
+    fd_reserve_stdio();
     enum opts_outcome parsed = opts_parse(&command, &o, argc, argv, &rest);
     if (parsed != OPTS_RUN)
         return parsed == OPTS_EXIT_OK ? 0 : 64;
     code = check_use(&o, argc - rest);
     if (code == 0)
-        code = endpoint_setup(&ep, &kind, &o, rest < argc ? argv[rest] : NULL);
+        code = endpoint_setup(&receiver, &kind, &o, rest < argc ? argv[rest] : NULL);
     if (code == 0)
-        code = look_at_output(&ep);
+        code = look_at_output(&receiver);
     if (code == 0)
-        code = receive(&ep);
-    if (ep.o)
-        endpoint_cleanup(&ep);
+        code = receive(&receiver);
+    if (receiver.o)
+        endpoint_cleanup(&receiver);
     forget_names();
     opts_free(&command, &o);
     return code;

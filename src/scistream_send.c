@@ -46,6 +46,8 @@ static int look_at_files(struct endpoint *ep)
 {
     struct stat st;
     bool known = files[0] != NULL;
+    if (fd_was_reserved(STDIN_FILENO) && (!known || strv_has(files, "-")))
+        return endpoint_complain(ep, -SST_EIO, "standard input is closed, and the stream would come from there");
     for (char **f = files; *f; f++) {
         if (str_eq(*f, "-")) {
             known = false;
@@ -68,6 +70,7 @@ int main(int argc, char **argv)
     struct endpoint_opts o = { 0 };
     static struct endpoint ep;
     int rest, code;
+    fd_reserve_stdio();
     enum opts_outcome parsed = opts_parse(&command, &o, argc, argv, &rest);
     if (parsed != OPTS_RUN)
         return parsed == OPTS_EXIT_OK ? 0 : 64;

@@ -57,6 +57,7 @@ int main(int argc, char **argv)
 {
     struct ctl_opts o = { .json = false };
     int rest, code;
+    fd_reserve_stdio();
     enum opts_outcome parsed = opts_parse(&command, &o, argc, argv, &rest);
     if (parsed != OPTS_RUN)
         return parsed == OPTS_EXIT_OK ? 0 : 64;

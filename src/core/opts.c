@@ -169,6 +169,8 @@ static enum opts_outcome take_option(const struct parser *p, int code)
     if (set_value(p, row, row->v.type == VALUE_FLAG ? "yes" : optarg, why) < 0)
         return usage(p, "--%s %s: %s", row->v.name, optarg, why);
     p->given[row - p->cmd->rows] = true;
+    if (row->given)
+        *(bool *)(void *)((char *)p->base + row->given) = true;
     return OPTS_RUN;
 }
 

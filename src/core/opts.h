@@ -12,6 +12,7 @@ struct opts_row {
     const char *arg;     /* metavariable, NULL for a flag */
     const char *env;     /* environment variable that gives the default, or NULL */
     bool whole;          /* a LIST: each occurrence is one element as it stands, commas and all */
+    size_t given;        /* offset of a bool that becomes true when the option stands on the command line; 0: none */
 };
 
 struct opts_command {

@@ -8,8 +8,8 @@
 
 #define STATS_CHANNELS 8192 /* slots a worker has; pages of unused ones are never touched */
 
-/* What a flow waits for when it cannot move. */
-enum stats_wait { WAIT_SOURCE, WAIT_CREDITS, WAIT_SINK, WAIT_KINDS };
+/* What a flow waits for when it cannot move; WAIT_RATE: for the clock, since it is paced (--rate). */
+enum stats_wait { WAIT_SOURCE, WAIT_CREDITS, WAIT_SINK, WAIT_RATE, WAIT_KINDS };
 
 struct stats_flow {
     _Atomic uint64_t put, sub, rel;          /* the ring's counters [bytes] */

@@ -1,5 +1,6 @@
 #include "src/core/util.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -34,6 +35,18 @@ char *mem_printf(const char *fmt, ...)
     va_end(args);
     return or_die(n < 0 ? NULL : text);
 }
+
+static bool reserved[STDERR_FILENO + 1];
+
+void fd_reserve_stdio(void)
+{
+    int fd;
+    while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+        reserved[fd] = true;
+    fd_close(&fd);
+}
+
+bool fd_was_reserved(int fd) { return fd >= 0 && fd <= STDERR_FILENO && reserved[fd]; }
 
 bool str_copy(char *to, size_t size, const char *from)
 {

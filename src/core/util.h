@@ -31,6 +31,10 @@ static inline void util_close_fd(const int *fd) { if (*fd >= 0) close(*fd); }
 /* Hand an AUTO_FD or a field's descriptor over: returns it and leaves -1. */
 static inline int fd_take(int *fd) { int taken = *fd; *fd = -1; return taken; }
 static inline void fd_close(int *fd) { if (*fd >= 0) close(fd_take(fd)); }
+/* Before anything is opened: /dev/null in the place of descriptors 0 to 2 that are closed, or files and sockets of ours would get these
+ * numbers, and with them what goes to standard output and error. */
+void fd_reserve_stdio(void);
+bool fd_was_reserved(int fd); /* it was closed when the program began */
 
 /* CLOCK_MONOTONIC [ns]. */
 static inline uint64_t now_ns(void)

@@ -72,7 +72,7 @@ static enum stats_wait waiting_for(const struct flow *f)
 {
     const struct ring *r = &f->ring;
     if (r->put > r->sub && !ring_waiting(r))
-        return WAIT_CREDITS; /* pacing: no leave to send yet */
+        return WAIT_RATE;
     if (r->put > r->sub || ring_room(r) == 0) /* bytes that are not taken, or taken but not released */
         return f->sink ? f->sink->ops->blocked(f->sink) : WAIT_SINK;
     return WAIT_SOURCE;

@@ -5,7 +5,7 @@
  * A slow disk must not silence the loop: of regular files only what the page cache holds is read at once (RWF_NOWAIT), everything else,
  * writes too, goes to the helper thread, one operation of a quarter of the ring at a time, so that the other side of the ring works
  * meanwhile. Files in memory (tmpfs) are read and written at once.
- * Failures: open, read, write, fsync, close: the flow fails with the path and the system's reason.
+ * Failures: open, read, write, fsync, close, a regular file that shrank: the flow fails with the path and the system's reason.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -33,6 +33,7 @@ struct file {
     bool awaits_writer; /* a FIFO opened by name */
     bool restore;     /* O_NONBLOCK must be taken off a description that others share */
     bool sync, synced, stop;
+    uint64_t from, size, taken; /* a regular file to read: where it began, its size then, what was read since; size 0: not known */
     struct timer stopper;
     struct job job;
     struct { uint8_t *p; size_t n; ssize_t got; int err; bool write, sync; } op; /* the job's: nobody else touches it while job.queued */
@@ -76,6 +77,7 @@ static int own_stdio(struct file *f)
     return fcntl(std, F_DUPFD_CLOEXEC, 3);
 }
 
+/* Nothing here may wait: neither for the writer of a FIFO, nor for its reader. */
 static int open_path(struct file *f)
 {
     const char *p = f->paths && f->paths[f->at] ? f->paths[f->at] : "-";
@@ -83,10 +85,10 @@ static int open_path(struct file *f)
     if (str_eq(p, "-"))
         return own_stdio(f);
     if (!f->x.in)
-        return open(p, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+        return open(p, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
     struct stat st;
     f->awaits_writer = stat(p, &st) == 0 && S_ISFIFO(st.st_mode);
-    return open(p, O_RDONLY | O_CLOEXEC | O_NOCTTY | (f->awaits_writer ? O_NONBLOCK : 0)); /* or open would wait for the writer */
+    return open(p, O_RDONLY | O_CLOEXEC | O_NOCTTY | (f->awaits_writer ? O_NONBLOCK : 0));
 }
 
 /* A FIFO that nobody has opened for writing reads as at its end, but hangs up only when a writer came and left. */
@@ -102,6 +104,22 @@ static bool in_memory(int fd)
     return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 }
 
+/* sysfs says 4096 of every file. */
+static bool size_is_real(int fd)
+{
+    struct statfs fs;
+    return fstatfs(fd, &fs) < 0 || fs.f_type != SYSFS_MAGIC;
+}
+
+static void remember_size(struct file *f, const struct stat *st)
+{
+    off_t at = lseek(f->fd, 0, SEEK_CUR);
+    f->taken = f->size = 0;
+    f->from = at > 0 ? (uint64_t)at : 0;
+    if (S_ISREG(st->st_mode) && at >= 0 && size_is_real(f->fd))
+        f->size = (uint64_t)st->st_size;
+}
+
 static int use_fd(struct file *f, int fd)
 {
     struct stat st;
@@ -110,6 +128,8 @@ static int use_fd(struct file *f, int fd)
         return fail_io(f, "look at", errno);
     if (S_ISDIR(st.st_mode))
         return fail_io(f, "read", EISDIR);
+    if (f->x.in)
+        remember_size(f, &st);
     f->threaded = (S_ISREG(st.st_mode) && !in_memory(fd)) || S_ISBLK(st.st_mode);
     f->try_cache = f->threaded && f->x.in;
     f->ready = true;
@@ -208,14 +228,29 @@ static int next_or_end(struct file *f)
     return 0;
 }
 
+static void took(struct file *f, size_t n)
+{
+    f->taken += n;
+    ring_commit(f->x.in, n);
+}
+
+/* A file that grew is sent as far as it goes, like cat; one that shrank is not what was asked for. */
+static int at_end(struct file *f)
+{
+    if (f->from + f->taken >= f->size)
+        return next_or_end(f);
+    return xport_fail(&f->x, -SST_EIO, "%s ended after %llu bytes, it had %llu when it was opened: was it truncated?", path_of(f),
+                      (unsigned long long)(f->from + f->taken), (unsigned long long)f->size);
+}
+
 static void source_done(struct file *f)
 {
     if (f->op.err)
         fail_io(f, "read", f->op.err);
     else if (f->op.got == 0)
-        next_or_end(f);
+        at_end(f);
     else
-        ring_commit(f->x.in, (size_t)f->op.got);
+        took(f, (size_t)f->op.got);
 }
 
 static void sink_done(struct file *f)
@@ -278,7 +313,7 @@ static int fill_threaded(struct file *f, struct ring *r, size_t room)
 {
     ssize_t n = read_cached(f, ring_at(r, r->put), room);
     if (n > 0) {
-        ring_commit(r, (size_t)n);
+        took(f, (size_t)n);
         return 0;
     }
     if (room < op_size(r)) /* a few bytes of room are not worth a trip to the thread */
@@ -306,8 +341,8 @@ static int file_fill(struct xport *x, struct ring *r)
         return -EAGAIN;
     }
     if (n == 0)
-        return next_or_end(f);
-    ring_commit(r, (size_t)n);
+        return at_end(f);
+    took(f, (size_t)n);
     return 0;
 }
 

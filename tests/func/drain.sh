@@ -20,7 +20,7 @@ for g in A B; do
     wait_for 10 flowing B 500000
     workers=$(workers_of $g)
     kill "${pid[$g]}"
-    wait_said $g 'Terminated: no new streams; 1 open channels get 0:01:00 to finish'
+    wait_said $g 'Terminated: no new streams; 1 open channel gets 0:01:00 to finish'
     start_send late A/detector "$tmp/in"
     ends late 75 10 'aborted by the other side: .*gateway is shutting down'
     ends send 0 15
@@ -43,7 +43,7 @@ ends send 75 10 'aborted by the other side: gateway A: it is shutting down'
 took=$(($(now_ms) - begin))
 [ $took -ge 1000 ] && [ $took -lt $((3000 * slow)) ] || fail "it took $took ms"
 ends recv 75 5 'aborted by the other side: gateway A: it is shutting down'
-says A '1 channels are still open after drain_timeout: aborted'
+says A '1 channel is still open after drain_timeout: aborted'
 stopped A 5
 [ ! -e "$tmp/out2" ] || fail "a broken stream has the name of a whole one"
 
@@ -65,7 +65,7 @@ workers=$(workers_of B)
 start_recv recv B/detector
 wait_said recv 'waiting for a sender'
 kill "${pid[B]}"
-wait_said B '1 open channels'
+wait_said B '1 open channel'
 kill "${pid[B]}"
 ends recv 75 3 'it is shutting down'
 stopped B 5

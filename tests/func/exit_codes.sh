@@ -36,6 +36,9 @@ one 64 'COMMAND is missing' "$builddir/scistreamctl"
 one 64 "unknown command 'bananas'" "$builddir/scistreamctl" bananas
 one 64 'usage: scistreamctl probe' "$builddir/scistreamctl" probe
 
+to B/detector # a command line that the gateway finds wrong, and one at the other end of the stream, which is not ours
+one 64 'has channels 0 to 15, not 99' "$recv_" "${to[@]}" --channel 99
+
 step "67 not allowed"
 to B/nowhere
 one 67 'no such route, or wrong secret' "$send_" "${to[@]}" "$tmp/in"

@@ -78,6 +78,12 @@ class Both:
     def test_unknown_method(self):
         self.refused(grpc.StatusCode.UNIMPLEMENTED, "unknown method", self.channel.unary_unary(GATEWAY + "Nothing"), b"", timeout=20)
 
+    def test_attach_window(self):
+        for window in 1, 7, 65535:
+            offer = gw.Offer(version_min=1, version_max=1, route="detector", role=gw.SEND, window=window)
+            call = self.channel.stream_stream(GATEWAY + "Attach")(iter([gw.AttachMessage(offer=offer).SerializeToString()]), timeout=20)
+            self.refused(grpc.StatusCode.INVALID_ARGUMENT, "window of %d is below 64K" % window, list, call)
+
     def test_attach_garbage(self):
         for data in b"\xff\xff", gw.AttachMessage(done=gw.Done(total=1)).SerializeToString():
             call = self.channel.stream_stream(GATEWAY + "Attach")(iter([data]), timeout=20)

@@ -123,7 +123,7 @@ cp "$dir/secret" "$dir/secret-b"
 for f in one-gateway gateway-a gateway-b; do
     sed "s|/etc/scistream|$dir|" "$srcdir/etc/$f.conf" >"$tmp/$f.conf"
     if grep -q '^#define WITH_UCX 1' "$builddir/config.h" || ! grep -q ucx "$tmp/$f.conf"; then
-        run check 0 "$builddir/scistreamd" -c "$tmp/$f.conf" --check-config
+        run check 0 "$builddir/scistreamd" -c "$tmp/$f.conf" --check-config -o user=root
     fi
 done
 # the configurations printed in the manual and in the README are complete too
@@ -140,7 +140,7 @@ for text in "$man/scistreamd.conf.5" "$srcdir/README.md"; do
         grep -q '^route ' "$b" && grep -q '^certificate' "$b" || continue
         found=$((found + 1))
         sed "s|/etc/scistream|$dir|; s|/usr/local/etc/scistream|$dir|; s|sha256:\.\.\.|$no_pin|" "$b" >"$tmp/printed.conf"
-        run check 0 "$builddir/scistreamd" -c "$tmp/printed.conf" --check-config
+        run check 0 "$builddir/scistreamd" -c "$tmp/printed.conf" --check-config -o user=root
     done
     [ $found -ge 2 ] || fail "$text: $found configurations found, 2 expected"
 done

@@ -34,3 +34,17 @@ for r in left right; do
 done
 wait_for 5 idle A
 wait_for 5 idle B
+
+step "a channel that was asked for by its number is that one all along the way"
+for i in 6 4 5; do
+    start_recv recv$i B/left --channel $i -o "$tmp/by-number.$i"
+    wait_said recv$i 'waiting for a sender'
+done
+for i in 5 6 4; do
+    start_send send$i A/left --channel $i "$tmp/in-left.$((i - 4))"
+    ends send$i 0 30
+done
+for i in 4 5 6; do
+    ends recv$i 0
+    same "$tmp/in-left.$((i - 4))" "$tmp/by-number.$i"
+done

@@ -64,6 +64,15 @@ begin=$(now_ms)
 send 67 B/nowhere --retry 10s "$tmp/in"
 took $(($(now_ms) - begin)) 0 2000
 
+step "a channel that was asked for is held, others are free"
+start_recv holder B/detector --channel 0
+wait_until 5 "ctl B sessions | grep -q 'channel 0'"
+recv 75 B/detector --channel 0
+says recv 'channel 0 of route detector is held by 127.0.0.1:[0-9]* since .*; without --channel the next free one is taken'
+kill "${pid[holder]}"
+finish holder
+wait_for 10 idle B
+
 step "a busy route: refused with the holder's name, taken with --retry when its place is free"
 sed -i 's/channels = 16/channels = 1/' "$tmp/A/conf"
 start_gateway A
@@ -72,6 +81,8 @@ start_gateway B
 input=<(make_data 100000; sleep 3) start_send first A/detector --report none
 wait_until 5 "ctl A sessions | grep -q 'channel 0'"
 send 75 A/detector "$tmp/in"
+says send 'no place for another sender; channel 0 is held by 127.0.0.1:[0-9]* since'
+send 75 A/detector --channel 0 "$tmp/in"
 says send 'no place for another sender; channel 0 is held by 127.0.0.1:[0-9]* since'
 start_send send A/detector --retry 20s --report none "$tmp/in"
 start_recv recv1 B/detector --report none

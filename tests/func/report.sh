@@ -17,7 +17,7 @@ d = json.loads(lines[0])
 assert set(d) == set(kinds), set(d) ^ set(kinds)
 for name, kind in kinds.items():
     assert type(d[name]) is kind or kind is float and type(d[name]) is int, (name, d[name])
-assert set(d["wait"]) == {"source", "credits", "sink"} and all(0 <= v <= 1 for v in d["wait"].values()), d["wait"]
+assert set(d["wait"]) == {"source", "credits", "sink", "rate"} and all(0 <= v <= 1 for v in d["wait"].values()), d["wait"]
 for want in sys.argv[2:]:
     assert eval(want, dict(d)), (want, d)
 END
@@ -46,9 +46,11 @@ ends recv 0
 same "$tmp/in" "$tmp/recv.out"
 check "$tmp/recv.err" ok
 
+check "$tmp/recv.err" 'peer == "127.0.0.1"' # without the port: bytes go another way than the control connection
+
 step "text: figures, transport, digest; and what was passed over"
 says send '2\.86 MiB \(3000000 bytes\) in [0-9.]+ s, .*bit/s, confirmed with digest'
-says send 'ucx on lo with 127\.0\.0\.1:[0-9]+, unencrypted, session [0-9a-f]{32} channel 0'
+says send 'ucx on lo with 127\.0\.0\.1, unencrypted, session [0-9a-f]{32} channel 0'
 says send 'waited for source [0-9]+ %, credits [0-9]+ %, sink [0-9]+ % of the time; [0-9.]+ CPU seconds'
 says send "xxh128 $digest"
 start_recv recv B/detector --transport link -o "$tmp/out"

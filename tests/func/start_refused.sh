@@ -1,6 +1,6 @@
 #!/bin/bash
 # What is wrong with the configuration or the machine is said at the start, with what to do about it, in one line and with exit code 78;
-# nothing is left running.
+# nothing is left running. What is only unusual is no obstacle.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires_program openssl
 new_gateway A
@@ -48,6 +48,16 @@ refused "/A/conf:[0-9]+: "
 edit ''
 refused 'peer_timeout.*5 bananas' -o peer_timeout='5 bananas'
 refused 'no such option|unknown' -o bananas=1
+refused 'workres: no such option \(did you mean workers\?\)' -o workres=1
+edit 's/^log_target.*/&\npeer_timeout = 5 parsecs/'
+refused "/A/conf:[0-9]+: 'parsecs' after the value of peer_timeout: a value with spaces needs quotes"
+edit 's/^name/nmae/'
+refused "/A/conf:1: no such option 'nmae' \(did you mean name\?\)"
+edit ''
+refused 'control_socket = gw.sock: must be an absolute path' -o control_socket=gw.sock
+refused 'ucx.devices = All: name the devices: all would also open ports on networks you did not mean' -o 'ucx.devices=lo,All'
+refused 'memory_limit 1K is smaller than one ring of route detector \(4M\): raise it or lower window' -o memory_limit=1K
+refused '/nonexist: No such file or directory' -o key=/nonexist
 refused 'link_ports.*1 port.*for workers = 2|link_ports .*one each is needed' -o link_ports=5010
 edit 's/deliver = .*//'
 refused 'route "detector": add connect = .* or deliver'
@@ -90,9 +100,25 @@ fi
 
 step "memory"
 edit ''
-start_gateway A -o memory_limit=1M -o route.detector.window=2M
+start_gateway A -o memory_limit=3M -o route.detector.window=2M
 echo data >"$tmp/in"
+input=<(cat "$tmp/in"; sleep 60) start_send first A/detector
+start_recv first_recv A/detector
+wait_for 10 flowing A 5
 start_recv recv A/detector
 start_send send A/detector "$tmp/in"
-ends send 75 10 'a ring of 2 MiB does not fit: 0 B of memory_limit 1 MiB are in use; wait, raise memory_limit or lower window'
+ends send 75 10 'a ring of 2 MiB does not fit: 2 MiB of memory_limit 3 MiB are in use; wait, raise memory_limit or lower window'
 ends recv 75 10 'memory_limit'
+kill "${pid[first]}"
+finish first
+finish first_recv
+stop_gateway A
+
+step "without standard input, output and error: nothing else gets their numbers"
+start A bash -c 'exec "$@" <&- >&- 2>&-' - "$builddir/scistreamd" -c "$tmp/A/conf"
+wait_for 20 ctl A info
+for p in ${pid[A]} $(workers_of A); do
+    for fd in 0 1 2; do
+        [ "$(readlink /proc/$p/fd/$fd)" = /dev/null ] || fail "descriptor $fd of $p is $(readlink /proc/$p/fd/$fd)"
+    done
+done

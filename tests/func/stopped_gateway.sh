@@ -1,6 +1,7 @@
 #!/bin/bash
 # SIGSTOP of a gateway's control process: its neighbour notices within peer_timeout (2 s here) and tells the utility beyond; the utility
-# at the stopped one notices by itself, in 10 s. Woken again, it finds its channel gone and serves on.
+# at the stopped one notices by itself, in 10 s. Woken again, it finds its channel gone and serves on, by the same workers: that they said
+# nothing was its own pause.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires_ucx
 make_data 3000000 >"$tmp/in"
@@ -20,6 +21,8 @@ for i in 1 2; do
     start_recv recv$i B$i/detector -o "$tmp/out$i"
     wait_for 10 flowing B$i 3000000
 done
+workers=()
+for i in 1 2; do workers[$i]=$(workers_of ${stop[$i]}$i); done
 begin=$(now_ms)
 for i in 1 2; do kill -STOP "${pid[${stop[$i]}$i]}"; done
 
@@ -44,4 +47,5 @@ for i in 1 2; do
     ends recv 0
     same "$tmp/in" "$tmp/out"
     rm -f "$tmp/out"*
+    [ "$(workers_of ${stop[$i]}$i)" = "${workers[$i]}" ] || fail "its workers were killed: $(cat "$tmp/${stop[$i]}$i.err")"
 done

@@ -77,3 +77,45 @@ receive recv
 start send "$builddir/scistream-send" --pin "${pin[A]}" --report none "gateway://localhost:${port[A]}/detector" "$tmp/a"
 both_end
 same "$tmp/a" "$tmp/recv.out"
+
+step "a file that shrinks while it is sent is no success; one that grows is sent as far as it goes"
+mkfifo "$tmp/gate"
+for dir in "$tmp" /dev/shm; do
+    file=$dir/scistream-shrinks.$$
+    undo+=("rm -f '$file'")
+    make_data 6000000 5 >"$file"
+    receive recv --window 64K
+    start_send send A/detector --window 64K --rate 40Mbit "$file"
+    wait_for 10 flowing B 300000
+    truncate -s 1000000 "$file"
+    ends send 74 20 "scistream-shrinks.* ended after [0-9]+ bytes, it had 6000000 when it was opened: was it truncated\?"
+    ends recv 76
+done
+make_data 1000000 6 >"$tmp/grows"
+receive recv
+start_send send A/detector --window 64K --rate 20Mbit "$tmp/grows" "$tmp/gate"
+wait_for 10 flowing B 100000
+make_data 500000 7 >>"$tmp/grows"
+exec {gate}<>"$tmp/gate"
+wait_for 10 flowing B 1500000
+exec {gate}>&-
+both_end
+same "$tmp/grows" "$tmp/recv.out"
+
+step "files whose size says nothing, and a standard input that was read from before"
+for file in /proc/self/mounts /sys/kernel/mm/transparent_hugepage/enabled; do
+    [ -r $file ] || continue
+    receive recv
+    send 0 A/detector $file
+    ends recv 0
+    [ -s "$tmp/recv.out" ] || fail "nothing of $file"
+done
+receive recv
+to A/detector
+{
+    dd of=/dev/null bs=1000 count=100 status=none
+    "$builddir/scistream-send" "${to[@]}" --report none 2>"$tmp/send.err"
+} <"$tmp/c" || fail "send: $(cat "$tmp/send.err")"
+ends recv 0
+tail -c +100001 "$tmp/c" >"$tmp/rest"
+same "$tmp/rest" "$tmp/recv.out"
