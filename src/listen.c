@@ -70,19 +70,25 @@ static int judge(struct visitor *v, const Offer *o, char *why, size_t size)
     return ep->listening->busy ? -SST_EBUSY : 0;
 }
 
+/* Verbs listens at the address of an RDMA device only, so only where it was asked for. */
+static bool listens_by(const struct endpoint *ep, const char *transport)
+{
+    bool asked = *ep->o->require || ep->o->transport != ENDPOINT_AUTO;
+    return endpoint_wants(ep, transport) && (asked || !str_eq(transport, "verbs"));
+}
+
 /* The visitor's conversation becomes the endpoint's hop: everything from here on is as in an attach of our own. */
 static void adopt(struct visitor *v, const Offer *o)
 {
     struct endpoint *ep = v->ep;
     char why[ATTACH_WHY];
-    static char ucx[] = "ucx", link[] = "link";
-    char *ours[3];
-    size_t n = 0;
-    if (endpoint_wants(ep, ucx))
-        ours[n++] = ucx;
-    if (endpoint_wants(ep, link))
-        ours[n++] = link;
-    ours[n] = NULL;
+    static char names[ENDPOINT_TRANSPORTS][16];
+    char *ours[ENDPOINT_TRANSPORTS + 1] = { NULL };
+    for (size_t i = 0, n = 0; i < ENDPOINT_TRANSPORTS; i++)
+        if (listens_by(ep, endpoint_transport_names[i])) {
+            str_copy(names[i], sizeof(names[i]), endpoint_transport_names[i]);
+            ours[n++] = names[i];
+        }
     const char *transport = hop_choose(&v->h, o, ours, &ep->local.w, why, sizeof(why));
     int rc = transport ? endpoint_open_channel(ep) : -SST_ENOTRANSPORT;
     if (rc < 0) {
@@ -232,6 +238,14 @@ static int serve(struct endpoint *ep, int fd)
     return grpc_server_listen(ls->server, fd, ls->tls, "control endpoint");
 }
 
+static void offer_verbs(struct endpoint *ep, const char *host)
+{
+    char why[160];
+    AUTO_FREE char *setting = mem_printf("rdma.listen=%s", host);
+    if (*host && listens_by(ep, "verbs"))
+        conf_set(ep->conf, setting, why, sizeof(why));
+}
+
 /* ADDR:PORT, ADDR, :PORT, and PORT alone as everywhere else. Names are not looked up: which of their addresses would be meant? */
 static int parse_listen(const char *text, char host[ADDR_HOST_MAX + 1], uint16_t *port, char *why, size_t why_size)
 {
@@ -248,7 +262,7 @@ static int parse_listen(const char *text, char host[ADDR_HOST_MAX + 1], uint16_t
 
 static int check_device(const struct endpoint_opts *o, char *why, size_t why_size)
 {
-    if (o->devices[0] || (o->transport != 1 && !str_eq(o->require, "ucx")))
+    if (o->devices[0] || (o->transport != ENDPOINT_UCX && !str_eq(o->require, "ucx")))
         return 0;
     snprintf(why, why_size, "with --listen ucx needs --device DEV (ib0, mlx5_0:1, lo)");
     return -SST_EUSAGE;
@@ -282,6 +296,7 @@ int listen_start(struct endpoint *ep, char *why, size_t why_size)
         return rc;
     }
     rc = serve(ep, fd);
+    offer_verbs(ep, host);
     if (rc == 0)
         rc = local_start(&ep->local, &ep->loop, ep->conf, link_fd, on_local_started);
     if (rc < 0)

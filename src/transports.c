@@ -4,6 +4,9 @@
 #include "src/seam/xport.h"
 
 const struct xport_ops *const xport_list[] = {
+#ifdef WITH_VERBS
+    &xport_verbs_ops,
+#endif
 #ifdef WITH_UCX
     &xport_ucx_ops,
 #endif

@@ -27,6 +27,9 @@ static const struct value_row global_rows[] = ROWS(CONF_GLOBAL);
 #define S struct conf_ucx
 static const struct value_row ucx_rows[] = ROWS(CONF_UCX);
 #undef S
+#define S struct conf_rdma
+static const struct value_row rdma_rows[] = ROWS(CONF_RDMA);
+#undef S
 #define S struct conf_link
 static const struct value_row link_rows[] = ROWS(CONF_LINK);
 #undef S
@@ -34,10 +37,11 @@ static const struct value_row link_rows[] = ROWS(CONF_LINK);
 static const struct value_row route_rows[] = ROWS(CONF_ROUTE);
 #undef S
 
-enum { SEC_GLOBAL, SEC_UCX, SEC_LINK, SEC_ROUTE, SEC_COUNT };
+enum { SEC_GLOBAL, SEC_UCX, SEC_RDMA, SEC_LINK, SEC_ROUTE, SEC_COUNT };
 static const struct conf_section sections[SEC_COUNT] = {
     [SEC_GLOBAL] = { "", global_rows, ARRAY_LEN(global_rows), false },
     [SEC_UCX] = { "ucx", ucx_rows, ARRAY_LEN(ucx_rows), false },
+    [SEC_RDMA] = { "rdma", rdma_rows, ARRAY_LEN(rdma_rows), false },
     [SEC_LINK] = { "link", link_rows, ARRAY_LEN(link_rows), false },
     [SEC_ROUTE] = { "route", route_rows, ARRAY_LEN(route_rows), true },
 };
@@ -48,14 +52,16 @@ const struct conf_section *conf_sections(size_t *n)
     return sections;
 }
 
-static void *section_base(struct conf *c, int section)
-{
-    return section == SEC_GLOBAL ? (void *)&c->g : section == SEC_UCX ? (void *)&c->ucx : (void *)&c->link;
-}
-
 static const void *const_section_base(const struct conf *c, int section)
 {
-    return section == SEC_GLOBAL ? (const void *)&c->g : section == SEC_UCX ? (const void *)&c->ucx : (const void *)&c->link;
+    const void *const bases[SEC_COUNT] = { [SEC_GLOBAL] = &c->g, [SEC_UCX] = &c->ucx, [SEC_RDMA] = &c->rdma, [SEC_LINK] = &c->link };
+    return bases[section];
+}
+
+static void *section_base(struct conf *c, int section)
+{
+    void *const bases[SEC_COUNT] = { [SEC_GLOBAL] = &c->g, [SEC_UCX] = &c->ucx, [SEC_RDMA] = &c->rdma, [SEC_LINK] = &c->link };
+    return bases[section];
 }
 
 static int find_section(const char *name)

@@ -39,6 +39,14 @@
     STR(port_range, "0", "UCX_TCP_PORT_RANGE: ports UCX itself opens for tcp; 0 = any") \
     STR(advertise, "", "numeric address that peers are told for ucx; default: the listener's address")
 
+#define CONF_RDMA(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
+    STR(listen, "", "numeric address of the RDMA device where peers attach by verbs; none = no verbs") \
+    STR(ports, "0", "port range of the verbs listeners, one a worker; 0 = any free port") \
+    STR(advertise, "", "numeric address that peers are told for verbs; default: that of listen") \
+    INT(retry_count, "7", 0, 7, "times a message is sent again before its queue pair fails") \
+    INT(ack_timeout, "0", 0, 31, "time until it is sent again: 4.096 us times 2 to the power of this; 0 = the device's") \
+    INT(traffic_class, "0", 0, 255, "traffic class of the packets (service level on InfiniBand)")
+
 #define CONF_LINK(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
     ENUM(cipher, "aes-256-gcm", "aes-256-gcm|aes-128-gcm|chacha20-poly1305", "TLS 1.3 cipher of data connections") \
     SIZE(chunk, "256K", 4 << 10, 64 << 20, "largest chunk on a link")
@@ -68,12 +76,14 @@
 
 struct conf_global { CONF_FIELDS(CONF_GLOBAL) };
 struct conf_ucx { CONF_FIELDS(CONF_UCX) };
+struct conf_rdma { CONF_FIELDS(CONF_RDMA) };
 struct conf_link { CONF_FIELDS(CONF_LINK) };
 struct conf_route { char *name; CONF_FIELDS(CONF_ROUTE) };
 
 struct conf {
     struct conf_global g;
     struct conf_ucx ucx;
+    struct conf_rdma rdma;
     struct conf_link link;
     struct conf_route **routes;
     size_t n_routes;

@@ -11,8 +11,8 @@
 #define PIN_HEAD "sha256:"
 #define PINS_MAX 2
 
-static const char *const transports[] = { "ucx", "link" };
-#define TRANSPORTS "ucx, link"
+static const char *const transports[] = { "verbs", "ucx", "link" };
+#define TRANSPORTS "verbs, ucx, link"
 
 /* One conf_check: where the answer goes, and what its words begin with. */
 struct check {
@@ -72,6 +72,7 @@ static int check_addresses(const struct check *k)
     const struct { const char *option, *text; } rows[] = {
         { "advertise", k->c->g.advertise }, { "link_address", k->c->g.link_address },
         { "ucx.listen", k->c->ucx.listen }, { "ucx.advertise", k->c->ucx.advertise },
+        { "rdma.listen", k->c->rdma.listen }, { "rdma.advertise", k->c->rdma.advertise },
     };
     int rc = check_listen(k);
     for (size_t i = 0; i < ARRAY_LEN(rows) && rc == 0; i++)
@@ -133,6 +134,8 @@ static int check_global(const struct check *k)
         rc = check_ports(k, "ucx.ports", k->c->ucx.ports, true);
     if (rc == 0)
         rc = check_ports(k, "ucx.port_range", k->c->ucx.port_range, false);
+    if (rc == 0)
+        rc = check_ports(k, "rdma.ports", k->c->rdma.ports, true);
     return rc == 0 ? check_certificate(k) : rc;
 }
 
@@ -154,6 +157,8 @@ static int check_transport(const struct check *k, const char *option, const char
         if (str_eq(name, "ucx") && !k->c->ucx.devices[0])
             return refuse(k, "%s has ucx, but no device is given to it: add devices = {\"ib0\"} (or another name) to section ucx",
                           option);
+        if (str_eq(name, "verbs") && !*k->c->rdma.listen && !str_eq(option, "connect_transports"))
+            return refuse(k, "%s has verbs, but no address is given to it: add listen = ADDRESS of an RDMA device to section rdma", option);
         return 0;
     }
     return refuse(k, "%s = %s: no such transport, there are " TRANSPORTS, option, name);

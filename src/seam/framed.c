@@ -78,6 +78,14 @@ bool framed_control_due(const struct framed *f)
     return !f->reset_sent && (f->hello_due || f->reset_due || limit_due(f) || eos_due(f));
 }
 
+static struct frame next_limit(struct framed *f)
+{
+    f->told_limit = MAX(f->told_limit, f->rx->rel + f->rx->cap);
+    f->told_consumed = f->rx->rel;
+    f->urge = false;
+    return (struct frame){ .type = FRAME_LIMIT, .flow = f->rx_flow, .a = f->told_limit, .b = f->told_consumed };
+}
+
 static struct frame next_control(struct framed *f)
 {
     if (f->hello_due) {
@@ -89,12 +97,8 @@ static struct frame next_control(struct framed *f)
         f->reset_sent = true;
         return (struct frame){ .type = FRAME_RESET, .flow = f->tx ? f->tx_flow : f->rx_flow, .a = f->reset_code };
     }
-    if (limit_due(f)) {
-        f->told_limit = MAX(f->told_limit, f->rx->rel + f->rx->cap);
-        f->told_consumed = f->rx->rel;
-        f->urge = false;
-        return (struct frame){ .type = FRAME_LIMIT, .flow = f->rx_flow, .a = f->told_limit, .b = f->told_consumed };
-    }
+    if (limit_due(f))
+        return next_limit(f);
     f->eos_sent = true;
     return (struct frame){ .type = FRAME_EOS, .flow = f->tx_flow, .a = f->tx->total };
 }
@@ -110,6 +114,14 @@ bool framed_next(struct framed *f, struct frame *out)
         return false;
     *out = (struct frame){ .type = FRAME_DATA, .flow = f->tx_flow, .len = (uint32_t)n, .a = f->tx->sub };
     ring_submit(f->tx, n);
+    return true;
+}
+
+bool framed_again(struct framed *f, struct frame *out)
+{
+    if (!f->rx || !f->hello_seen || f->reset_sent)
+        return false;
+    *out = next_limit(f);
     return true;
 }
 

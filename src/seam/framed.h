@@ -38,6 +38,8 @@ void framed_set_rings(struct framed *f, struct ring *rx, struct ring *tx, bool f
 /* The most urgent message that is due: HELLO, RESET (nothing follows it), LIMIT, DATA, EOS. False: nothing. Taking it counts as sent;
  * for DATA the payload lies at ring_at(f->tx, out->a) and stays there until released. */
 bool framed_next(struct framed *f, struct frame *out);
+/* A LIMIT, due or not, for a carriage that has something else to tell with it. False: there is nothing to limit, or it is too early or late. */
+bool framed_again(struct framed *f, struct frame *out);
 /* Is a message due other than DATA? For carriages that sleep while no buffer is free. */
 bool framed_control_due(const struct framed *f);
 

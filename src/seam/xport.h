@@ -69,7 +69,7 @@ struct xport {
     struct defer bye;
 };
 
-extern const struct xport_ops xport_file_ops, xport_link_ops, xport_ucx_ops;
+extern const struct xport_ops xport_file_ops, xport_link_ops, xport_ucx_ops, xport_verbs_ops;
 
 /* The transports of this program, NULL-terminated (src/transports.c, or a test's own). */
 extern const struct xport_ops *const xport_list[];

@@ -162,6 +162,8 @@ same() { cmp "$1" "$2" >/dev/null || fail "${2##*/} differs from ${1##*/}: $(cmp
 # ------------------------------------------------------------ gateways
 
 gateway_defaults='workers = 2'
+ucx_section='ucx { devices = {"lo"} }'
+rdma_transports='"ucx", "link"' # of the side that faces the utilities
 
 # new_gateway NAME: key, certificate, secret and a configuration without routes in $tmp/NAME. $global: further options of it.
 new_gateway()
@@ -183,19 +185,19 @@ user = "root"
 log_target = "stderr"
 $gateway_defaults
 ${global:-}
-ucx { devices = {"lo"} }
+$ucx_section
 END
 }
 
 # add_route NAME ROUTE [OTHER]: receivers attach to it, or it goes on to the same route of gateway OTHER. $route: further options of it.
 add_route()
 {
-    local how='deliver = {"ucx", "link"}'
+    local how="deliver = {$rdma_transports}"
     [ -z "${3:-}" ] || how="connect = \"gateway://127.0.0.1:${port[$3]}/$2\"  connect_secret_file = \"$tmp/$3/secret\"
     connect_pin = {\"${pin[$3]}\"}"
     cat >>"$tmp/$1/conf" <<END
 route "$2" {
-    accept = {"ucx", "link"}  secret_file = "$tmp/$1/secret"  channels = 16
+    accept = {$rdma_transports}  secret_file = "$tmp/$1/secret"  channels = 16
     $how
     ${route:-}
 }

@@ -93,9 +93,9 @@ static void test_sections(void)
 {
     size_t n;
     const struct conf_section *s = conf_sections(&n);
-    CU_ASSERT_EQUAL(n, 4);
-    CU_ASSERT(str_eq(s[0].name, "") && str_eq(s[1].name, "ucx") && str_eq(s[2].name, "link") && str_eq(s[3].name, "route"));
-    CU_ASSERT(!s[0].titled && s[3].titled);
+    CU_ASSERT_EQUAL(n, 5);
+    CU_ASSERT(str_eq(s[0].name, "") && str_eq(s[1].name, "ucx") && str_eq(s[2].name, "rdma") && str_eq(s[3].name, "link") && str_eq(s[4].name, "route"));
+    CU_ASSERT(!s[0].titled && s[4].titled);
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < s[i].n; k++) {
             const struct value_row *row = &s[i].rows[k];
@@ -516,10 +516,13 @@ static void test_check_global(void)
 
 static void test_check_transports(void)
 {
-    check_fault("route.out.accept=verbs", "route \"out\": accept = verbs: no such transport, there are ucx, link");
-    check_fault("route.in.deliver=link, tcp", "route \"in\": deliver = tcp: no such transport, there are ucx, link");
-    check_fault("route.out.accept=", "route \"out\": accept is empty: name at least one of ucx, link");
-    check_fault("route.out.connect_transports={}", "route \"out\": connect_transports is empty: name at least one of ucx, link");
+    check_fault("route.out.accept=rdma", "route \"out\": accept = rdma: no such transport, there are verbs, ucx, link");
+    check_fault("route.out.accept=verbs",
+                "route \"out\": accept has verbs, but no address is given to it: add listen = ADDRESS of an RDMA device to section rdma");
+    check_fault("rdma.listen=ib0", "rdma.listen = ib0: must be a numeric address, like 192.0.2.1 or 2001:db8::1");
+    check_fault("route.in.deliver=link, tcp", "route \"in\": deliver = tcp: no such transport, there are verbs, ucx, link");
+    check_fault("route.out.accept=", "route \"out\": accept is empty: name at least one of verbs, ucx, link");
+    check_fault("route.out.connect_transports={}", "route \"out\": connect_transports is empty: name at least one of verbs, ucx, link");
     check_fault("route.out.accept=link,ucx,link", "route \"out\": accept has link twice");
     check_fault(
         "ucx.devices=",

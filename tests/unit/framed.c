@@ -426,6 +426,25 @@ static void test_lazy_limit(void)
     close_rings();
 }
 
+/* A carriage may tell a limit that is not due. */
+static void test_limit_again(void)
+{
+    struct frame again;
+    receiver(CAP);
+    CU_ASSERT(framed_again(&f, &again) && again.type == FRAME_LIMIT && again.a == CAP && again.b == 0);
+    bring(10);
+    consume(10);
+    CU_ASSERT(framed_again(&f, &again) && again.a == CAP + 10 && again.b == 10);
+    CU_ASSERT_FALSE(framed_lazy(&f));
+    framed_reset(&f, -SST_EABORTED);
+    CU_ASSERT_EQUAL(next(), FRAME_RESET);
+    CU_ASSERT_FALSE(framed_again(&f, &again));
+    close_rings();
+    sender(false, CAP);
+    CU_ASSERT_FALSE(framed_again(&f, &again));
+    close_rings();
+}
+
 static void test_gate(void)
 {
     sender(true, CAP);
@@ -705,7 +724,7 @@ static void test_disconnected(void)
 UNIT_MAIN("framed", UNIT(test_hello_first), UNIT(test_before_hello), UNIT(test_second_hello), UNIT(test_wrong_cookie),
           UNIT(test_version), UNIT(test_data_in_order), UNIT(test_data_refused), UNIT(test_data_at_limit), UNIT(test_untold_limit),
           UNIT(test_too_many_ranges), UNIT(test_eos), UNIT(test_eos_of_nothing), UNIT(test_eos_refused), UNIT(test_second_eos),
-          UNIT(test_data_after_eos), UNIT(test_limit_refused), UNIT(test_consumed_beyond_limit), UNIT(test_sending), UNIT(test_chunk_send), UNIT(test_hold), UNIT(test_lazy_limit), UNIT(test_gate),
+          UNIT(test_data_after_eos), UNIT(test_limit_refused), UNIT(test_consumed_beyond_limit), UNIT(test_sending), UNIT(test_chunk_send), UNIT(test_hold), UNIT(test_lazy_limit), UNIT(test_limit_again), UNIT(test_gate),
           UNIT(test_end_of_ours), UNIT(test_nothing_to_send), UNIT(test_limit_by_eighths), UNIT(test_limit_for_small_peer),
           UNIT(test_limit_for_absurd_peer),
           UNIT(test_limit_for_large_peer), UNIT(test_limit_when_used_up), UNIT(test_limit_for_unknown_peer),

@@ -1,0 +1,290 @@
+/* The verbs transport: the flow protocol over reliable queue pairs, straight into the peer's registered ring (scistream-protocol(7)).
+ *
+ * Happy path: connection (verbs_cm.c) -> HELLO out by who connected, HELLO back -> up -> WRITEs and SENDs (verbs_qp.c) -> EOS -> closed.
+ * Failures: a peer that dies is told by the connection manager or by a failed completion; one that breaks the protocol meets framed.c; one
+ * that writes where it may not breaks its own queue pair only, since every channel has a protection domain of its own.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "rdma/verbs.h"
+#include "src/core/log.h"
+
+#define CHUNK_MAX (1U << 20)
+#define CLOSE_IDLE_NS NS_PER_S /* what a living peer gets to complete what is under way */
+
+/* ------------------------------------------------------------ one end */
+
+int verbs_check(struct verbs *k)
+{
+    if (k->f.rc)
+        return xport_fail(&k->x, k->f.rc, "verbs with %s: %s", k->to, k->f.why);
+    if (framed_finished(&k->f))
+        return 0;
+    if (k->q.rc)
+        return xport_fail(&k->x, k->q.rc, "verbs with %s: %s", k->to, k->q.why);
+    return k->lost ? xport_fail(&k->x, -SST_ELOST, "verbs with %s: closed by the peer before the end", k->to) : 0;
+}
+
+static void become_up(struct verbs *k)
+{
+    struct ibv_port_attr port = { 0 };
+    loop_timer_stop(k->x.env->loop, &k->patience);
+    snprintf(k->x.device, sizeof(k->x.device), "%s:%u", ibv_get_device_name(k->q.verbs->device), k->id->port_num);
+    if (ibv_query_port(k->q.verbs, k->id->port_num, &port) != 0)
+        port.active_mtu = 0;
+    snprintf(k->x.detail, sizeof(k->x.detail), "unencrypted, %s, MTU %u", port.link_layer == IBV_LINK_LAYER_ETHERNET ? "Ethernet" : "InfiniBand",
+             port.active_mtu ? 128U << port.active_mtu : 0);
+    xport_set_up(&k->x);
+}
+
+static bool may_send(const struct verbs *k) { return k->state == VERBS_OPEN || k->f.hello_seen; }
+
+static void on_completions(struct io *io, uint32_t events UNUSED)
+{
+    struct verbs *k = container_of(io, struct verbs, io);
+    verbs_qp_event(&k->q);
+    if (k->x.state == XPORT_CLOSING)
+        loop_activate(k->x.env->loop, &k->closing);
+    else
+        xport_kick(&k->x);
+}
+
+static int verbs_progress(struct xport *x)
+{
+    struct verbs *k = verbs_of(x);
+    int did = k->state >= VERBS_CONNECT ? verbs_qp_poll(&k->q) : 0;
+    if (verbs_check(k) < 0)
+        return 1;
+    if (x->state == XPORT_OPENING && k->f.hello_seen)
+        become_up(k);
+    if (may_send(k))
+        did |= verbs_qp_send(&k->q);
+    verbs_check(k);
+    return did;
+}
+
+static int verbs_arm(struct xport *x)
+{
+    struct verbs *k = verbs_of(x);
+    return k->state >= VERBS_CONNECT ? verbs_qp_arm(&k->q) : 0;
+}
+
+static int verbs_move(struct xport *x, struct ring *r UNUSED)
+{
+    struct verbs *k = verbs_of(x);
+    int sent = may_send(k) ? verbs_qp_send(&k->q) : 0;
+    int rc = verbs_check(k);
+    return rc < 0 ? rc : sent ? 0 : -EAGAIN;
+}
+
+static int verbs_shut(struct xport *x, struct ring *r)
+{
+    int rc = verbs_move(x, r);
+    return framed_shut_done(&verbs_of(x)->f) ? 0 : rc < 0 ? rc : -EAGAIN;
+}
+
+static enum stats_wait verbs_blocked(const struct xport *x)
+{
+    const struct verbs *k = container_of(x, const struct verbs, x);
+    return framed_blocked(&k->f) ? WAIT_CREDITS : WAIT_SINK;
+}
+
+/* ------------------------------------------------------------ connect and accept */
+
+static void on_patience(struct timer *t)
+{
+    struct verbs *k = container_of(t, struct verbs, patience);
+    static const char *const steps[VERBS_STATES] = {
+        [VERBS_ADDRESS] = "looking for an RDMA device", [VERBS_ROUTE] = "looking for a route", [VERBS_MEMORY] = "registering memory",
+        [VERBS_CONNECT] = "connecting", [VERBS_OPEN] = "waiting for its HELLO",
+    };
+    if (k->x.state == XPORT_CLOSING)
+        loop_activate(k->x.env->loop, &k->closing);
+    else if (k->x.state == XPORT_OPENING && k->id)
+        xport_fail(&k->x, -SST_ETIMEOUT, "verbs with %s: no answer in time, %s", k->to, steps[k->state] ? steps[k->state] : "");
+}
+
+static void begin(struct verbs *k, const struct xport_spec *s)
+{
+    k->x.state = XPORT_OPENING;
+    framed_init(&k->f, s->cookie, s->chunk_max, s->peer_window);
+    framed_set_rings(&k->f, k->x.in, k->x.out, k->x.out != NULL);
+}
+
+static int verbs_connect(struct xport *x, const struct xport_spec *s)
+{
+    struct verbs *k = verbs_of(x);
+    union sockaddr_any to;
+    begin(k, s);
+    if (!verbs_shared_of(x->env) || addr_numeric(s->address, s->port, &to) < 0)
+        return xport_fail(x, -EINVAL, "verbs: '%s' is no numeric address, or verbs is not configured", s->address);
+    addr_format(&to, k->to);
+    if (s->chunk_max == 0)
+        return xport_fail(x, -SST_EPROTO, "verbs to %s: its answer allows no bytes in a chunk", k->to);
+    return verbs_cm_connect(k, &to);
+}
+
+static int verbs_accept(struct xport *x, const struct xport_spec *s, struct xport_answer *a)
+{
+    struct verbs *k = verbs_of(x);
+    struct verbs_shared *sh = verbs_shared_of(x->env);
+    begin(k, s);
+    k->acceptor = true;
+    if (!sh || !sh->listener)
+        return xport_fail(x, -SST_ECONF, "verbs has no listener: set rdma { listen = ADDRESS }");
+    str_copy(k->to, sizeof(k->to), "a peer not connected yet");
+    k->f.chunk_send = k->f.chunk_max = a->chunk_max = s->chunk_max ? MIN(s->chunk_max, CHUNK_MAX) : CHUNK_MAX;
+    str_copy(a->address, sizeof(a->address), sh->address);
+    a->port = sh->port;
+    list_add_tail(&sh->pending, &k->pending);
+    return 0;
+}
+
+/* ------------------------------------------------------------ the helper thread's part: pinning and unpinning */
+
+static void job_run(struct job *j)
+{
+    struct verbs *k = container_of(j, struct verbs, job);
+    if (k->releasing)
+        verbs_qp_release(&k->q);
+    else
+        verbs_qp_register(&k->q);
+}
+
+static void job_done(struct job *j)
+{
+    struct verbs *k = container_of(j, struct verbs, job);
+    if (k->releasing) {
+        if (k->id)
+            rdma_destroy_id(k->id);
+        k->id = NULL;
+        xport_bye(&k->x);
+    } else if (k->x.state == XPORT_CLOSING) {
+        loop_activate(k->x.env->loop, &k->closing);
+    } else {
+        verbs_cm_registered(k);
+        xport_kick(&k->x);
+    }
+}
+
+/* ------------------------------------------------------------ the end of one end */
+
+static void release(struct verbs *k)
+{
+    loop_timer_stop(k->x.env->loop, &k->patience);
+    loop_sleep(k->x.env->loop, &k->closing);
+    verbs_cm_drop(k);
+    k->releasing = true;
+    if (offload_submit(k->x.env->offload, &k->job) < 0) { /* no thread to be had: then here */
+        job_run(&k->job);
+        job_done(&k->job);
+    }
+}
+
+/* Until everything of ours has arrived, or cannot any more. */
+static int closing_progress(struct task *t)
+{
+    struct verbs *k = container_of(t, struct verbs, closing);
+    int did = verbs_qp_poll(&k->q);
+    if (k->job.queued)
+        return did;
+    if (may_send(k))
+        did |= verbs_qp_send(&k->q);
+    bool useless = !k->q.qp || k->q.rc || k->lost || !may_send(k) || !timer_pending(&k->patience);
+    if (!useless && (!verbs_qp_idle(&k->q) || framed_control_due(&k->f)))
+        return did;
+    if (k->q.qp && !k->lost)
+        rdma_disconnect(k->id);
+    release(k);
+    return 1;
+}
+
+static int closing_arm(struct task *t) { return verbs_qp_arm(&container_of(t, struct verbs, closing)->q); }
+
+static void verbs_close(struct xport *x, int rc)
+{
+    struct verbs *k = verbs_of(x);
+    list_del(&k->pending);
+    if (rc < 0)
+        framed_reset(&k->f, rc);
+    k->f.rc = k->f.rc ? k->f.rc : -SST_EABORTED; /* nothing more goes into the rings but what was claimed */
+    loop_timer(x->env->loop, &k->patience, CLOSE_IDLE_NS);
+    loop_activate(x->env->loop, &k->closing);
+}
+
+static struct xport *verbs_create(struct xport_env *env)
+{
+    struct verbs *k = mem_zalloc(1, sizeof(*k));
+    xport_init(&k->x, &xport_verbs_ops, env);
+    list_init(&k->pending);
+    list_init(&k->node);
+    k->io.fd = -1;
+    k->io.ready = on_completions;
+    k->patience.fire = on_patience;
+    k->job.run = job_run;
+    k->job.done = job_done;
+    task_init(&k->closing, closing_progress, closing_arm);
+    return &k->x;
+}
+
+static int verbs_mem_add(struct xport *x, struct ring *r, bool in)
+{
+    *(in ? &x->in : &x->out) = r;
+    return 0;
+}
+
+/* ------------------------------------------------------------ devices and listener */
+
+static int count_devices(void)
+{
+    int n = 0;
+    struct ibv_device **all = ibv_get_device_list(&n);
+    if (all)
+        ibv_free_device_list(all);
+    return n;
+}
+
+static void verbs_unlisten(struct xport_env *env)
+{
+    struct verbs_shared *sh = verbs_shared_of(env);
+    if (!sh)
+        return;
+    verbs_cm_unlisten(sh);
+    free(sh);
+    env->shared[XPORT_VERBS] = NULL;
+}
+
+static bool dials_by_verbs(const struct conf *c)
+{
+    for (size_t i = 0; i < c->n_routes; i++)
+        if (*c->routes[i]->connect && strv_has(c->routes[i]->connect_transports, "verbs"))
+            return true;
+    return false;
+}
+
+static int verbs_listen(struct xport_env *env, char *why, size_t size)
+{
+    if (env->accepts && !*env->conf->rdma.listen && !dials_by_verbs(env->conf))
+        return -ENODEV;
+    if (count_devices() == 0) {
+        snprintf(why, size, "this machine has no RDMA device ('rdma link' lists them)");
+        return -SST_EDEVICE;
+    }
+    struct verbs_shared *sh = mem_zalloc(1, sizeof(*sh));
+    env->shared[XPORT_VERBS] = sh;
+    sh->loop = env->loop;
+    sh->conf = &env->conf->rdma;
+    sh->patience_ns = env->conf->g.attach_timeout;
+    int rc = verbs_cm_listen(sh, env, why, size);
+    if (rc < 0)
+        verbs_unlisten(env);
+    return rc;
+}
+
+const struct xport_ops xport_verbs_ops = {
+    .name = "verbs", .kind = XPORT_VERBS, .listen = verbs_listen, .unlisten = verbs_unlisten, .create = verbs_create,
+    .connect = verbs_connect, .accept = verbs_accept, .mem_add = verbs_mem_add, .fill = verbs_move, .drain = verbs_move,
+    .shut = verbs_shut, .progress = verbs_progress, .arm = verbs_arm, .close = verbs_close, .blocked = verbs_blocked,
+};
