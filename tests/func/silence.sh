@@ -1,9 +1,9 @@
 #!/bin/bash
-# Thousands of connections that say nothing, on the control port and on the link ports, while a stream goes through: it goes on, another
+# Ten thousand connections that say nothing, on the control port and on the link ports, while a stream goes through: it goes on, another
 # one comes through, and after attach_timeout the gateway has closed them all, although their owner holds them.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires_ucx
-requires "the limit on descriptors is $(ulimit -Hn)" [ "$(ulimit -Hn)" -ge 8192 ]
+requires "the limit on descriptors is $(ulimit -Hn)" [ "$(ulimit -Hn)" -ge 16384 ]
 global='attach_timeout = 3s' start_gateway_pair detector
 make_data 10000000 >"$tmp/in"
 make_data 100000 9 >"$tmp/small"
@@ -20,8 +20,8 @@ start_recv recv1 B/detector -o "$tmp/out1"
 start_send send1 A/detector --rate 20Mbit "$tmp/in"
 wait_for 10 flowing B 1000
 mkfifo "$tmp/hold"
-input=$tmp/hold start silent-control $python "$srcdir/tests/lib/abuse.py" silent 2500 127.0.0.1:${port[A]}
-input=$tmp/hold start silent-links $python "$srcdir/tests/lib/abuse.py" silent 1500 127.0.0.1:$((port[A] + 1)) 127.0.0.1:$((port[A] + 2))
+input=$tmp/hold start silent-control $python "$srcdir/tests/lib/abuse.py" silent 6000 127.0.0.1:${port[A]}
+input=$tmp/hold start silent-links $python "$srcdir/tests/lib/abuse.py" silent 2000 127.0.0.1:$((port[A] + 1)) 127.0.0.1:$((port[A] + 2))
 exec {hold}>"$tmp/hold"
 wait_until 20 "[ -s '$tmp/silent-control.out' ] && [ -s '$tmp/silent-links.out' ]"
 step "$(cat "$tmp"/silent-*.out | tr '\n' ' ') connections are held; the gateway has $(fd_count "${pid[A]}") descriptors"
