@@ -264,7 +264,7 @@ static void on_cm(struct io *io, uint32_t events UNUSED)
     struct rdma_cm_event *e;
     while (rdma_get_cm_event(sh->events, &e) == 0) {
         struct cm_event copy = { .type = e->event, .status = e->status, .id = e->id };
-        copy.n = e->param.conn.private_data ? MIN(e->param.conn.private_data_len, sizeof(copy.data)) : 0;
+        copy.n = e->param.conn.private_data ? e->param.conn.private_data_len : 0; /* at most 255 */
         if (copy.n)
             memcpy(copy.data, e->param.conn.private_data, copy.n);
         rdma_ack_cm_event(e); /* before acting: an id cannot be destroyed while an event of it is not acknowledged */

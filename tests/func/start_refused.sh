@@ -62,7 +62,7 @@ refused 'link_ports.*1 port.*for workers = 2|link_ports .*one each is needed' -o
 edit 's/deliver = .*//'
 refused 'route "detector": add connect = .* or deliver'
 edit 's/accept = .*"link"}  secret/accept = {"ucx", "pigeon"}  secret/'
-refused 'pigeon: no such transport, there are ucx, link'
+refused 'pigeon: no such transport, there are verbs, ucx, link'
 edit 's/^ucx.*//'
 requires_ucx
 refused 'has ucx, but no device is given to it: add devices'
