@@ -318,12 +318,6 @@ static struct xport *ucx_create(struct xport_env *env)
     return &k->x;
 }
 
-static int ucx_mem_add(struct xport *x, struct ring *r, bool in)
-{
-    *(in ? &x->in : &x->out) = r;
-    return 0;
-}
-
 /* ------------------------------------------------------------ context and listener */
 
 static int shared_progress(struct task *t)
@@ -468,6 +462,6 @@ static int ucx_listen(struct xport_env *env, char *why, size_t why_size)
 
 const struct xport_ops xport_ucx_ops = {
     .name = "ucx", .kind = XPORT_UCX, .listen = ucx_listen, .unlisten = ucx_unlisten, .create = ucx_create,
-    .connect = ucx_connect, .accept = ucx_accept, .mem_add = ucx_mem_add, .fill = ucx_move, .drain = ucx_move,
+    .connect = ucx_connect, .accept = ucx_accept, .mem_add = xport_take_ring, .fill = ucx_move, .drain = ucx_move,
     .shut = ucx_shut, .progress = ucx_progress, .arm = ucx_arm, .close = ucx_close, .blocked = ucx_blocked,
 };

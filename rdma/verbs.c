@@ -229,12 +229,6 @@ static struct xport *verbs_create(struct xport_env *env)
     return &k->x;
 }
 
-static int verbs_mem_add(struct xport *x, struct ring *r, bool in)
-{
-    *(in ? &x->in : &x->out) = r;
-    return 0;
-}
-
 /* ------------------------------------------------------------ devices and listener */
 
 static int count_devices(void)
@@ -285,6 +279,6 @@ static int verbs_listen(struct xport_env *env, char *why, size_t size)
 
 const struct xport_ops xport_verbs_ops = {
     .name = "verbs", .kind = XPORT_VERBS, .listen = verbs_listen, .unlisten = verbs_unlisten, .create = verbs_create,
-    .connect = verbs_connect, .accept = verbs_accept, .mem_add = verbs_mem_add, .fill = verbs_move, .drain = verbs_move,
+    .connect = verbs_connect, .accept = verbs_accept, .mem_add = xport_take_ring, .fill = verbs_move, .drain = verbs_move,
     .shut = verbs_shut, .progress = verbs_progress, .arm = verbs_arm, .close = verbs_close, .blocked = verbs_blocked,
 };

@@ -13,7 +13,7 @@
 #include "src/core/err.h"
 #include "src/core/log.h"
 #include "src/core/secret.h"
-#include "src/core/units.h"
+#include "src/core/wire.h"
 
 #define RESOLVE_MS(k) ((int)(verbs_shared_of((k)->x.env)->patience_ns / NS_PER_MS))
 #define BACKLOG 128
@@ -168,7 +168,8 @@ static int on_disconnected(struct verbs *k, const struct cm_event *e UNUSED)
 static int on_failure(struct verbs *k, const struct cm_event *e)
 {
     const char *device = k->id->verbs ? device_name(k->id->verbs) : "no device";
-    uint32_t told = e->n >= 4 ? (uint32_t)e->data[0] << 24 | (uint32_t)e->data[1] << 16 | (uint32_t)e->data[2] << 8 | e->data[3] : 0;
+    struct wire w = wire_reader(e->data, e->n);
+    uint32_t told = wire_u32(&w); /* 0 when there is none */
     switch (e->type) {
     case RDMA_CM_EVENT_ADDR_ERROR:
         return xport_fail(&k->x, -SST_EDEVICE, "verbs to %s: no RDMA device of this machine reaches it: %s", k->to, strerror(abs(e->status)));
@@ -222,11 +223,12 @@ static void act(struct verbs *k, const struct cm_event *e)
 static void reject(struct rdma_cm_id *id, int rc)
 {
     static struct log_gate gate = LOG_GATE;
-    uint32_t code = err_to_wire(rc);
-    uint8_t why[4] = { (uint8_t)(code >> 24), (uint8_t)(code >> 16), (uint8_t)(code >> 8), (uint8_t)code };
+    uint8_t why[4];
+    struct wire w = wire_writer(why, sizeof(why));
     union sockaddr_any peer = { .ss = id->route.addr.dst_storage };
     char text[ADDR_TEXT];
     log_gated(&gate, LOG_LEVEL_WARN, "verbs listener: connection from %s rejected: %s", addr_format(&peer, text), err_text(rc));
+    wire_put_u32(&w, err_to_wire(rc));
     rdma_reject(id, why, sizeof(why));
     rdma_destroy_id(id);
 }

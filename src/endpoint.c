@@ -237,15 +237,8 @@ int endpoint_open_channel(struct endpoint *ep)
 
 /* ------------------------------------------------------------ what the hop says */
 
-const char *const endpoint_transport_names[ENDPOINT_TRANSPORTS + 1] = { "verbs", "ucx", "link", NULL };
-
-static bool known_transport(const char *name)
-{
-    for (const char *const *t = endpoint_transport_names; *t; t++)
-        if (str_eq(*t, name))
-            return true;
-    return false;
-}
+static char verbs[] = "verbs", ucx[] = "ucx", links[] = "link"; /* link is a system call */
+char *const endpoint_transport_names[ENDPOINT_TRANSPORTS + 1] = { verbs, ucx, links, NULL };
 
 bool endpoint_wants(const struct endpoint *ep, const char *transport)
 {
@@ -254,17 +247,19 @@ bool endpoint_wants(const struct endpoint *ep, const char *transport)
     return ep->o->transport == ENDPOINT_AUTO || str_eq(transport, endpoint_transport_names[ep->o->transport - 1]);
 }
 
+bool endpoint_asked(const struct endpoint *ep) { return *ep->o->require || ep->o->transport != ENDPOINT_AUTO; }
+
 char **endpoint_transports(const struct endpoint *ep)
 {
     char **out = mem_zalloc(ENDPOINT_TRANSPORTS + 1, sizeof(*out));
     size_t n = 0;
-    for (const char *const *t = endpoint_transport_names; *t; t++) {
+    for (char *const *t = endpoint_transport_names; *t; t++) {
         const char *problem = pool_transport_problem(&ep->local.w, *t);
         if (!endpoint_wants(ep, *t))
             continue;
         if (!problem)
             out[n++] = mem_strdup(*t);
-        else if (*ep->o->require || ep->o->transport != ENDPOINT_AUTO || !str_eq(*t, "verbs")) /* most machines have no such device */
+        else if (endpoint_asked(ep) || !str_eq(*t, verbs)) /* most machines have no such device */
             endpoint_say(ep, "%s cannot be used here: %s", *t, problem);
     }
     return out;
@@ -294,7 +289,7 @@ static void on_local_started(struct local *l)
 static void choose_device(struct endpoint *ep, const union sockaddr_any *local)
 {
     char device[64], why[160];
-    if (ep->o->devices[0] || ep->o->transport == ENDPOINT_VERBS || ep->o->transport == ENDPOINT_LINK || (*ep->o->require && !str_eq(ep->o->require, "ucx")))
+    if (ep->o->devices[0] || !endpoint_wants(ep, ucx))
         return;
     if (local && addr_device_of(local, device, sizeof(device)) == 0) {
         AUTO_FREE char *setting = mem_printf("ucx.devices=%s", device);
@@ -624,7 +619,7 @@ static int apply_options(struct endpoint *ep)
     int code = apply(ep, mem_printf("link.chunk=%llu", (unsigned long long)ep->o->chunk));
     if (code == 0 && *devices)
         code = apply(ep, mem_printf("ucx.devices=%s", devices));
-    if (code == 0 && *ep->o->require && !known_transport(ep->o->require))
+    if (code == 0 && *ep->o->require && !strv_has(endpoint_transport_names, ep->o->require))
         code = endpoint_complain(ep, -SST_EUSAGE, "--require %s: must be verbs, ucx or link", ep->o->require);
     return code;
 }

@@ -83,9 +83,10 @@ bool endpoint_same_total(const struct endpoint *ep);
 const struct hop_events *endpoint_hop_events(void);
 int endpoint_open_channel(struct endpoint *ep);
 enum { ENDPOINT_AUTO, ENDPOINT_VERBS, ENDPOINT_UCX, ENDPOINT_LINK, ENDPOINT_TRANSPORTS = ENDPOINT_LINK }; /* --transport */
-extern const char *const endpoint_transport_names[ENDPOINT_TRANSPORTS + 1]; /* best first, NULL-terminated */
+extern char *const endpoint_transport_names[ENDPOINT_TRANSPORTS + 1]; /* best first, NULL-terminated */
 void endpoint_be_patient(struct endpoint *ep, uint64_t wait_ns); /* the end by ERENDEZVOUS when the hop is not up by then */
 bool endpoint_wants(const struct endpoint *ep, const char *transport); /* by --transport and --require */
+bool endpoint_asked(const struct endpoint *ep); /* one of them names a transport */
 char **endpoint_transports(const struct endpoint *ep); /* heap; those of them that work here, best first */
 
 /* src/listen.c: be attached to instead of dialing. 0 or -errno with why. */

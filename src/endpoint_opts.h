@@ -30,7 +30,7 @@ struct endpoint_opts {
              .choices = choices_, .help = help_ }, .letter = letter_, .arg = arg_, .env = env_ }
 #define ENDPOINT_ROWS \
     ENDPOINT_ROW(transport, "transport", 't', VALUE_ENUM, "auto", 0, 0, "auto|verbs|ucx|link", "T", NULL, \
-                 "how the bytes travel; auto: ucx where both ends can, else link"), \
+                 "how the bytes travel; auto: verbs, else ucx, where both ends can, else link"), \
     ENDPOINT_ROW(require, "require", 'R', VALUE_STR, "", 0, 0, NULL, "T", NULL, "fail unless this transport is used"), \
     ENDPOINT_ROW(devices, "device", 'd', VALUE_LIST, "", 0, 0, NULL, "DEV", NULL, \
                  "device ucx may use (lo, ib0, mlx5_0:1); may be repeated; default: the one that routes to the gateway; " \

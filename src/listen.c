@@ -73,8 +73,7 @@ static int judge(struct visitor *v, const Offer *o, char *why, size_t size)
 /* Verbs listens at the address of an RDMA device only, so only where it was asked for. */
 static bool listens_by(const struct endpoint *ep, const char *transport)
 {
-    bool asked = *ep->o->require || ep->o->transport != ENDPOINT_AUTO;
-    return endpoint_wants(ep, transport) && (asked || !str_eq(transport, "verbs"));
+    return endpoint_wants(ep, transport) && (endpoint_asked(ep) || !str_eq(transport, "verbs"));
 }
 
 /* The visitor's conversation becomes the endpoint's hop: everything from here on is as in an attach of our own. */
@@ -82,13 +81,10 @@ static void adopt(struct visitor *v, const Offer *o)
 {
     struct endpoint *ep = v->ep;
     char why[ATTACH_WHY];
-    static char names[ENDPOINT_TRANSPORTS][16];
     char *ours[ENDPOINT_TRANSPORTS + 1] = { NULL };
     for (size_t i = 0, n = 0; i < ENDPOINT_TRANSPORTS; i++)
-        if (listens_by(ep, endpoint_transport_names[i])) {
-            str_copy(names[i], sizeof(names[i]), endpoint_transport_names[i]);
-            ours[n++] = names[i];
-        }
+        if (listens_by(ep, endpoint_transport_names[i]))
+            ours[n++] = endpoint_transport_names[i];
     const char *transport = hop_choose(&v->h, o, ours, &ep->local.w, why, sizeof(why));
     int rc = transport ? endpoint_open_channel(ep) : -SST_ENOTRANSPORT;
     if (rc < 0) {
@@ -260,9 +256,9 @@ static int parse_listen(const char *text, char host[ADDR_HOST_MAX + 1], uint16_t
     return -SST_EUSAGE;
 }
 
-static int check_device(const struct endpoint_opts *o, char *why, size_t why_size)
+static int check_device(const struct endpoint *ep, char *why, size_t why_size)
 {
-    if (o->devices[0] || (o->transport != ENDPOINT_UCX && !str_eq(o->require, "ucx")))
+    if (ep->o->devices[0] || !endpoint_asked(ep) || !endpoint_wants(ep, "ucx"))
         return 0;
     snprintf(why, why_size, "with --listen ucx needs --device DEV (ib0, mlx5_0:1, lo)");
     return -SST_EUSAGE;
@@ -276,7 +272,7 @@ int listen_start(struct endpoint *ep, char *why, size_t why_size)
     uint8_t random[16];
     int rc = parse_listen(ep->o->listen, host, &port, why, why_size);
     if (rc == 0)
-        rc = check_device(ep->o, why, why_size);
+        rc = check_device(ep, why, why_size);
     if (rc < 0)
         return rc;
     struct listening *ls = ep->listening = mem_zalloc(1, sizeof(*ls));

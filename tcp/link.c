@@ -452,12 +452,6 @@ static struct xport *link_create(struct xport_env *env)
     return &k->x;
 }
 
-static int link_mem_add(struct xport *x, struct ring *r, bool in)
-{
-    *(in ? &x->in : &x->out) = r;
-    return 0;
-}
-
 static int link_listen(struct xport_env *env, char *why, size_t why_size)
 {
     struct link_shared *sh = mem_zalloc(1, sizeof(*sh));
@@ -495,6 +489,6 @@ static void link_unlisten(struct xport_env *env)
 
 const struct xport_ops xport_link_ops = {
     .name = "link", .kind = XPORT_LINK, .listen = link_listen, .unlisten = link_unlisten, .create = link_create,
-    .connect = link_connect, .accept = link_accept, .mem_add = link_mem_add, .fill = link_send, .drain = link_send,
+    .connect = link_connect, .accept = link_accept, .mem_add = xport_take_ring, .fill = link_send, .drain = link_send,
     .shut = link_shut, .progress = link_progress, .arm = link_arm, .close = link_close, .blocked = link_blocked,
 };

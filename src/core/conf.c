@@ -8,8 +8,6 @@
 #include "src/core/conf_text.h"
 #include "src/core/err.h"
 
-#define WORD_SHOWN 43 /* longer than any option; a secret in base64 has 44, in hex 64 */
-
 /* ------------------------------------------------------------ the table */
 
 #define ROW_FLAG(f, d, h) { #f, VALUE_FLAG, offsetof(S, f), d, 0, 0, NULL, h },
@@ -164,7 +162,7 @@ static void complain(struct reading *r, unsigned line, const char *fmt, ...)
 static void mask_long_word(char *text)
 {
     char *open = strchr(text, '\''), *close = open ? strchr(open + 1, '\'') : NULL;
-    if (close && close - open > WORD_SHOWN)
+    if (close && close - open > CONF_WORD_SHOWN)
         strcpy(open + 9, "...' (is this a configuration?)"); /* shorter than what it replaces */
 }
 
@@ -172,7 +170,7 @@ static void mask_long_word(char *text)
 static void add_near(char *text, size_t size, const cfg_t *cfg)
 {
     static const char head[] = "no such option '";
-    char name[WORD_SHOWN] = "";
+    char name[CONF_WORD_SHOWN] = "";
     size_t n = strlen(text), skip = sizeof(head) - 1;
     int section = find_section(str_eq(cfg->name, "root") ? "" : cfg->name);
     if (!str_starts(text, head) || n < skip + 2 || !str_copy(name, sizeof(name), text + skip) || section == SEC_COUNT)

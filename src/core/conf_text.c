@@ -5,7 +5,6 @@
 
 #include "src/core/err.h"
 
-#define WORD_SHOWN 43 /* see conf.c */
 #define WORD_END " #\"'\t\n\r={}()+,*"
 
 struct scan {
@@ -204,9 +203,9 @@ static bool begins_something(const char *p)
 static int refuse_word(const struct scan *s, const struct assignment *a, const char *text, size_t n)
 {
     char what[sizeof(s->fault->what)];
-    bool secret = n > WORD_SHOWN;
+    bool secret = n > CONF_WORD_SHOWN;
     snprintf(what, sizeof(what), "'%.*s%s' after the value of %.*s: a value with spaces needs quotes", (int)(secret ? 8 : n), text,
-             secret ? "..." : "", (int)MIN(a->name_len, WORD_SHOWN), a->name);
+             secret ? "..." : "", (int)MIN(a->name_len, CONF_WORD_SHOWN), a->name);
     return fail(s->fault, s->line, what);
 }
 

@@ -10,6 +10,7 @@
 #include "src/core/util.h"
 
 #define CONF_TEXT_MAX (1UL << 20)
+#define CONF_WORD_SHOWN 43 /* in messages: longer than any option, shorter than a secret (44 letters in base64, 64 in hex) */
 
 struct conf_fault { unsigned line; char what[200]; };
 

@@ -406,17 +406,12 @@ static struct xport *file_create(struct xport_env *env)
 
 static int file_listen(struct xport_env *env UNUSED, char *why UNUSED, size_t n UNUSED) { return 0; }
 static void file_unlisten(struct xport_env *env UNUSED) {}
-static int file_mem_add(struct xport *x, struct ring *r, bool in)
-{
-    *(in ? &x->in : &x->out) = r;
-    return 0;
-}
 static int file_progress(struct xport *x UNUSED) { return 0; }
 static int file_arm(struct xport *x UNUSED) { return 0; }
 static enum stats_wait file_blocked(const struct xport *x UNUSED) { return WAIT_SINK; }
 
 const struct xport_ops xport_file_ops = {
     .name = "file", .kind = XPORT_FILE, .listen = file_listen, .unlisten = file_unlisten, .create = file_create,
-    .connect = file_connect, .accept = file_accept, .mem_add = file_mem_add, .fill = file_fill, .drain = file_drain,
+    .connect = file_connect, .accept = file_accept, .mem_add = xport_take_ring, .fill = file_fill, .drain = file_drain,
     .shut = file_shut, .progress = file_progress, .arm = file_arm, .close = file_close, .blocked = file_blocked,
 };

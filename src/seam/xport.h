@@ -96,5 +96,7 @@ void xport_close(struct xport *x, int rc, void (*done)(struct xport *x));
 /* For the transports: the common beginning of create, and the end of close (calls closed, then frees the memory at x, from the loop). */
 void xport_init(struct xport *x, const struct xport_ops *ops, struct xport_env *env);
 void xport_bye(struct xport *x);
+/* mem_add of those that need nothing done with the ring's memory yet. */
+int xport_take_ring(struct xport *x, struct ring *r, bool in);
 
 #endif

@@ -30,6 +30,15 @@ for g in A B; do
     start_gateway $g
 done
 
+step "who waits for a partner is told at once: none can come any more"
+start_recv waiting B/detector
+wait_said waiting 'waiting for a sender'
+workers=$(workers_of B)
+kill "${pid[B]}"
+ends waiting 75 5 'it is shutting down'
+stopped B 5
+start_gateway B
+
 step "a stream that takes longer than drain_timeout is aborted"
 stop_gateway A
 start_gateway A -o drain_timeout=1s

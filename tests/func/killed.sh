@@ -67,6 +67,7 @@ again
 victim recv '' '69|76' '-'
 again
 victim A-worker "$(workers_of A)" 75 75
+log_has A 'aborted: .*was killed by signal 9.*: [1-9][0-9.]* [KMG]iB' # how far it was, though the worker cannot tell any more
 log_has A 'worker 0 \(pid [0-9]+\) was killed by signal 9 \(Killed\) .* a new one is started'
 again
 victim B-worker "$(workers_of B)" 75 75

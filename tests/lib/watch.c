@@ -135,36 +135,53 @@ void chain_open(struct chain *c)
     watch_bytes(c->wire ? &c->far : &c->near, SIDE_SINK, "sink", &c->sink);
 }
 
-static bool chain_over(void *arg)
+bool pair_over(const struct watch *near, const struct watch *far)
 {
-    struct chain *c = arg;
-    if (watch_failed(&c->near) || (c->wire && watch_failed(&c->far)))
+    if (watch_failed(near) || (far && watch_failed(far)))
         return true;
-    return watch_over(&c->near) && (!c->wire || watch_over(&c->far));
+    return near->finished && (!far || far->finished);
 }
 
-bool chain_run(struct chain *c) { return rig_until(c->rig, chain_over, c); }
-
-static bool watch_whole(const struct watch *w, uint64_t total)
+static bool whole(const struct watch *w, uint64_t total)
 {
     return w->up[SIDE_SOURCE] == 1 && w->up[SIDE_SINK] == 1 && w->ended == 1 && w->finished == 1 && !watch_failed(w) && w->total == total &&
            w->reentered == 0;
 }
 
-bool chain_whole(const struct chain *c)
+static void show(const char *name, const struct watch *w)
 {
-    bool far = !c->wire || (watch_whole(&c->far, c->source.bytes) && memcmp(c->near.digest, c->far.digest, DIGEST_SIZE) == 0);
-    bool ok = watch_whole(&c->near, c->source.bytes) && far && c->sink.moved == c->source.bytes && c->sink.wrong == 0 && c->sink.shut;
-    if (!ok)
-        printf("\n  near: up %u %u ended %u finished %u failed '%s' '%s'; far: up %u %u ended %u finished %u failed '%s' '%s'; "
-               "%llu of %llu bytes, %llu wrong\n", c->near.up[0], c->near.up[1], c->near.ended, c->near.finished, c->near.why[0], c->near.why[1],
-               c->far.up[0], c->far.up[1], c->far.ended, c->far.finished, c->far.why[0], c->far.why[1],
-               (unsigned long long)c->sink.moved, (unsigned long long)c->source.bytes, (unsigned long long)c->sink.wrong);
-    return ok;
+    printf("\n  %s: up %u %u ended %u finished %u failed '%s' '%s'; ", name, w->up[0], w->up[1], w->ended, w->finished, w->why[0], w->why[1]);
 }
 
-bool chain_close(struct chain *c, int rc)
+bool pair_whole(const struct watch *near, const struct watch *far, const struct mem_plan *source, const struct mem_plan *sink)
 {
-    bool near = watch_close(&c->near, rc);
-    return (!c->wire || watch_close(&c->far, rc)) && near;
+    bool far_whole = !far || (whole(far, source->bytes) && memcmp(near->digest, far->digest, DIGEST_SIZE) == 0);
+    bool ok = whole(near, source->bytes) && far_whole && sink->moved == source->bytes && sink->wrong == 0 && sink->shut;
+    if (ok)
+        return true;
+    show("near", near);
+    if (far)
+        show("far", far);
+    printf("%llu of %llu bytes, %llu wrong\n", (unsigned long long)sink->moved, (unsigned long long)source->bytes, (unsigned long long)sink->wrong);
+    return false;
 }
+
+bool pair_close(struct watch *near, struct watch *far, int rc)
+{
+    bool near_closed = watch_close(near, rc);
+    return (!far || watch_close(far, rc)) && near_closed;
+}
+
+/* ------------------------------------------------------------ a chain is such a pair */
+
+static const struct watch *far_of(const struct chain *c) { return c->wire ? &c->far : NULL; }
+
+static bool chain_over(void *arg)
+{
+    const struct chain *c = arg;
+    return pair_over(&c->near, far_of(c));
+}
+
+bool chain_run(struct chain *c) { return rig_until(c->rig, chain_over, c); }
+bool chain_whole(const struct chain *c) { return pair_whole(&c->near, far_of(c), &c->source, &c->sink); }
+bool chain_close(struct chain *c, int rc) { return pair_close(&c->near, c->wire ? &c->far : NULL, rc); }

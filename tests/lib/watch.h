@@ -31,6 +31,12 @@ static inline bool watch_failed(const struct watch *w) { return w->failed[SIDE_S
 /* For rig_until: finished or failed. */
 bool watch_over(void *watch);
 
+/* Two channels in a row, near's bytes go on to far; far NULL: one alone. Over: all finished, or one failed. Whole: all bytes, all right,
+ * finished everywhere, each thing reported once; else it is shown. Close: false, it hangs. */
+bool pair_over(const struct watch *near, const struct watch *far);
+bool pair_whole(const struct watch *near, const struct watch *far, const struct mem_plan *source, const struct mem_plan *sink);
+bool pair_close(struct watch *near, struct watch *far, int rc);
+
 /* source -> ring -> wire -> ring -> sink: two channels. wire NULL: one channel, no wire. */
 struct chain {
     struct rig *rig;

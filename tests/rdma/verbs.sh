@@ -76,6 +76,12 @@ ends alive 0 60
 ends live 0 15
 same "$tmp/in" "$tmp/live.out"
 
+step "verbs => A => verbs => B => verbs"
+stop_gateway A
+start_gateway A -o route.detector.connect_transports=verbs
+stream "$tmp/in" A/detector B/detector --require verbs
+grep -q 'by verbs on .* -> .* by verbs on' "$tmp/A.err" || fail "A did not dial by verbs: $(cat "$tmp/A.err")"
+
 step "nothing is left, and no receiver was ever not ready"
 wait_for 10 idle A
 wait_for 10 idle B

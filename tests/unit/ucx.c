@@ -222,6 +222,7 @@ static void test_silent_stranger(void)
     begin_waiting(200 * NS_PER_MS);
     stranger_open(&stranger, &s, stranger_id(ucx_cookie));
     stranger_await_broken(&stranger, &s); /* its patience over, the hop drops him */
+    CU_ASSERT_FALSE(stranger.heard);      /* and he was told nothing: every message has the cookie */
     stranger_close(&stranger, &s);
     end_waiting();
 }

@@ -84,31 +84,15 @@ void ucx_stage_stream(struct ucx_stage *s, uint64_t bytes)
 
 bool ucx_stage_over(void *arg)
 {
-    struct ucx_stage *s = arg;
-    return watch_failed(&s->near) || watch_failed(&s->far) || (watch_over(&s->near) && watch_over(&s->far));
+    const struct ucx_stage *s = arg;
+    return pair_over(&s->near, &s->far);
 }
 
-static bool watch_whole(const struct watch *w, uint64_t bytes)
-{
-    return w->up[0] == 1 && w->up[1] == 1 && w->ended == 1 && w->finished == 1 && !watch_failed(w) && w->total == bytes;
-}
-
-bool ucx_stage_whole(const struct ucx_stage *s)
-{
-    bool ok = watch_whole(&s->near, s->source.bytes) && watch_whole(&s->far, s->source.bytes) && s->sink.moved == s->source.bytes &&
-              s->sink.wrong == 0 && memcmp(s->near.digest, s->far.digest, DIGEST_SIZE) == 0;
-    if (!ok)
-        printf("\n  near: up %u %u ended %u finished %u '%s' '%s'; far: up %u %u ended %u finished %u '%s' '%s'; %llu of %llu bytes, %llu wrong\n",
-               s->near.up[0], s->near.up[1], s->near.ended, s->near.finished, s->near.why[0], s->near.why[1], s->far.up[0], s->far.up[1],
-               s->far.ended, s->far.finished, s->far.why[0], s->far.why[1], (unsigned long long)s->sink.moved,
-               (unsigned long long)s->source.bytes, (unsigned long long)s->sink.wrong);
-    return ok;
-}
+bool ucx_stage_whole(const struct ucx_stage *s) { return pair_whole(&s->near, &s->far, &s->source, &s->sink); }
 
 void ucx_stage_end_stream(struct ucx_stage *s)
 {
-    CU_ASSERT_TRUE(watch_close(&s->near, 0));
-    CU_ASSERT_TRUE(watch_close(&s->far, 0));
+    CU_ASSERT_TRUE(pair_close(&s->near, &s->far, 0));
     CU_ASSERT(s->near.reentered == 0 && s->far.reentered == 0);
 }
 
