@@ -234,6 +234,7 @@ void hop_answer(struct hop *h, struct pool_worker *w, struct pool_client *c, Sci
     m.how = SCISTREAM__WORKER__HOP__HOW__ACCEPT;
     m.transport = h->report.transport;
     m.plain = h->give.plain;
+    m.low_latency = h->give.low_latency;
     m.peer_window = h->give.peer_window;
     set_key(h, &m, key);
     pool_channel_hop(w, c, &m);
@@ -300,6 +301,7 @@ static void send_offer(struct hop *h, const uint8_t *proof)
     o.wait_ms = w->wait_ms;
     o.software = w->software;
     o.probe = w->probe;
+    o.low_latency = w->low_latency;
     attach_offer(&h->at, &o);
 }
 
@@ -394,6 +396,7 @@ void hop_connect(struct hop *h, struct pool_worker *w, struct pool_client *c, Sc
     k.address = *m->address ? m->address : host;
     k.port = m->port;
     k.plain = m->plaintext;
+    k.low_latency = h->want.low_latency;
     k.cipher = m->cipher;
     k.peer_window = m->window;
     k.chunk_max = m->chunk_max;

@@ -52,7 +52,7 @@ struct hop {
     /* client: the offer, kept until connected */
     struct hop_offer {
         char *name;                   /* route or session uid */
-        bool is_session, probe, digest;
+        bool is_session, probe, digest, low_latency;
         Scistream__Gateway__V1__Role role;
         char **transports;
         uint64_t window, size_hint, wait_ms;
@@ -67,6 +67,7 @@ struct hop {
         const char *cipher, *gateway, *advertise;
         uint64_t peer_window;         /* of the OFFER */
         uint64_t window;              /* told instead of the ring, if smaller; 0: the ring */
+        bool low_latency;
     } give;
     uint8_t cookie[16], nonce[AUTH_NONCE];
     struct hop_report report;

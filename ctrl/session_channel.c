@@ -348,6 +348,15 @@ static uint64_t told_window(const struct schannel *c)
     return keeps ? MIN(c->window, source->give.peer_window) : c->window;
 }
 
+/* The route says so, or who attached asked for it: then on both hops. */
+static bool wants_low_latency(const struct schannel *c)
+{
+    bool asked = c->s->route->c->low_latency;
+    for (unsigned side = 0; side < HOP_SIDES; side++)
+        asked |= c->hop[side] && c->hop[side]->offer && c->hop[side]->offer->low_latency;
+    return asked;
+}
+
 /* Choose the transport of an attached hop and let the worker prepare its end. */
 static bool answer_hop(struct schannel *c, unsigned side)
 {
@@ -364,6 +373,7 @@ static bool answer_hop(struct schannel *c, unsigned side)
     sh->h.give.channel = c->number;
     sh->h.give.window = side == SINK_SIDE ? told_window(c) : 0;
     sh->h.give.plain = r->plaintext;
+    sh->h.give.low_latency = wants_low_latency(c);
     sh->h.give.cipher = ciphers[c->ss->c.conf->link.cipher];
     sh->h.give.gateway = c->ss->c.name;
     sh->h.give.advertise = str_eq(transport, "link") ? c->ss->c.conf->g.advertise : "";
@@ -389,7 +399,7 @@ static void dial_next(struct schannel *c)
     sh->h.want = (struct hop_offer){ .name = mem_strdup(r->next.route), .role = SCISTREAM__GATEWAY__V1__ROLE__SEND, .channel = asked_channel(c),
                                      .transports = strv_copy(r->c->connect_transports), .window = told_window(c),
                                      .size_hint = c->hop[SOURCE_SIDE]->offer->size_hint,
-                                     .wait_ms = c->hop[SOURCE_SIDE]->offer->wait_ms, .software = mem_strdup("scistreamd") };
+                                     .wait_ms = c->hop[SOURCE_SIDE]->offer->wait_ms, .low_latency = wants_low_latency(c), .software = mem_strdup("scistreamd") };
     sh->h.secret = &r->next_secret;
     sh->h.step_ns = conf->g.attach_timeout;
     schannel_join(c, sh, SINK_SIDE);

@@ -110,6 +110,7 @@ static void begin(struct verbs *k, const struct xport_spec *s)
 {
     k->x.state = XPORT_OPENING;
     framed_init(&k->f, s->cookie, s->chunk_max, s->peer_window);
+    k->f.eager = s->low_latency;
     framed_set_rings(&k->f, k->x.in, k->x.out, k->x.out != NULL);
 }
 

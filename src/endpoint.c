@@ -453,7 +453,7 @@ static void dial(struct endpoint *ep)
     ep->hop.want = (struct hop_offer){
         .name = mem_strdup(ep->to.kind == ADDR_DIRECT ? "direct" : ep->to.route),
         .role = ep->kind->sends ? SCISTREAM__GATEWAY__V1__ROLE__SEND : SCISTREAM__GATEWAY__V1__ROLE__RECV,
-        .channel = ep->o->channel, .window = ep->o->window, .size_hint = ep->size_hint, .probe = ep->kind->probe,
+        .channel = ep->o->channel, .window = ep->o->window, .size_hint = ep->size_hint, .probe = ep->kind->probe, .low_latency = ep->o->low_latency,
         .wait_ms = ep->o->wait == TIME_FOREVER ? 0 : ep->o->wait / NS_PER_MS,
         .software = mem_printf("%s %s", ep->kind->program, PACKAGE_VERSION),
     };

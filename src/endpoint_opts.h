@@ -13,7 +13,7 @@ struct endpoint_opts {
     uint64_t window, chunk, wait, retry;
     bool wait_given; /* --listen waits without a limit unless it was */
     int64_t channel;
-    bool progress, quiet, verbose, no_digest;
+    bool progress, quiet, verbose, no_digest, low_latency;
     /* send */
     uint64_t rate, size;
     /* recv */
@@ -50,6 +50,8 @@ struct endpoint_opts {
                  "public key of the gateway (sha256:HEX), instead of a CA; at most two"), \
     ENDPOINT_ROW(ca, "ca", 0, VALUE_STR, "", 0, 0, NULL, "FILE", NULL, "CA that signed the gateway's certificate; default: the system's"), \
     ENDPOINT_ROW(tls_name, "tls-name", 0, VALUE_STR, "", 0, 0, NULL, "NAME", NULL, "name in the gateway's certificate; default: its host"), \
+    ENDPOINT_ROW(low_latency, "low-latency", 'l', VALUE_FLAG, "no", 0, 0, NULL, NULL, NULL, \
+                 "small pieces go at once on every hop, they are not gathered while others are under way"), \
     ENDPOINT_ROW(no_digest, "no-digest", 0, VALUE_FLAG, "no", 0, 0, NULL, NULL, NULL, "do not compute the XXH3-128 of the stream"), \
     ENDPOINT_ROW(progress, "progress", 'P', VALUE_FLAG, "no", 0, 0, NULL, NULL, NULL, "show progress even when stderr is no terminal"), \
     ENDPOINT_ROW(report, "report", 'r', VALUE_ENUM, "text", 0, 0, "text|json|none", "FORM", NULL, \

@@ -102,6 +102,7 @@ static void adopt(struct visitor *v, const Offer *o)
     str_copy(ep->uid, sizeof(ep->uid), ep->listening->uid);
     ep->hop.give.channel = ep->channel_number = ep->served++;
     ep->hop.give.plain = ep->o->plaintext;
+    ep->hop.give.low_latency = ep->o->low_latency || o->low_latency;
     ep->hop.give.cipher = "aes-256-gcm";
     ep->hop.give.gateway = "direct";
     ep->hop.give.advertise = "";

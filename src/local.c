@@ -4,8 +4,10 @@ static void on_emit(void *user, const FromWorker *m)
 {
     struct local *l = user;
     pool_worker_heard(&l->w, m);
-    if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_STARTED)
-        l->started(l);
+    if (m->what_case != SCISTREAM__WORKER__FROM_WORKER__WHAT_STARTED || l->told)
+        return;
+    l->told = true;
+    l->started(l);
 }
 
 static int tell(struct pool_worker *w, const ToWorker *m)

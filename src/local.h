@@ -8,6 +8,7 @@
 struct local {
     struct pool_worker w;
     struct worker *worker;
+    bool told;
     void (*started)(struct local *l); /* once; then pool_transport_problem tells what works */
 };
 

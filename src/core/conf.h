@@ -26,6 +26,7 @@
     TIME(peer_timeout, "10s", 1 * NS_PER_S, 3600 * NS_PER_S, "a peer or worker that is silent for this long is dead") \
     TIME(rendezvous_timeout, "10m", 1 * NS_PER_S, TIME_FOREVER, "how long one side waits for the other") \
     TIME(drain_timeout, "60s", 0, TIME_FOREVER, "how long a stop waits for streams that still run") \
+    ENUM(huge_pages, "auto", "auto|yes|no", "rings of 2M and more in reserved 2M pages; auto = while the kernel has some to give") \
     TIME(attach_timeout, "10s", 1 * NS_PER_S, 3600 * NS_PER_S, "time for each step of an attach: connect, TLS, offer, data connection") \
     ENUM(log_level, "info", "error|warn|info|debug", "least important lines that are logged") \
     ENUM(log_target, "auto", "auto|stderr|syslog|journal", "where log lines go; auto = journal under systemd, else stderr") \
@@ -43,8 +44,10 @@
     STR(listen, "", "numeric address of the RDMA device where peers attach by verbs; none = no verbs") \
     STR(ports, "0", "port range of the verbs listeners, one a worker; 0 = any free port") \
     STR(advertise, "", "numeric address that peers are told for verbs; default: that of listen") \
+    STR(device, "", "port that verbs may use (mlx5_0:1, or mlx5_0 for any of its ports); default: the one that has the address or leads to the peer") \
+    ENUM(path_mtu, "auto", "auto|256|512|1024|2048|4096", "largest path MTU [bytes]; auto = what both ends and the path can; iWARP: its TCP's") \
     INT(retry_count, "7", 0, 7, "times a message is sent again before its queue pair fails") \
-    INT(ack_timeout, "0", 0, 31, "time until it is sent again: 4.096 us times 2 to the power of this; 0 = the device's") \
+    INT(ack_timeout, "18", 0, 31, "time until it is sent again: 4.096 us times 2 to the power of this; 18 = 1.07 s; 0 = the device's") \
     INT(traffic_class, "0", 0, 255, "traffic class of the packets (service level on InfiniBand)")
 
 #define CONF_LINK(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
@@ -63,6 +66,7 @@
     STR(connect_tls_name, "", "name expected in the next gateway's certificate; default: its host") \
     SIZE(window, "4M", 64 << 10, 4ULL << 30, "ring of each channel: bytes in flight per flow") \
     INT(channels, "1", 1, 65536, "channels open at once") \
+    FLAG(low_latency, "no", "small pieces go at once, they are not gathered while others are under way") \
     FLAG(plaintext, "no", "links of this route without TLS")
 
 /* struct members from the tables */

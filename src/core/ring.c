@@ -1,6 +1,7 @@
 #include "src/core/ring.h"
 
 #include <errno.h>
+#include <linux/memfd.h>
 #include <sys/mman.h>
 
 #include "src/core/err.h"
@@ -18,9 +19,9 @@ static size_t round_cap(size_t cap)
     return (cap + unit - 1) / unit * unit;
 }
 
-static int make_memfd(size_t cap)
+static int make_memfd(size_t cap, bool huge)
 {
-    int fd = memfd_create("scistream-ring", MFD_CLOEXEC);
+    int fd = memfd_create("scistream-ring", MFD_CLOEXEC | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0));
     if (fd < 0)
         return -errno;
     if (ftruncate(fd, (off_t)cap) < 0) {
@@ -44,18 +45,16 @@ static int map_twice(struct ring *r, int fd)
     for (int view = 0; view < 2; view++)
         if (mmap(r->base + (size_t)view * r->cap, r->cap, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
             return -errno;
-    if (r->cap >= MIB2)
+    if (r->cap >= MIB2 && !r->huge)
         madvise(r->base, 2 * r->cap, MADV_HUGEPAGE); /* a wish: shmem huge pages are the administrator's choice */
     return 0;
 }
 
-int ring_init(struct ring *r, size_t cap)
+/* Mapping 2 MiB pages reserves them, so that touching them later cannot fail. */
+static int ring_make(struct ring *r, size_t cap, bool huge)
 {
-    *r = (struct ring){ .gate = UINT64_MAX, .total = RING_NO_TOTAL };
-    if (cap < RING_CAP_MIN || cap > RING_CAP_MAX)
-        return -EINVAL;
-    r->cap = round_cap(cap);
-    int fd = make_memfd(r->cap);
+    *r = (struct ring){ .gate = UINT64_MAX, .total = RING_NO_TOTAL, .cap = round_cap(cap), .huge = huge };
+    int fd = make_memfd(r->cap, huge);
     if (fd < 0)
         return fd;
     int rc = map_twice(r, fd);
@@ -63,6 +62,16 @@ int ring_init(struct ring *r, size_t cap)
     if (rc < 0)
         ring_fini(r);
     return rc;
+}
+
+int ring_init(struct ring *r, size_t cap, enum ring_pages pages)
+{
+    *r = (struct ring){ .gate = UINT64_MAX, .total = RING_NO_TOTAL };
+    if (cap < RING_CAP_MIN || cap > RING_CAP_MAX)
+        return -EINVAL;
+    bool fits = round_cap(cap) >= MIB2;
+    int rc = fits && pages != RING_PAGES_SMALL ? ring_make(r, cap, true) : -EAGAIN;
+    return rc == 0 || (fits && pages == RING_PAGES_HUGE) ? rc : ring_make(r, cap, false);
 }
 
 void ring_fini(struct ring *r)

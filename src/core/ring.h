@@ -28,13 +28,17 @@ struct ring {
     uint64_t total; /* RING_NO_TOTAL until the source knows it */
     struct ring_extent *ext; /* sorted by offset, never overlapping */
     unsigned n_ext, room_ext;
+    bool huge;      /* in 2 MiB pages */
     void *map;      /* what munmap wants */
     size_t map_len;
 };
 
+/* Pages of the kernel's 2 MiB reserve (vm.nr_hugepages), for rings of that size and more: while there are some, never, or no ring at all. */
+enum ring_pages { RING_PAGES_AUTO, RING_PAGES_HUGE, RING_PAGES_SMALL };
+
 /* cap is rounded up to a page, to 2 MiB above that size. Pages are not touched. Caller's storage.
- * 0, -EINVAL (cap out of range), -ENOMEM, -errno of memfd_create/mmap (VMAs: vm.max_map_count). */
-int ring_init(struct ring *r, size_t cap);
+ * 0, -EINVAL (cap out of range), -ENOMEM, -errno of memfd_create/mmap (VMAs: vm.max_map_count; 2 MiB pages: none are left). */
+int ring_init(struct ring *r, size_t cap, enum ring_pages pages);
 void ring_fini(struct ring *r); /* accepts zeroed memory */
 
 static inline uint8_t *ring_at(const struct ring *r, uint64_t off) { return r->base + off % r->cap; }

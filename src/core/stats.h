@@ -23,6 +23,8 @@ struct stats_page {
     _Atomic uint64_t turns;        /* loop turns of the worker */
     _Atomic uint64_t copied_bytes; /* stream bytes our own code copied between transports (eager ucx only) */
     _Atomic uint64_t channels;     /* open now */
+    _Atomic uint64_t work_requests, posts;           /* verbs: given to send queues, and calls of ibv_post_send */
+    _Atomic uint64_t completions, completion_events; /* verbs: taken from completion queues, and wake-ups by completion channels */
     struct stats_channel ch[STATS_CHANNELS];
 };
 

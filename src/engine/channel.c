@@ -12,6 +12,16 @@ static enum channel_side side_of(const struct channel *c, const struct xport *x)
 
 static void on_kick(struct xport *x) { pump(channel_of(x)); }
 
+static void on_prepared(struct xport *x, const struct xport_answer *a)
+{
+    struct channel *c = channel_of(x);
+    enum channel_side side = side_of(c, x);
+    c->preparing[side] = false;
+    c->prepared_due[side] = true;
+    c->answer[side] = *a;
+    report(c);
+}
+
 static void on_up(struct xport *x)
 {
     struct channel *c = channel_of(x);
@@ -32,12 +42,19 @@ static void on_failed(struct xport *x)
     enum channel_side side = side_of(c, x);
     if (harmless(c, side))
         return;
+    if (c->preparing[side] && x->rc == -SST_ENOTRANSPORT) {
+        c->unusable_due[side] = true;
+        report(c);
+        return;
+    }
     c->failed = true;
     c->fail_due[side] = true;
     report(c);
 }
 
-static const struct xport_host host = { .kick = on_kick, .up = on_up, .failed = on_failed };
+static const struct xport_host host = { .kick = on_kick, .prepared = on_prepared, .up = on_up, .failed = on_failed };
+
+static void on_end_unusable(struct xport *x);
 
 static bool take(bool *due)
 {
@@ -49,9 +66,14 @@ static bool take(bool *due)
 static void on_report(struct defer *d)
 {
     struct channel *c = container_of(d, struct channel, report);
-    for (enum channel_side s = 0; s < SIDES; s++)
+    for (enum channel_side s = 0; s < SIDES; s++) {
+        if (take(&c->prepared_due[s]) && !c->closing)
+            c->events->prepared(c, s, &c->answer[s]);
+        if (take(&c->unusable_due[s]) && !c->closing)
+            xport_close(c->end[s], 0, on_end_unusable);
         if (take(&c->up_due[s]) && !c->closing)
             c->events->up(c, s);
+    }
     if (take(&c->ended_due) && !c->closing)
         c->events->ended(c);
     if (take(&c->finished_due) && !c->closing)
@@ -122,7 +144,7 @@ int channel_new(struct xport_env *env, const struct channel_spec *s, const struc
     task_init(&c->task, channel_progress, channel_arm);
     defer_init(&c->report, on_report);
     c->pace.fire = on_pace;
-    int rc = flow_init(&c->flow, s->window, s->digest, &s->stats->flow[0]);
+    int rc = flow_init(&c->flow, s->window, (enum ring_pages)env->conf->g.huge_pages, s->digest, &s->stats->flow[0]);
     if (rc < 0) {
         channel_free(c);
         return rc;
@@ -161,17 +183,40 @@ int channel_open_end(struct channel *c, enum channel_side side, const struct xpo
     int rc = ops->mem_add(x, &c->flow.ring, side == SIDE_SOURCE);
     if (rc == 0)
         rc = answer ? ops->accept(x, s, answer) : ops->connect(x, s);
-    if (rc == 0 && x->state == XPORT_NEW)
+    c->preparing[side] = rc == 1;
+    if (rc >= 0 && x->state == XPORT_NEW)
         x->state = XPORT_OPENING;
     pump(c);
     return rc;
 }
 
+static void forget_end(struct channel *c, enum channel_side side)
+{
+    c->end[side] = NULL;
+    *(side == SIDE_SOURCE ? &c->flow.source : &c->flow.sink) = NULL;
+    c->open_ends--;
+}
+
+/* While c closes, this was one of its ends like any other. */
+static void on_end_unusable(struct xport *x)
+{
+    struct channel *c = channel_of(x);
+    enum channel_side side = side_of(c, x);
+    forget_end(c, side);
+    c->preparing[side] = false;
+    if (!c->closing) {
+        c->events->unusable(c, side, x->why);
+        return;
+    }
+    c->closed_due = c->open_ends == 0;
+    report(c);
+}
+
 static void on_end_closed(struct xport *x)
 {
     struct channel *c = channel_of(x);
-    c->end[side_of(c, x)] = NULL;
-    if (--c->open_ends == 0) {
+    forget_end(c, side_of(c, x));
+    if (c->open_ends == 0) {
         c->closed_due = true;
         report(c);
     }
@@ -189,6 +234,6 @@ void channel_close(struct channel *c, int rc)
         report(c);
     }
     for (enum channel_side s = 0; s < SIDES; s++)
-        if (c->end[s])
+        if (c->end[s] && c->end[s]->state != XPORT_CLOSING) /* an unusable one may be on its way out */
             xport_close(c->end[s], rc, on_end_closed);
 }

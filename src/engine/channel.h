@@ -10,10 +10,12 @@ struct channel;
 
 /* What the worker wants to hear; each at most once per channel, or per end. None is called from within a function of this header. */
 struct channel_events {
+    void (*prepared)(struct channel *c, enum channel_side side, const struct xport_answer *a); /* channel_open_end had returned 1 */
     void (*up)(struct channel *c, enum channel_side side);
     void (*ended)(struct channel *c);
     void (*finished)(struct channel *c);
     void (*failed)(struct channel *c, enum channel_side side); /* why: c->end[side]; pumping has stopped */
+    void (*unusable)(struct channel *c, enum channel_side side, const char *why); /* not by this transport: that end is gone, another may be opened */
     void (*closed)(struct channel *c);                         /* free it */
 };
 
@@ -29,7 +31,9 @@ struct channel {
     struct timer pace;
     struct stats_channel *stats;
     struct defer report;             /* events go out from the loop, not from inside an xport's call */
-    bool up_due[SIDES], fail_due[SIDES], ended_due, finished_due, closed_due;
+    bool prepared_due[SIDES], up_due[SIDES], fail_due[SIDES], ended_due, finished_due, closed_due;
+    struct xport_answer answer[SIDES]; /* of those whose accept put it off */
+    bool preparing[SIDES], unusable_due[SIDES];
     bool finished, failed, closing;
     unsigned open_ends;
 };
@@ -38,7 +42,8 @@ struct channel_spec { uint64_t id; size_t window; bool digest; uint64_t rate; st
 
 /* Heap. 0 and *out; -errno of the ring. */
 int channel_new(struct xport_env *env, const struct channel_spec *s, const struct channel_events *ev, struct channel **out);
-/* Open one end by connecting, or (answer not NULL) by accepting. 0: up or failed will follow. < 0: c->end[side] holds why when it is there. */
+/* Open one end by connecting, or (answer not NULL) by accepting. 0: up or failed will follow. 1: prepared, unusable or failed first.
+ * < 0: c->end[side] holds why when it is there. */
 int channel_open_end(struct channel *c, enum channel_side side, const struct xport_ops *ops, const struct xport_spec *s,
                      struct xport_answer *answer);
 /* Close both ends, rc as for xport_close; closed() follows. */

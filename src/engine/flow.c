@@ -5,9 +5,9 @@
 #define TURN_ROUNDS 4             /* fill + drain rounds before other channels get their turn */
 #define PACE_SLICE_NS (2 * NS_PER_MS)
 
-int flow_init(struct flow *f, size_t window, bool digest, struct stats_flow *stats)
+int flow_init(struct flow *f, size_t window, enum ring_pages pages, bool digest, struct stats_flow *stats)
 {
-    int rc = ring_init(&f->ring, window);
+    int rc = ring_init(&f->ring, window, pages);
     if (rc < 0)
         return rc;
     f->digest = digest ? digest_new() : NULL;

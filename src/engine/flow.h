@@ -19,7 +19,7 @@ struct flow {
 };
 
 /* Caller's zeroed storage. 0 or -errno of ring_init. */
-int flow_init(struct flow *f, size_t window, bool digest, struct stats_flow *stats);
+int flow_init(struct flow *f, size_t window, enum ring_pages pages, bool digest, struct stats_flow *stats);
 void flow_fini(struct flow *f); /* accepts zeroed memory */
 /* Limit what the sink is given to bits_per_s. */
 void flow_set_rate(struct flow *f, uint64_t bits_per_s);

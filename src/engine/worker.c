@@ -84,6 +84,23 @@ static struct channel *find(struct worker *w, uint64_t id)
     return NULL;
 }
 
+static void on_prepared(struct channel *c, enum channel_side side, const struct xport_answer *a)
+{
+    Scistream__Worker__Prepared p = SCISTREAM__WORKER__PREPARED__INIT;
+    p.channel = c->id;
+    p.side = (Scistream__Worker__Side)side;
+    p.address = (char *)(uintptr_t)a->address;
+    p.port = a->port;
+    p.chunk_max = a->chunk_max;
+    p.window = c->flow.ring.cap;
+    EMIT((struct worker *)c->owner, PREPARED, prepared, &p);
+}
+
+static void on_unusable(struct channel *c, enum channel_side side, const char *why)
+{
+    emit_failed(c->owner, c->id, side, -SST_ENOTRANSPORT, why);
+}
+
 static void on_up(struct channel *c, enum channel_side side)
 {
     Scistream__Worker__Up u = SCISTREAM__WORKER__UP__INIT;
@@ -133,7 +150,8 @@ static void on_closed(struct channel *c)
 }
 
 static const struct channel_events channel_events = {
-    .up = on_up, .ended = on_ended, .finished = on_finished, .failed = on_failed, .closed = on_closed,
+    .prepared = on_prepared, .up = on_up, .ended = on_ended, .finished = on_finished, .failed = on_failed, .unusable = on_unusable,
+    .closed = on_closed,
 };
 
 static void handle_open(struct worker *w, const Scistream__Worker__Open *m)
@@ -148,8 +166,11 @@ static void handle_open(struct worker *w, const Scistream__Worker__Open *m)
     int rc = channel_new(&w->env, &s, &channel_events, &c);
     if (rc < 0) {
         char size[UNITS_TEXT];
+        bool huge = w->conf->g.huge_pages == RING_PAGES_HUGE;
         AUTO_FREE char *text = mem_printf("ring of %s: %s%s", units_size(size, m->window), err_text(rc),
-                                          rc == -ENOMEM ? " (memory, or vm.max_map_count mappings, used up)" : "");
+                                          huge             ? " (huge_pages = yes: raise vm.nr_hugepages, or set auto)"
+                                          : rc == -ENOMEM ? " (memory, or vm.max_map_count mappings, used up)"
+                                                           : "");
         return emit_failed(w, m->channel, SIDE_SOURCE, rc, text);
     }
     c->owner = w;
@@ -159,19 +180,21 @@ static void handle_open(struct worker *w, const Scistream__Worker__Open *m)
 
 /* ------------------------------------------------------------ ends */
 
-static char **files_of(const Scistream__Worker__Hop *m)
+/* NULL-terminated; the strings stay the message's. */
+static char **words_of(char *const *words, size_t n)
 {
-    char **files = mem_zalloc(m->n_files + 1, sizeof(*files));
-    for (size_t i = 0; i < m->n_files; i++)
-        files[i] = m->files[i];
-    return files;
+    char **out = mem_zalloc(n + 1, sizeof(*out));
+    for (size_t i = 0; i < n; i++)
+        out[i] = words[i];
+    return out;
 }
 
-static bool spec_of(const Scistream__Worker__Hop *m, char **files, struct xport_spec *s)
+static bool spec_of(const Scistream__Worker__Hop *m, char **files, char **peers, struct xport_spec *s)
 {
     *s = (struct xport_spec){ .address = m->address, .port = (uint16_t)m->port, .plain = m->plain, .cipher = m->cipher,
                               .peer_window = m->peer_window, .chunk_max = m->chunk_max, .files = files,
-                              .fd = (int)m->fd_plus_1 - 1, .sync = m->sync, .stop_after_ns = m->stop_after_ns };
+                              .fd = (int)m->fd_plus_1 - 1, .sync = m->sync, .stop_after_ns = m->stop_after_ns,
+                              .low_latency = m->low_latency, .peer_addresses = m->n_peer_addresses ? peers : NULL };
     if ((m->cookie.len && m->cookie.len != XPORT_COOKIE) || (m->key.len && m->key.len != XPORT_KEY) || m->port > UINT16_MAX)
         return false;
     if (m->cookie.len)
@@ -181,29 +204,17 @@ static bool spec_of(const Scistream__Worker__Hop *m, char **files, struct xport_
     return true;
 }
 
-static void emit_prepared(struct worker *w, const Scistream__Worker__Hop *m, struct xport_answer *a, const struct channel *c)
-{
-    Scistream__Worker__Prepared p = SCISTREAM__WORKER__PREPARED__INIT;
-    p.channel = m->channel;
-    p.side = m->side;
-    p.address = a->address;
-    p.port = a->port;
-    p.chunk_max = a->chunk_max;
-    p.window = c->flow.ring.cap;
-    EMIT(w, PREPARED, prepared, &p);
-}
-
 static void handle_hop(struct worker *w, const Scistream__Worker__Hop *m)
 {
     struct channel *c = find(w, m->channel);
     const struct xport_ops *ops = xport_find(m->transport);
     enum channel_side side = m->side == SCISTREAM__WORKER__SIDE__SINK ? SIDE_SINK : SIDE_SOURCE;
-    AUTO_FREE char **files = files_of(m);
+    AUTO_FREE char **files = words_of(m->files, m->n_files), **peers = words_of(m->peer_addresses, m->n_peer_addresses);
     struct xport_spec s;
     struct xport_answer a = { .chunk_max = 0 };
     if (!c)
         return; /* its Open failed and said so, or it was closed meanwhile */
-    if (!ops || !spec_of(m, files, &s))
+    if (!ops || !spec_of(m, files, peers, &s))
         return emit_failed(w, m->channel, side, -SST_ENOTRANSPORT, "transport is not known to this worker, or malformed request");
     bool accepts = m->how == SCISTREAM__WORKER__HOP__HOW__ACCEPT;
     int rc = channel_open_end(c, side, ops, &s, accepts ? &a : NULL);
@@ -211,10 +222,47 @@ static void handle_hop(struct worker *w, const Scistream__Worker__Hop *m)
     if (rc < 0 && !c->closing && (rc == -EEXIST || !c->end[side])) /* others are reported by the channel */
         emit_failed(w, m->channel, side, rc, rc == -EEXIST ? "that end of the channel is open already" : err_text(rc));
     else if (rc == 0 && accepts)
-        emit_prepared(w, m, &a, c);
+        on_prepared(c, side, &a);
 }
 
 /* ------------------------------------------------------------ start and stop */
+
+static Scistream__Worker__Device *device_message(struct xport_device *d)
+{
+    Scistream__Worker__Device *m = mem_zalloc(1, sizeof(*m));
+    char *text = mem_strdup(d->addresses), *rest = text;
+    scistream__worker__device__init(m);
+    m->transport = mem_strdup(d->transport);
+    m->name = mem_strdup(d->name);
+    m->netdev = mem_strdup(d->netdev);
+    m->link_layer = mem_strdup(d->link_layer);
+    m->state = mem_strdup(d->state);
+    m->addresses = mem_zalloc(strlen(text) / 2 + 1, sizeof(*m->addresses));
+    for (const char *word; (word = strsep(&rest, " "));)
+        if (*word)
+            m->addresses[m->n_addresses++] = mem_strdup(word);
+    m->gid_index = d->gid_index;
+    m->gid = mem_strdup(d->gid);
+    m->numa_node = d->numa_node;
+    m->mtu = d->mtu;
+    m->mtu_max = d->mtu_max;
+    m->rate = d->rate;
+    m->listens = d->listens;
+    free(text);
+    return m;
+}
+
+static size_t device_messages(struct worker *w, Scistream__Worker__Device ***out)
+{
+    size_t n = 0;
+    list_for_each(i, &w->env.devices)
+        n++;
+    *out = mem_zalloc(n + 1, sizeof(**out));
+    n = 0;
+    list_for_each(i, &w->env.devices)
+        (*out)[n++] = device_message(list_entry(i, struct xport_device, node));
+    return n;
+}
 
 static void emit_started(struct defer *d)
 {
@@ -230,7 +278,23 @@ static void emit_started(struct defer *d)
         s.n_transports++;
     }
     s.transports = p;
+    s.n_devices = device_messages(w, &s.devices);
     EMIT(w, STARTED, started, &s);
+    for (size_t i = 0; i < s.n_devices; i++)
+        scistream__worker__device__free_unpacked(s.devices[i], NULL);
+    free(s.devices);
+}
+
+static void on_changed(struct xport_env *env, enum xport_kind kind, const char *why)
+{
+    struct worker *w = container_of(env, struct worker, env);
+    for (size_t i = 0; xport_list[i] && i < XPORT_KINDS_MAX; i++) {
+        if (xport_list[i]->kind != kind)
+            continue;
+        free(w->problems[i]);
+        w->problems[i] = *why ? mem_strdup(why) : NULL;
+    }
+    loop_defer(w->loop, &w->start);
 }
 
 static void start_transports(struct worker *w)
@@ -319,7 +383,8 @@ struct worker *worker_new(struct loop *loop, struct conf *conf, worker_emit *emi
     w->conf = conf;
     w->emit = emit;
     w->user = user;
-    w->env = (struct xport_env){ .loop = loop, .conf = conf, .link_fd = -1 };
+    w->env = (struct xport_env){ .loop = loop, .conf = conf, .link_fd = -1, .changed = on_changed };
+    list_init(&w->env.devices);
     for (size_t i = 0; i < BUCKETS; i++)
         list_init(&w->buckets[i]);
     list_init(&w->answers);
@@ -350,6 +415,8 @@ void worker_free(struct worker *w)
         xport_list[i]->unlisten(&w->env);
     for (size_t i = 0; i < XPORT_KINDS_MAX; i++)
         free(w->problems[i]);
+    for (struct list *n; (n = list_pop(&w->env.devices));)
+        free(list_entry(n, struct xport_device, node));
     defer_cancel(&w->start);
     defer_cancel(&w->flush);
     for (struct list *n; (n = list_pop(&w->answers));) {

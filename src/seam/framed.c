@@ -70,7 +70,7 @@ static uint64_t sendable(const struct framed *f)
     if (!f->tx || f->limit <= f->tx->sub)
         return 0;
     uint64_t n = MIN(MIN(ring_waiting(f->tx), f->limit - f->tx->sub), f->chunk_send);
-    return f->hold && n < f->chunk_send && !ring_ended(f->tx) ? 0 : n;
+    return f->hold && !f->eager && n < f->chunk_send && !ring_ended(f->tx) ? 0 : n;
 }
 
 bool framed_control_due(const struct framed *f)

@@ -17,6 +17,7 @@ struct xport;
 /* The engine's side of the seam. */
 struct xport_host {
     void (*kick)(struct xport *x);   /* there is something to do: progress and pump soon */
+    void (*prepared)(struct xport *x, const struct xport_answer *a); /* what accept put off: peers may come now; once */
     void (*up)(struct xport *x);     /* connected and the peer is who it should be; once */
     void (*failed)(struct xport *x); /* x->rc and x->why tell; once; x must still be closed */
 };
@@ -33,7 +34,8 @@ struct xport_ops {
     struct xport *(*create)(struct xport_env *env);
     /* Towards a peer that expects us. 0: under way, up() or failed() follows; -errno / -SST_E*: could not start, xport_fail was called. */
     int (*connect)(struct xport *x, const struct xport_spec *s);
-    /* Expect a peer that shows the cookie; *a tells where. Returns as connect. */
+    /* Expect a peer that shows the cookie; *a tells where. Returns as connect; or 1: prepared() or failed() follows, *a is not set. A
+     * failure with -SST_ENOTRANSPORT before that means "not by this transport": the channel closes this end only, another may be tried. */
     int (*accept)(struct xport *x, const struct xport_spec *s, struct xport_answer *a);
     /* The ring x fills (in) or drains; before connect or accept. 0 or -errno with xport_fail called (memory limits). */
     int (*mem_add)(struct xport *x, struct ring *r, bool in);

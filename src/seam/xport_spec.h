@@ -13,6 +13,8 @@
 #define XPORT_TEXT 96
 #define XPORT_KINDS_MAX 8
 
+enum xport_kind { XPORT_FILE, XPORT_LINK, XPORT_UCX, XPORT_VERBS, XPORT_TCP, XPORT_MEM };
+
 /* What all channels of one worker share; lives as long as the worker. */
 struct xport_env {
     struct loop *loop;
@@ -23,9 +25,23 @@ struct xport_env {
     bool accepts;                    /* peers attach to us: listeners are wanted */
     int link_fd;                     /* listening socket for link lanes, or -1; the link transport takes it */
     void *shared[XPORT_KINDS_MAX];   /* each transport's own, at xport_ops.kind */
+    struct list devices;             /* struct xport_device: the ports that transports looked at */
+    /* A transport that could not be used now can (why empty), or the other way round; or env->devices changed. Set by the worker; NULL: nobody asks. */
+    void (*changed)(struct xport_env *env, enum xport_kind kind, const char *why);
 };
 
-enum xport_kind { XPORT_FILE, XPORT_LINK, XPORT_UCX, XPORT_VERBS, XPORT_TCP, XPORT_MEM };
+/* A port of a device that a transport can use, or could: for people, and for peers to find out whether they reach it. Heap; env->devices. */
+struct xport_device {
+    struct list node;
+    const char *transport;           /* "verbs"; static */
+    char name[XPORT_TEXT];           /* "mlx5_0:1" */
+    char netdev[32], link_layer[16], state[16], gid[48];
+    char addresses[160];             /* numeric, separated by spaces */
+    int gid_index, numa_node;        /* -1: none, not known */
+    unsigned mtu, mtu_max;           /* bytes */
+    uint64_t rate;                   /* bit/s; 0: not known */
+    bool listens;
+};
 
 /* How one end of a channel is to be opened. Pointers need to live only during the call. */
 struct xport_spec {
@@ -41,6 +57,8 @@ struct xport_spec {
     int fd;                          /* file: this open descriptor instead of files (taken), or -1 */
     bool sync;                       /* file, sink: fsync before it counts as done */
     uint64_t stop_after_ns;          /* file, source: end of file after this time; 0: never */
+    bool low_latency;                /* framed: small pieces go at once, they are not gathered */
+    char *const *peer_addresses;     /* accept, verbs: of the peer's RDMA ports; one must be reached, or failed() with -SST_ENOTRANSPORT; NULL: not looked at */
 };
 
 /* What accept tells, for the ANSWER. */

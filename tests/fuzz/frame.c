@@ -16,7 +16,7 @@ static const uint8_t cookie[FRAME_COOKIE] = "0123456789abcdef";
 static void reset_ring(struct ring *r)
 {
     if (!r->base)
-        FUZZ_CHECK(ring_init(r, CAP) == 0);
+        FUZZ_CHECK(ring_init(r, CAP, RING_PAGES_AUTO) == 0);
     r->put = r->sub = r->rel = 0;
     r->total = RING_NO_TOTAL;
     r->gate = UINT64_MAX;

@@ -24,7 +24,7 @@ static void begin(void)
 {
     int fd[2];
     if (!rx.base) {
-        FUZZ_CHECK(loop_init(&loop) == 0 && ring_init(&rx, CAP) == 0);
+        FUZZ_CHECK(loop_init(&loop) == 0 && ring_init(&rx, CAP, RING_PAGES_AUTO) == 0);
     }
     rx.put = rx.sub = rx.rel = 0;
     rx.total = RING_NO_TOTAL;

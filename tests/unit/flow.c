@@ -42,7 +42,7 @@ static void begin(uint64_t bytes, bool digest)
     memset(&stats, 0, sizeof(stats));
     source = (struct mem_plan){ .bytes = bytes, .seed = 3 };
     sink = (struct mem_plan){ .seed = 3 };
-    CU_ASSERT_EQUAL_FATAL(flow_init(&flow, WINDOW, digest, &stats), 0);
+    CU_ASSERT_EQUAL_FATAL(flow_init(&flow, WINDOW, RING_PAGES_AUTO, digest, &stats), 0);
 }
 
 static void begin_both(uint64_t bytes, bool digest)
@@ -158,7 +158,7 @@ static void test_failures_are_not_hidden(void)
 static void test_ring_refused(void)
 {
     memset(&flow, 0, sizeof(flow));
-    CU_ASSERT_EQUAL(flow_init(&flow, 1, true, &stats), -EINVAL);
+    CU_ASSERT_EQUAL(flow_init(&flow, 1, RING_PAGES_AUTO, true, &stats), -EINVAL);
     CU_ASSERT_PTR_NULL(flow.digest);
     flow_fini(&flow);
 }
@@ -220,7 +220,7 @@ static void test_wait_for_credits(void)
     struct ring other;
     begin(1 << 20, false);
     mem_wire_add("wire", &wire);
-    CU_ASSERT_EQUAL(ring_init(&other, 4096), 0);
+    CU_ASSERT_EQUAL(ring_init(&other, 4096, RING_PAGES_AUTO), 0);
     struct xport *far = xport_mem_ops.create(&rig.env[1]), *near = xport_mem_ops.create(&rig.env[0]);
     far->host = near->host = &host;
     far->ops->mem_add(far, &other, true);

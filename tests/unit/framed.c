@@ -30,8 +30,8 @@ static int say_hello(void)
 
 static void open_rings(void)
 {
-    CU_ASSERT_EQUAL_FATAL(ring_init(&rx, CAP), 0);
-    CU_ASSERT_EQUAL_FATAL(ring_init(&tx, CAP), 0);
+    CU_ASSERT_EQUAL_FATAL(ring_init(&rx, CAP, RING_PAGES_AUTO), 0);
+    CU_ASSERT_EQUAL_FATAL(ring_init(&tx, CAP, RING_PAGES_AUTO), 0);
 }
 
 static void close_rings(void)

@@ -15,7 +15,7 @@ static int me, you; /* two owners: their addresses */
 
 static void open_ring(void)
 {
-    CU_ASSERT_EQUAL_FATAL(ring_init(&r, CAP), 0);
+    CU_ASSERT_EQUAL_FATAL(ring_init(&r, CAP, RING_PAGES_AUTO), 0);
 }
 
 static int claim(uint64_t off, size_t len)
@@ -32,7 +32,7 @@ static int fill(uint64_t off, size_t n)
 
 static void check_cap(size_t want, size_t cap)
 {
-    CU_ASSERT_EQUAL(ring_init(&r, want), 0);
+    CU_ASSERT_EQUAL(ring_init(&r, want, RING_PAGES_AUTO), 0);
     CU_ASSERT_EQUAL(r.cap, cap);
     CU_ASSERT_EQUAL((uintptr_t)r.base % (2 << 20), 0);
     ring_fini(&r);
@@ -44,9 +44,9 @@ static void test_caps(void)
     check_cap(4097, 8192);
     check_cap((2 << 20) - 1, 2 << 20);
     check_cap((2 << 20) + 1, 4 << 20);
-    CU_ASSERT_EQUAL(ring_init(&r, RING_CAP_MIN - 1), -EINVAL);
-    CU_ASSERT_EQUAL(ring_init(&r, RING_CAP_MAX + 1), -EINVAL);
-    CU_ASSERT_EQUAL(ring_init(&r, 0), -EINVAL);
+    CU_ASSERT_EQUAL(ring_init(&r, RING_CAP_MIN - 1, RING_PAGES_AUTO), -EINVAL);
+    CU_ASSERT_EQUAL(ring_init(&r, RING_CAP_MAX + 1, RING_PAGES_AUTO), -EINVAL);
+    CU_ASSERT_EQUAL(ring_init(&r, 0, RING_PAGES_AUTO), -EINVAL);
     ring_fini(&r);
     ring_fini(&r);
     memset(&r, 0, sizeof(r));
@@ -66,7 +66,7 @@ static void test_no_descriptors(void)
     getrlimit(RLIMIT_NOFILE, &old);
     none = (struct rlimit){ 3, old.rlim_max };
     setrlimit(RLIMIT_NOFILE, &none);
-    int rc = ring_init(&r, CAP);
+    int rc = ring_init(&r, CAP, RING_PAGES_AUTO);
     setrlimit(RLIMIT_NOFILE, &old);
     CU_ASSERT_EQUAL(rc, -EMFILE);
     CU_ASSERT_PTR_NULL(r.map);
@@ -412,7 +412,7 @@ static void random_run(uint64_t seed, size_t cap)
     memset(&m, 0, sizeof(m));
     m.seed = seed;
     m.total = STREAM;
-    CU_ASSERT_EQUAL_FATAL(ring_init(&r, cap), 0);
+    CU_ASSERT_EQUAL_FATAL(ring_init(&r, cap, RING_PAGES_AUTO), 0);
     for (int i = 0; i < 3000 && m.rel < m.total; i++) {
         /* the last operation says the end: not in the first half of the stream */
         ops[below(ARRAY_LEN(ops) - (m.put < STREAM / 2))]();
