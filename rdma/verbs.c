@@ -27,19 +27,66 @@ int verbs_check(struct verbs *k)
     return k->lost ? xport_fail(&k->x, -SST_ELOST, "verbs with %s: closed by the peer before the end", k->to) : 0;
 }
 
+static const char *link_layer(const struct verbs *k)
+{
+    struct ibv_port_attr port;
+    struct ibv_gid_entry gid;
+    if (k->q.iwarp)
+        return "iWARP";
+    if (ibv_query_port(k->q.verbs, k->id->port_num, &port) != 0)
+        return "unknown link layer";
+    if (port.link_layer != IBV_LINK_LAYER_ETHERNET)
+        return "InfiniBand";
+    if (k->q.gid_index < 0 || ibv_query_gid_ex(k->q.verbs, k->id->port_num, (uint32_t)k->q.gid_index, &gid, 0) != 0)
+        return "RoCE";
+    return gid.gid_type == IBV_GID_TYPE_ROCE_V2 ? "RoCE v2" : "RoCE v1";
+}
+
+/* "unencrypted, RoCE v2, GID 1, MTU 4096, 2M pages" */
+static void describe(struct verbs *k)
+{
+    char gid[24] = "", mtu[24] = "";
+    const struct ring *r = k->x.in ? k->x.in : k->x.out;
+    snprintf(k->x.device, sizeof(k->x.device), "%s:%u", verbs_device_name(k->q.verbs), k->id->port_num);
+    if (k->q.gid_index >= 0)
+        snprintf(gid, sizeof(gid), ", GID %d", k->q.gid_index);
+    if (k->q.mtu)
+        snprintf(mtu, sizeof(mtu), ", MTU %u", 128U << k->q.mtu);
+    snprintf(k->x.detail, sizeof(k->x.detail), "unencrypted, %s%s%s%s", link_layer(k), gid, mtu, r->huge ? ", 2M pages" : "");
+}
+
 static void become_up(struct verbs *k)
 {
-    struct ibv_port_attr port = { 0 };
     loop_timer_stop(k->x.env->loop, &k->patience);
-    snprintf(k->x.device, sizeof(k->x.device), "%s:%u", ibv_get_device_name(k->q.verbs->device), k->id->port_num);
-    if (ibv_query_port(k->q.verbs, k->id->port_num, &port) != 0)
-        port.active_mtu = 0;
-    snprintf(k->x.detail, sizeof(k->x.detail), "unencrypted, %s, MTU %u", port.link_layer == IBV_LINK_LAYER_ETHERNET ? "Ethernet" : "InfiniBand",
-             port.active_mtu ? 128U << port.active_mtu : 0);
+    describe(k);
     xport_set_up(&k->x);
 }
 
 static bool may_send(const struct verbs *k) { return k->state == VERBS_OPEN || k->f.hello_seen; }
+
+/* What is under way completes when the peer's adapter has it: the retries of a queue pair, or else this timer, tell that the path is gone. */
+static int send_due(struct verbs *k)
+{
+    if (!may_send(k))
+        return 0;
+    int did = verbs_qp_send(&k->q);
+    if (k->x.state == XPORT_UP && !verbs_qp_idle(&k->q) && !timer_pending(&k->patience)) {
+        k->seen = k->q.first;
+        loop_timer(k->x.env->loop, &k->patience, k->x.env->conf->g.peer_timeout);
+    }
+    return did;
+}
+
+static void check_progress(struct verbs *k)
+{
+    uint64_t ns = k->x.env->conf->g.peer_timeout;
+    if (verbs_qp_idle(&k->q))
+        return;
+    if (k->q.first == k->seen)
+        xport_fail(&k->x, -SST_ETIMEOUT, "verbs with %s: nothing that was sent has arrived for %.0f s: the path to it is gone", k->to, (double)ns / 1e9);
+    k->seen = k->q.first;
+    loop_timer(k->x.env->loop, &k->patience, ns);
+}
 
 static void on_completions(struct io *io, uint32_t events UNUSED)
 {
@@ -59,8 +106,7 @@ static int verbs_progress(struct xport *x)
         return 1;
     if (x->state == XPORT_OPENING && k->f.hello_seen)
         become_up(k);
-    if (may_send(k))
-        did |= verbs_qp_send(&k->q);
+    did |= send_due(k);
     verbs_check(k);
     return did;
 }
@@ -74,7 +120,7 @@ static int verbs_arm(struct xport *x)
 static int verbs_move(struct xport *x, struct ring *r UNUSED)
 {
     struct verbs *k = verbs_of(x);
-    int sent = may_send(k) ? verbs_qp_send(&k->q) : 0;
+    int sent = send_due(k);
     int rc = verbs_check(k);
     return rc < 0 ? rc : sent ? 0 : -EAGAIN;
 }
@@ -102,6 +148,10 @@ static void on_patience(struct timer *t)
     };
     if (k->x.state == XPORT_CLOSING)
         loop_activate(k->x.env->loop, &k->closing);
+    else if (k->x.state == XPORT_UP)
+        check_progress(k);
+    else if (k->state == VERBS_LOOK)
+        verbs_cm_unreached(k, "no answer in time");
     else if (k->x.state == XPORT_OPENING && k->id)
         xport_fail(&k->x, -SST_ETIMEOUT, "verbs with %s: no answer in time, %s", k->to, steps[k->state] ? steps[k->state] : "");
 }
@@ -111,7 +161,12 @@ static void begin(struct verbs *k, const struct xport_spec *s)
     k->x.state = XPORT_OPENING;
     framed_init(&k->f, s->cookie, s->chunk_max, s->peer_window);
     k->f.eager = s->low_latency;
+    k->f.chunk_max = UINT32_MAX; /* no buffer bounds a DATA, whose bytes are in the ring when it comes; the limit does */
+    k->f.edge = true;
     framed_set_rings(&k->f, k->x.in, k->x.out, k->x.out != NULL);
+    k->q.conf = &k->x.env->conf->rdma;
+    k->q.stats = k->x.env->stats;
+    k->q.chunk_max = s->chunk_max ? MIN(s->chunk_max, CHUNK_MAX) : CHUNK_MAX;
 }
 
 static int verbs_connect(struct xport *x, const struct xport_spec *s)
@@ -127,6 +182,14 @@ static int verbs_connect(struct xport *x, const struct xport_spec *s)
     return verbs_cm_connect(k, &to);
 }
 
+void verbs_answer(const struct verbs *k, struct xport_answer *a)
+{
+    const struct verbs_shared *sh = verbs_shared_of(k->x.env);
+    a->chunk_max = k->q.chunk_max;
+    str_copy(a->address, sizeof(a->address), sh->address);
+    a->port = sh->port;
+}
+
 static int verbs_accept(struct xport *x, const struct xport_spec *s, struct xport_answer *a)
 {
     struct verbs *k = verbs_of(x);
@@ -136,10 +199,11 @@ static int verbs_accept(struct xport *x, const struct xport_spec *s, struct xpor
     if (!sh || !sh->listener)
         return xport_fail(x, -SST_ECONF, "verbs has no listener: set rdma { listen = ADDRESS }");
     str_copy(k->to, sizeof(k->to), "a peer not connected yet");
-    k->f.chunk_send = k->f.chunk_max = a->chunk_max = s->chunk_max ? MIN(s->chunk_max, CHUNK_MAX) : CHUNK_MAX;
-    str_copy(a->address, sizeof(a->address), sh->address);
-    a->port = sh->port;
+    if (s->peer_addresses)
+        return verbs_cm_look(k, s->peer_addresses);
+    k->state = VERBS_WAIT;
     list_add_tail(&sh->pending, &k->pending);
+    verbs_answer(k, a);
     return 0;
 }
 
@@ -197,7 +261,7 @@ static int closing_progress(struct task *t)
     if (!useless && (!verbs_qp_idle(&k->q) || framed_control_due(&k->f)))
         return did;
     if (k->q.qp && !k->lost)
-        rdma_disconnect(k->id);
+        verbs_qp_disconnect(&k->q);
     release(k);
     return 1;
 }
@@ -246,7 +310,7 @@ static void verbs_unlisten(struct xport_env *env)
     struct verbs_shared *sh = verbs_shared_of(env);
     if (!sh)
         return;
-    verbs_cm_unlisten(sh);
+    verbs_listen_stop(sh);
     free(sh);
     env->shared[XPORT_VERBS] = NULL;
 }
@@ -261,19 +325,21 @@ static bool dials_by_verbs(const struct conf *c)
 
 static int verbs_listen(struct xport_env *env, char *why, size_t size)
 {
-    if (env->accepts && !*env->conf->rdma.listen && !dials_by_verbs(env->conf))
+    bool listens = env->accepts && *env->conf->rdma.listen;
+    if (env->accepts && !listens && !dials_by_verbs(env->conf))
         return -ENODEV;
-    if (count_devices() == 0) {
+    if (count_devices() == 0 && !listens) {
         snprintf(why, size, "this machine has no RDMA device ('rdma link' lists them)");
         return -SST_EDEVICE;
     }
     struct verbs_shared *sh = mem_zalloc(1, sizeof(*sh));
     env->shared[XPORT_VERBS] = sh;
+    sh->env = env;
     sh->loop = env->loop;
     sh->conf = &env->conf->rdma;
     sh->patience_ns = env->conf->g.attach_timeout;
-    int rc = verbs_cm_listen(sh, env, why, size);
-    if (rc < 0)
+    int rc = verbs_listen_start(sh, why, size);
+    if (rc < 0 && !timer_pending(&sh->again))
         verbs_unlisten(env);
     return rc;
 }

@@ -1,13 +1,15 @@
-/* Connections of the verbs transport by librdmacm: one event channel a worker, one listener where peers attach.
+/* Connections of the verbs transport by librdmacm: one event channel a worker.
  *
- * Happy path, connect: address -> route -> memory (registered by the helper thread) -> connect with our intro -> established, with the
- * peer's. Accept: a request whose intro has the cookie of a waiting end -> memory -> accept with ours -> established.
+ * Happy path, connect: address -> route -> memory (registered by the helper thread) -> connect with our intro -> the peer's, and our queue
+ * pair is made ready for it -> open. Accept: look (does the peer's device answer from ours?) -> wait -> a request whose intro has the
+ * cookie of a waiting end -> memory -> ready, accept with our intro -> open.
  * Failures: an event that does not belong to the state ends the connection with the event's name; a request with a wrong cookie or version
- * is rejected with the reason, and the end goes on waiting.
+ * is rejected with the reason, and the end goes on waiting; a peer that is not reached ends the look with "no transport", so that another
+ * one may be tried.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "rdma/verbs.h"
 #include "src/core/err.h"
@@ -15,74 +17,10 @@
 #include "src/core/secret.h"
 #include "src/core/wire.h"
 
-#define RESOLVE_MS(k) ((int)(verbs_shared_of((k)->x.env)->patience_ns / NS_PER_MS))
-#define BACKLOG 128
+#define RESOLVE_MS(k) ((int)(shared(k)->patience_ns / NS_PER_MS))
+#define LOOK_MS 1500     /* for each address of the peer */
 #define REJ_NOBODY 8     /* InfiniBand's reject reasons (IBA 12.6.7.2): invalid service id */
 #define REJ_CONSUMER 28  /* the listener said no, its reason in the private data */
-
-/* ------------------------------------------------------------ devices: what they report unasked */
-
-struct verbs_device {
-    struct list node;
-    struct ibv_context *verbs;
-    struct io io;
-    struct verbs_shared *shared;
-};
-
-static const char *device_name(const struct ibv_context *verbs) { return ibv_get_device_name(verbs->device); }
-
-static void fail_end(struct verbs *k, int rc, const char *device, const char *what)
-{
-    xport_fail(&k->x, rc, "verbs with %s: %s: %s", k->to, device, what);
-    xport_kick(&k->x);
-}
-
-/* What concerns a queue pair, a port or the whole device ends those ends that it concerns. */
-static void on_async_event(struct verbs_device *d, enum ibv_event_type type, const struct ibv_qp *qp, int port)
-{
-    const char *what = ibv_event_type_str(type);
-    bool port_event = type == IBV_EVENT_PORT_ERR, fatal = type == IBV_EVENT_DEVICE_FATAL;
-    if (!port_event && !fatal && !qp) {
-        log_debug("%s: %s", device_name(d->verbs), what);
-        return;
-    }
-    log_warn("%s: %s", device_name(d->verbs), what);
-    list_for_each_safe(n, &d->shared->ends) {
-        struct verbs *k = list_entry(n, struct verbs, node);
-        if (k->id && k->id->verbs == d->verbs && (fatal || (port_event && k->id->port_num == port) || (qp && k->q.qp == qp)))
-            fail_end(k, -SST_EDEVICE, device_name(d->verbs), what);
-    }
-}
-
-static void on_async(struct io *io, uint32_t events UNUSED)
-{
-    struct verbs_device *d = container_of(io, struct verbs_device, io);
-    struct ibv_async_event e;
-    while (ibv_get_async_event(d->verbs, &e) == 0) {
-        bool of_qp = e.event_type == IBV_EVENT_QP_FATAL || e.event_type == IBV_EVENT_QP_REQ_ERR || e.event_type == IBV_EVENT_QP_ACCESS_ERR;
-        bool of_port = e.event_type == IBV_EVENT_PORT_ERR;
-        enum ibv_event_type type = e.event_type;
-        const struct ibv_qp *qp = of_qp ? e.element.qp : NULL;
-        int port = of_port ? e.element.port_num : 0;
-        ibv_ack_async_event(&e); /* or its queue pair cannot be destroyed */
-        on_async_event(d, type, qp, port);
-    }
-}
-
-static void watch_device(struct verbs_shared *sh, struct ibv_context *verbs)
-{
-    list_for_each(n, &sh->devices)
-        if (list_entry(n, struct verbs_device, node)->verbs == verbs)
-            return;
-    struct verbs_device *d = mem_zalloc(1, sizeof(*d));
-    d->verbs = verbs;
-    d->shared = sh;
-    d->io.fd = -1;
-    d->io.ready = on_async;
-    if (fcntl(verbs->async_fd, F_SETFL, fcntl(verbs->async_fd, F_GETFL) | O_NONBLOCK) == 0)
-        loop_add(sh->loop, &d->io, verbs->async_fd, EPOLLIN);
-    list_add_tail(&sh->devices, &d->node);
-}
 
 /* ------------------------------------------------------------ events of connections */
 
@@ -99,18 +37,32 @@ static int fail_step(struct verbs *k, const char *step)
     return xport_fail(&k->x, -SST_EDEVICE, "verbs to %s: %s: %s", k->to, step, strerror(errno));
 }
 
+static struct verbs_shared *shared(const struct verbs *k) { return verbs_shared_of(k->x.env); }
+
+/* rdma.device: "mlx5_0:1", or "mlx5_0" for any port of it. */
+bool verbs_device_allowed(const struct conf_rdma *c, const struct rdma_cm_id *id)
+{
+    char port[XPORT_TEXT];
+    const char *name = verbs_device_name(id->verbs);
+    snprintf(port, sizeof(port), "%s:%u", name, id->port_num);
+    return !*c->device || str_eq(c->device, name) || str_eq(c->device, port);
+}
+
 static int on_address(struct verbs *k, const struct cm_event *e UNUSED)
 {
     k->state = VERBS_ROUTE;
+    if (!verbs_device_allowed(shared(k)->conf, k->id))
+        return xport_fail(&k->x, -SST_EDEVICE, "verbs to %s: the way there leaves by %s:%u, not by %s as rdma.device says", k->to,
+                          verbs_device_name(k->id->verbs), k->id->port_num, shared(k)->conf->device);
     return rdma_resolve_route(k->id, RESOLVE_MS(k)) < 0 ? fail_step(k, "looking for a route") : 0;
 }
 
 /* The device is known: make everything on it. The rings are pinned by the helper thread, and verbs_cm_registered goes on. */
 static int begin_memory(struct verbs *k)
 {
-    struct verbs_shared *sh = verbs_shared_of(k->x.env);
+    struct verbs_shared *sh = shared(k);
     k->state = VERBS_MEMORY;
-    watch_device(sh, k->id->verbs);
+    verbs_watch(sh, k->id->verbs);
     list_add_tail(&sh->ends, &k->node);
     if (verbs_qp_open(&k->q, k->id, &k->f) < 0)
         return verbs_check(k);
@@ -125,14 +77,17 @@ static int on_route(struct verbs *k, const struct cm_event *e UNUSED) { return b
 static struct rdma_conn_param parameters(const struct verbs *k, const uint8_t private[VERBS_PRIVATE])
 {
     return (struct rdma_conn_param){ .private_data = private, .private_data_len = VERBS_PRIVATE, .responder_resources = 1, .initiator_depth = 1,
-                                     .retry_count = (uint8_t)verbs_shared_of(k->x.env)->conf->retry_count, .rnr_retry_count = 0 };
+                                     .retry_count = (uint8_t)shared(k)->conf->retry_count, .rnr_retry_count = 0, .qp_num = k->q.qp->qp_num };
 }
 
 void verbs_cm_registered(struct verbs *k)
 {
     uint8_t private[VERBS_PRIVATE];
     struct verbs_intro intro;
-    if (k->q.rc < 0 || verbs_qp_create(&k->q) < 0 || (k->acceptor && verbs_qp_peer(&k->q, &k->peer) < 0)) {
+    bool ok = k->q.rc == 0 && verbs_qp_create(&k->q) == 0;
+    if (ok && k->acceptor)
+        ok = verbs_qp_peer(&k->q, &k->peer) == 0 && verbs_qp_ready(&k->q) == 0;
+    if (!ok) {
         verbs_check(k);
         return;
     }
@@ -144,18 +99,28 @@ void verbs_cm_registered(struct verbs *k)
         fail_step(k, k->acceptor ? "accepting" : "connecting");
 }
 
-static int on_established(struct verbs *k, const struct cm_event *e)
+/* The acceptor's answer. InfiniBand's connection manager waits for our last word then, iWARP's has made the connection already. */
+static int on_answer(struct verbs *k, const struct cm_event *e)
 {
-    k->state = VERBS_OPEN;
-    if (k->acceptor)
-        return 0;
     int rc = verbs_intro_decode(e->data, e->n, &k->peer);
     if (rc == 0 && !secret_equal(k->peer.cookie, k->f.cookie, FRAME_COOKIE))
         rc = -SST_ECOOKIE;
     if (rc < 0)
         return xport_fail(&k->x, rc, "verbs with %s: its answer is not ours: %s", k->to, err_text(rc));
-    verbs_qp_peer(&k->q, &k->peer);
-    return verbs_check(k);
+    if (verbs_qp_peer(&k->q, &k->peer) < 0 || verbs_qp_ready(&k->q) < 0)
+        return verbs_check(k);
+    if (e->type == RDMA_CM_EVENT_CONNECT_RESPONSE && rdma_establish(k->id) < 0)
+        return fail_step(k, "finishing the connection");
+    k->state = VERBS_OPEN;
+    return 0;
+}
+
+static int on_established(struct verbs *k, const struct cm_event *e)
+{
+    if (!k->acceptor)
+        return on_answer(k, e);
+    k->state = VERBS_OPEN;
+    return 0;
 }
 
 static int on_disconnected(struct verbs *k, const struct cm_event *e UNUSED)
@@ -167,7 +132,7 @@ static int on_disconnected(struct verbs *k, const struct cm_event *e UNUSED)
 
 static int on_failure(struct verbs *k, const struct cm_event *e)
 {
-    const char *device = k->id->verbs ? device_name(k->id->verbs) : "no device";
+    const char *device = k->id->verbs ? verbs_device_name(k->id->verbs) : "no device";
     struct wire w = wire_reader(e->data, e->n);
     uint32_t told = wire_u32(&w); /* 0 when there is none */
     switch (e->type) {
@@ -183,6 +148,7 @@ static int on_failure(struct verbs *k, const struct cm_event *e)
         return xport_fail(&k->x, -ECONNREFUSED, "verbs to %s over %s: %s", k->to, device,
                           e->status == REJ_NOBODY || e->status == -ECONNREFUSED ? "nobody listens there" : "rejected");
     case RDMA_CM_EVENT_DEVICE_REMOVAL:
+        verbs_unwatch(shared(k), k->id->verbs);
         return xport_fail(&k->x, -SST_EDEVICE, "verbs with %s: device %s was removed", k->to, device);
     default:
         return xport_fail(&k->x, -SST_ELOST, "verbs with %s over %s: %s (%s)", k->to, device, rdma_event_str(e->type),
@@ -190,10 +156,92 @@ static int on_failure(struct verbs *k, const struct cm_event *e)
     }
 }
 
+/* ------------------------------------------------------------ is the peer reached? */
+
+static void drop_id(struct verbs *k)
+{
+    if (k->id)
+        rdma_destroy_id(k->id);
+    k->id = NULL;
+}
+
+void verbs_cm_unreached(struct verbs *k, const char *why)
+{
+    struct verbs_shared *sh = shared(k);
+    drop_id(k);
+    xport_fail(&k->x, -SST_ENOTRANSPORT, "from %s no RDMA address of the peer is reached (%s): %s", sh->address,
+               k->look->n ? k->look->tried : "none of its kind was told", why);
+    xport_kick(&k->x);
+}
+
+static void look_at_next(struct verbs *k, const char *why)
+{
+    struct verbs_shared *sh = shared(k);
+    struct verbs_look *l = k->look;
+    char text[ADDR_TEXT], *end = strchr(l->tried, 0);
+    drop_id(k);
+    if (l->next == l->n || !sh->listener) {
+        verbs_cm_unreached(k, sh->listener ? why : "its own device is gone");
+        return;
+    }
+    union sockaddr_any *to = &l->at[l->next++];
+    snprintf(end, sizeof(l->tried) - (size_t)(end - l->tried), "%s%s", *l->tried ? ", " : "", addr_format_host(to, text));
+    union sockaddr_any from = sh->at;
+    if (rdma_create_id(sh->events, &k->id, k, RDMA_PS_TCP) < 0)
+        k->id = NULL;
+    if (!k->id || rdma_resolve_addr(k->id, &from.sa, &to->sa, LOOK_MS) < 0)
+        look_at_next(k, strerror(errno));
+}
+
+static int on_look_failed(struct verbs *k, const struct cm_event *e)
+{
+    look_at_next(k, e->status ? strerror(abs(e->status)) : "no route");
+    return 0;
+}
+
+static int on_look_address(struct verbs *k, const struct cm_event *e UNUSED)
+{
+    if (rdma_resolve_route(k->id, LOOK_MS) < 0)
+        look_at_next(k, strerror(errno));
+    return 0;
+}
+
+static int on_look_route(struct verbs *k, const struct cm_event *e UNUSED)
+{
+    struct xport_answer a = { .chunk_max = 0 };
+    drop_id(k);
+    k->state = VERBS_WAIT;
+    loop_timer_stop(k->x.env->loop, &k->patience);
+    list_add_tail(&shared(k)->pending, &k->pending);
+    verbs_answer(k, &a);
+    k->x.host->prepared(&k->x, &a);
+    return 0;
+}
+
+int verbs_cm_look(struct verbs *k, char *const *addresses)
+{
+    struct verbs_shared *sh = shared(k);
+    struct verbs_look *l = k->look = mem_zalloc(1, sizeof(*l));
+    for (; *addresses && l->n < ARRAY_LEN(l->at); addresses++)
+        if (addr_numeric(*addresses, 0, &l->at[l->n]) == 0 && l->at[l->n].sa.sa_family == sh->at.sa.sa_family)
+            l->n++;
+    k->state = VERBS_LOOK;
+    loop_timer(sh->loop, &k->patience, sh->patience_ns);
+    look_at_next(k, "it has an address of another family");
+    return 1;
+}
+
+/* ------------------------------------------------------------ the table */
+
 #define IN(state) (1U << VERBS_##state)
 static const struct { enum rdma_cm_event_type type; unsigned states; int (*act)(struct verbs *k, const struct cm_event *e); } rules[] = {
+    { RDMA_CM_EVENT_ADDR_RESOLVED, IN(LOOK), on_look_address },
+    { RDMA_CM_EVENT_ROUTE_RESOLVED, IN(LOOK), on_look_route },
+    { RDMA_CM_EVENT_ADDR_ERROR, IN(LOOK), on_look_failed },
+    { RDMA_CM_EVENT_ROUTE_ERROR, IN(LOOK), on_look_failed },
     { RDMA_CM_EVENT_ADDR_RESOLVED, IN(ADDRESS), on_address },
     { RDMA_CM_EVENT_ROUTE_RESOLVED, IN(ROUTE), on_route },
+    { RDMA_CM_EVENT_CONNECT_RESPONSE, IN(CONNECT), on_answer },
     { RDMA_CM_EVENT_ESTABLISHED, IN(CONNECT), on_established },
     { RDMA_CM_EVENT_DISCONNECTED, IN(CONNECT) | IN(OPEN), on_disconnected },
     { RDMA_CM_EVENT_TIMEWAIT_EXIT, ~0U, NULL },
@@ -260,7 +308,7 @@ static void on_request(struct verbs_shared *sh, const struct cm_event *e)
     reject(e->id, -SST_ECOOKIE);
 }
 
-static void on_cm(struct io *io, uint32_t events UNUSED)
+void verbs_cm_event(struct io *io, uint32_t events UNUSED)
 {
     struct verbs_shared *sh = container_of(io, struct verbs_shared, io);
     struct rdma_cm_event *e;
@@ -273,7 +321,7 @@ static void on_cm(struct io *io, uint32_t events UNUSED)
         if (copy.type == RDMA_CM_EVENT_CONNECT_REQUEST)
             on_request(sh, &copy);
         else if (copy.id == sh->listener)
-            log_error("verbs listener on %s: %s", sh->address, rdma_event_str(copy.type));
+            verbs_listen_lost(sh, rdma_event_str(copy.type));
         else if (copy.id->context)
             act(copy.id->context, &copy);
     }
@@ -281,30 +329,40 @@ static void on_cm(struct io *io, uint32_t events UNUSED)
 
 /* ------------------------------------------------------------ beginning and end */
 
-static int set_options(struct verbs *k)
+/* The address of the port that rdma.device names, as far as a scan has seen one; false: none of the peer's family. */
+static bool source_address(const struct verbs *k, sa_family_t family, union sockaddr_any *out)
 {
-    const struct conf_rdma *c = verbs_shared_of(k->x.env)->conf;
-    uint8_t tos = (uint8_t)c->traffic_class, timeout = (uint8_t)c->ack_timeout;
-    if (tos && rdma_set_option(k->id, RDMA_OPTION_ID, RDMA_OPTION_ID_TOS, &tos, sizeof(tos)) < 0)
-        return fail_step(k, "setting the traffic class");
-    if (timeout && rdma_set_option(k->id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &timeout, sizeof(timeout)) < 0)
-        return fail_step(k, "setting the acknowledgement timeout");
-    return 0;
+    const char *want = shared(k)->conf->device;
+    size_t n = strlen(want);
+    if (!n)
+        return false;
+    list_for_each(i, &k->x.env->devices) {
+        const struct xport_device *d = list_entry(i, struct xport_device, node);
+        bool named = strncmp(d->name, want, n) == 0 && (d->name[n] == 0 || d->name[n] == ':');
+        AUTO_FREE char *text = mem_strdup(d->addresses);
+        char *rest = text;
+        for (const char *word; named && (word = strsep(&rest, " "));)
+            if (addr_numeric(word, 0, out) == 0 && out->sa.sa_family == family)
+                return true;
+    }
+    return false;
 }
 
 int verbs_cm_connect(struct verbs *k, const union sockaddr_any *to)
 {
-    struct verbs_shared *sh = verbs_shared_of(k->x.env);
-    union sockaddr_any at = *to;
+    struct verbs_shared *sh = shared(k);
+    union sockaddr_any at = *to, from;
+    uint8_t tos = (uint8_t)sh->conf->traffic_class;
     if (rdma_create_id(sh->events, &k->id, k, RDMA_PS_TCP) < 0) {
         k->id = NULL;
         return fail_step(k, "making a connection");
     }
     k->state = VERBS_ADDRESS;
     loop_timer(sh->loop, &k->patience, sh->patience_ns);
-    if (set_options(k) < 0)
-        return k->x.rc;
-    return rdma_resolve_addr(k->id, NULL, &at.sa, RESOLVE_MS(k)) < 0 ? fail_step(k, "looking for an RDMA device") : 0;
+    if (tos && rdma_set_option(k->id, RDMA_OPTION_ID, RDMA_OPTION_ID_TOS, &tos, sizeof(tos)) < 0)
+        return fail_step(k, "setting the traffic class");
+    bool bound = source_address(k, at.sa.sa_family, &from);
+    return rdma_resolve_addr(k->id, bound ? &from.sa : NULL, &at.sa, RESOLVE_MS(k)) < 0 ? fail_step(k, "looking for an RDMA device") : 0;
 }
 
 void verbs_cm_drop(struct verbs *k)
@@ -314,70 +372,8 @@ void verbs_cm_drop(struct verbs *k)
     list_del(&k->pending);
     if (k->id)
         k->id->context = NULL; /* its late events concern nobody */
+    free(k->look);
+    k->look = NULL;
     verbs_qp_destroy(&k->q);
     framed_disconnected(&k->f);
-}
-
-static int bind_listener(struct verbs_shared *sh, const struct xport_env *env, char *why, size_t size)
-{
-    const struct conf_rdma *c = &env->conf->rdma;
-    union sockaddr_any at;
-    uint16_t first = 0, last = 0;
-    if (!str_eq(c->ports, "0"))
-        addr_parse_ports(c->ports, &first, &last);
-    if (first && env->index > (unsigned)(last - first)) {
-        snprintf(why, size, "rdma.ports %s has no port for worker %u", c->ports, env->index);
-        return -SST_ECONF;
-    }
-    uint16_t port = (uint16_t)(first ? first + env->index : 0);
-    if (addr_numeric(c->listen, port, &at) < 0 || rdma_create_id(sh->events, &sh->listener, sh, RDMA_PS_TCP) < 0) {
-        snprintf(why, size, "rdma.listen %s: %s", c->listen, strerror(errno));
-        return -SST_EDEVICE;
-    }
-    if (rdma_bind_addr(sh->listener, &at.sa) < 0 || !sh->listener->verbs) {
-        snprintf(why, size, "rdma.listen = %s: no RDMA device has this address (%s); 'rdma link' and 'ibv_devices' list what this machine has",
-                 c->listen, sh->listener->verbs ? strerror(errno) : "or it is that of all devices");
-        return -SST_EDEVICE;
-    }
-    if (rdma_listen(sh->listener, BACKLOG) < 0) {
-        snprintf(why, size, "rdma.listen = %s: %s", c->listen, strerror(errno));
-        return -errno;
-    }
-    sh->port = ntohs(rdma_get_src_port(sh->listener));
-    str_copy(sh->address, sizeof(sh->address), *c->advertise ? c->advertise : c->listen);
-    return 0;
-}
-
-int verbs_cm_listen(struct verbs_shared *sh, const struct xport_env *env, char *why, size_t size)
-{
-    sh->io.fd = -1;
-    sh->io.ready = on_cm;
-    list_init(&sh->pending);
-    list_init(&sh->ends);
-    list_init(&sh->devices);
-    sh->events = rdma_create_event_channel();
-    if (!sh->events || fcntl(sh->events->fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(sh->events->fd, F_SETFD, FD_CLOEXEC) < 0 ||
-        loop_add(sh->loop, &sh->io, sh->events->fd, EPOLLIN) < 0) {
-        snprintf(why, size, "no channel for events of RDMA connections (%s): is the module rdma_ucm loaded?", strerror(errno));
-        return -SST_EDEVICE;
-    }
-    int rc = env->accepts && *env->conf->rdma.listen ? bind_listener(sh, env, why, size) : 0;
-    if (rc == 0 && sh->listener)
-        watch_device(sh, sh->listener->verbs);
-    return rc;
-}
-
-void verbs_cm_unlisten(struct verbs_shared *sh)
-{
-    list_for_each_safe(n, &sh->devices) {
-        struct verbs_device *d = list_entry(n, struct verbs_device, node);
-        loop_del(sh->loop, &d->io);
-        list_del(&d->node);
-        free(d);
-    }
-    if (sh->listener)
-        rdma_destroy_id(sh->listener);
-    loop_del(sh->loop, &sh->io);
-    if (sh->events)
-        rdma_destroy_event_channel(sh->events);
 }

@@ -4,13 +4,14 @@
 #include "src/core/wire.h"
 
 #define MAGIC 0x53535476U /* "SSTv" */
+#define MTU_MAX 5         /* IBV_MTU_4096 */
 
 void verbs_intro_encode(const struct verbs_intro *in, uint8_t out[VERBS_PRIVATE])
 {
     struct wire w = wire_writer(out, VERBS_PRIVATE);
     wire_put_u32(&w, MAGIC);
     wire_put_u8(&w, VERBS_VERSION);
-    wire_put_u8(&w, 0);
+    wire_put_u8(&w, in->mtu);
     wire_put_u16(&w, in->receives);
     wire_put_bytes(&w, in->cookie, FRAME_COOKIE);
     wire_put_u64(&w, in->base);
@@ -23,7 +24,8 @@ int verbs_intro_decode(const uint8_t *in, size_t n, struct verbs_intro *out)
 {
     struct wire w = wire_reader(in, n);
     bool ours = wire_u32(&w) == MAGIC;
-    uint8_t version = wire_u8(&w), flags = wire_u8(&w);
+    uint8_t version = wire_u8(&w);
+    out->mtu = wire_u8(&w);
     out->receives = wire_u16(&w);
     wire_bytes(&w, out->cookie, FRAME_COOKIE);
     out->base = wire_u64(&w);
@@ -34,7 +36,7 @@ int verbs_intro_decode(const uint8_t *in, size_t n, struct verbs_intro *out)
         return -SST_EPROTO;
     if (version != VERBS_VERSION)
         return -SST_EVERSION;
-    return flags || out->receives < VERBS_RECEIVES_MIN || out->base + out->size < out->base ? -SST_EPROTO : 0;
+    return out->mtu > MTU_MAX || out->receives < VERBS_RECEIVES_MIN || out->base + out->size < out->base ? -SST_EPROTO : 0;
 }
 
 void verbs_message_encode(const struct frame *f, uint64_t rq_total, uint8_t out[VERBS_MESSAGE])

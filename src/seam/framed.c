@@ -69,8 +69,9 @@ static uint64_t sendable(const struct framed *f)
 {
     if (!f->tx || f->limit <= f->tx->sub)
         return 0;
-    uint64_t n = MIN(MIN(ring_waiting(f->tx), f->limit - f->tx->sub), f->chunk_send);
-    return f->hold && !f->eager && n < f->chunk_send && !ring_ended(f->tx) ? 0 : n;
+    uint64_t whole = f->edge ? MIN(f->chunk_send, f->tx->cap - f->tx->sub % f->tx->cap) : f->chunk_send;
+    uint64_t n = MIN(MIN(ring_waiting(f->tx), f->limit - f->tx->sub), whole);
+    return f->hold && !f->eager && n < whole && !ring_ended(f->tx) ? 0 : n;
 }
 
 bool framed_control_due(const struct framed *f)

@@ -1,0 +1,280 @@
+/* The listener of a worker, and what its devices report unasked.
+ *
+ * Happy path: bind to the address of rdma.listen -> listen -> requests come to verbs_cm.c. Failures: no device has the address (yet), or
+ * the device is removed: the transport says so as its problem, and binding is tried again until it works. A queue pair, a port or a
+ * device that fails ends the channels that it concerns.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "rdma/verbs.h"
+#include "src/core/err.h"
+#include "src/core/log.h"
+
+#define BACKLOG 128
+#define AGAIN_NS (1 * NS_PER_S)
+
+struct verbs_device {
+    struct list node;
+    struct ibv_context *verbs;
+    struct io io;
+    struct verbs_shared *shared;
+};
+
+/* ------------------------------------------------------------ what devices report */
+
+static void fail_end(struct verbs *k, const char *device, const char *what)
+{
+    xport_fail(&k->x, -SST_EDEVICE, "verbs with %s: %s: %s", k->to, device, what);
+    xport_kick(&k->x);
+}
+
+static bool of_queue_pair(enum ibv_event_type type)
+{
+    return type == IBV_EVENT_QP_FATAL || type == IBV_EVENT_QP_REQ_ERR || type == IBV_EVENT_QP_ACCESS_ERR || type == IBV_EVENT_COMM_EST;
+}
+
+static bool of_port(enum ibv_event_type type)
+{
+    return type == IBV_EVENT_PORT_ERR || type == IBV_EVENT_PORT_ACTIVE || type == IBV_EVENT_GID_CHANGE || type == IBV_EVENT_LID_CHANGE;
+}
+
+/* What concerns a queue pair, a port or the whole device ends those ends that it concerns. */
+static void fail_ends(struct verbs_device *d, enum ibv_event_type type, const struct ibv_qp *qp, int port)
+{
+    const char *what = type == IBV_EVENT_DEVICE_FATAL ? "the device failed or was removed"
+                       : type == IBV_EVENT_PORT_ERR   ? "its port went down"
+                                                      : ibv_event_type_str(type);
+    log_warn("%s: %s", verbs_device_name(d->verbs), what);
+    list_for_each_safe(n, &d->shared->ends) {
+        struct verbs *k = list_entry(n, struct verbs, node);
+        bool concerned = qp ? k->q.qp == qp : type == IBV_EVENT_DEVICE_FATAL || (k->id && k->id->port_num == port);
+        if (k->q.verbs == d->verbs && concerned)
+            fail_end(k, verbs_device_name(d->verbs), what);
+    }
+}
+
+/* The first bytes of the peer came before the connection manager heard of its last word, which may be lost: it is told. */
+static void connection_works(struct verbs_device *d, const struct ibv_qp *qp)
+{
+    list_for_each_safe(n, &d->shared->ends) {
+        struct verbs *k = list_entry(n, struct verbs, node);
+        if (k->q.qp == qp && k->id)
+            rdma_notify(k->id, IBV_EVENT_COMM_EST);
+    }
+}
+
+static void act_on(struct verbs_device *d, enum ibv_event_type type, const struct ibv_qp *qp, int port)
+{
+    struct verbs_shared *sh = d->shared;
+    log_debug("%s: %s", verbs_device_name(d->verbs), ibv_event_type_str(type));
+    if (type == IBV_EVENT_COMM_EST)
+        connection_works(d, qp);
+    else if (qp || type == IBV_EVENT_PORT_ERR || type == IBV_EVENT_DEVICE_FATAL)
+        fail_ends(d, type, qp, port);
+    if (of_port(type))
+        loop_timer(sh->loop, &sh->again, NS_PER_MS);
+    if (type == IBV_EVENT_DEVICE_FATAL) {
+        if (sh->listener && sh->listener->verbs == d->verbs)
+            verbs_listen_lost(sh, "its device failed or was removed");
+        verbs_unwatch(sh, d->verbs);
+    }
+}
+
+static void on_async(struct io *io, uint32_t events)
+{
+    struct verbs_device *d = container_of(io, struct verbs_device, io);
+    struct ibv_async_event e;
+    while (io->fd >= 0 && ibv_get_async_event(d->verbs, &e) == 0) {
+        enum ibv_event_type type = e.event_type;
+        const struct ibv_qp *qp = of_queue_pair(type) ? e.element.qp : NULL;
+        int port = of_port(type) ? e.element.port_num : 0;
+        ibv_ack_async_event(&e); /* or its queue pair cannot be destroyed */
+        act_on(d, type, qp, port);
+        if (type == IBV_EVENT_DEVICE_FATAL)
+            return; /* d is freed */
+    }
+    if (events & (EPOLLERR | EPOLLHUP))
+        act_on(d, IBV_EVENT_DEVICE_FATAL, NULL, 0);
+}
+
+void verbs_watch(struct verbs_shared *sh, struct ibv_context *verbs)
+{
+    list_for_each(n, &sh->devices)
+        if (list_entry(n, struct verbs_device, node)->verbs == verbs)
+            return;
+    struct verbs_device *d = mem_zalloc(1, sizeof(*d));
+    d->verbs = verbs;
+    d->shared = sh;
+    d->io.fd = -1;
+    d->io.ready = on_async;
+    if (fcntl(verbs->async_fd, F_SETFL, fcntl(verbs->async_fd, F_GETFL) | O_NONBLOCK) == 0)
+        loop_add(sh->loop, &d->io, verbs->async_fd, EPOLLIN);
+    list_add_tail(&sh->devices, &d->node);
+}
+
+static void free_device(struct verbs_device *d)
+{
+    loop_del(d->shared->loop, &d->io);
+    list_del(&d->node);
+    free(d);
+}
+
+void verbs_unwatch(struct verbs_shared *sh, const struct ibv_context *verbs)
+{
+    list_for_each_safe(n, &sh->devices)
+        if (list_entry(n, struct verbs_device, node)->verbs == verbs)
+            free_device(list_entry(n, struct verbs_device, node));
+}
+
+/* ------------------------------------------------------------ the listener */
+
+static int take_port(struct verbs_shared *sh, uint16_t *port, char *why, size_t size)
+{
+    uint16_t first = 0, last = 0;
+    if (!str_eq(sh->conf->ports, "0"))
+        addr_parse_ports(sh->conf->ports, &first, &last);
+    if (first && sh->env->index > (unsigned)(last - first)) {
+        snprintf(why, size, "rdma.ports %s has no port for worker %u", sh->conf->ports, sh->env->index);
+        return -SST_ECONF;
+    }
+    *port = (uint16_t)(first ? first + sh->env->index : 0);
+    return 0;
+}
+
+static void drop_listener(struct verbs_shared *sh)
+{
+    if (sh->listener)
+        rdma_destroy_id(sh->listener);
+    sh->listener = NULL;
+}
+
+static int bind_it(struct verbs_shared *sh, char *why, size_t size)
+{
+    const struct conf_rdma *c = sh->conf;
+    if (rdma_create_id(sh->events, &sh->listener, sh, RDMA_PS_TCP) < 0) {
+        sh->listener = NULL;
+        snprintf(why, size, "rdma.listen = %s: %s", c->listen, strerror(errno));
+        return -SST_EDEVICE;
+    }
+    if (rdma_bind_addr(sh->listener, &sh->at.sa) < 0 || !sh->listener->verbs) {
+        snprintf(why, size, "rdma.listen = %s: no RDMA device has this address (%s); 'scistreamctl devices' lists what this machine has",
+                 c->listen, sh->listener->verbs ? strerror(errno) : "or it is that of all devices");
+        return -SST_EDEVICE;
+    }
+    if (!verbs_device_allowed(c, sh->listener)) {
+        snprintf(why, size, "rdma.listen = %s is the address of %s:%u, not of rdma.device = %s", c->listen,
+                 verbs_device_name(sh->listener->verbs), sh->listener->port_num, c->device);
+        return -SST_ECONF;
+    }
+    if (rdma_listen(sh->listener, BACKLOG) < 0) {
+        snprintf(why, size, "rdma.listen = %s: %s", c->listen, strerror(errno));
+        return -errno;
+    }
+    return 0;
+}
+
+static int bind_listener(struct verbs_shared *sh, char *why, size_t size)
+{
+    uint16_t port;
+    int rc = take_port(sh, &port, why, size);
+    if (rc < 0)
+        return rc;
+    if (addr_numeric(sh->conf->listen, port, &sh->at) < 0) {
+        snprintf(why, size, "rdma.listen = %s is no numeric address", sh->conf->listen);
+        return -SST_ECONF;
+    }
+    rc = bind_it(sh, why, size);
+    if (rc < 0) {
+        drop_listener(sh);
+        return rc;
+    }
+    sh->port = ntohs(rdma_get_src_port(sh->listener));
+    str_copy(sh->address, sizeof(sh->address), *sh->conf->advertise ? sh->conf->advertise : sh->conf->listen);
+    verbs_watch(sh, sh->listener->verbs);
+    return 0;
+}
+
+static bool wants_listener(const struct verbs_shared *sh) { return sh->env->accepts && *sh->conf->listen; }
+
+static void tell_changed(struct verbs_shared *sh, const char *why)
+{
+    if (sh->env->changed)
+        sh->env->changed(sh->env, XPORT_VERBS, why);
+}
+
+static int open_events(struct verbs_shared *sh, char *why, size_t size)
+{
+    if (sh->events)
+        return 0;
+    sh->events = rdma_create_event_channel();
+    if (sh->events && fcntl(sh->events->fd, F_SETFL, O_NONBLOCK) == 0 && fcntl(sh->events->fd, F_SETFD, FD_CLOEXEC) == 0 &&
+        loop_add(sh->loop, &sh->io, sh->events->fd, EPOLLIN) == 0)
+        return 0;
+    snprintf(why, size, "no channel for events of RDMA connections (%s): is there an RDMA device, and the module rdma_ucm?", strerror(errno));
+    if (sh->events)
+        rdma_destroy_event_channel(sh->events);
+    sh->events = NULL;
+    return -SST_EDEVICE;
+}
+
+static int open_listener(struct verbs_shared *sh, char *why, size_t size)
+{
+    int rc = open_events(sh, why, size);
+    if (rc == 0 && wants_listener(sh) && !sh->listener)
+        rc = bind_listener(sh, why, size);
+    if (rc == -SST_EDEVICE && wants_listener(sh)) /* it may come: later than this program at boot, or after a repair */
+        loop_timer(sh->loop, &sh->again, AGAIN_NS);
+    return rc;
+}
+
+static void on_again(struct timer *t)
+{
+    struct verbs_shared *sh = container_of(t, struct verbs_shared, again);
+    char why[XPORT_WHY] = "";
+    bool had = sh->listener;
+    if (open_listener(sh, why, sizeof(why)) < 0)
+        return;
+    if (sh->listener && !had)
+        log_info("verbs listens on %s, port %u, by %s:%u", sh->address, sh->port, verbs_device_name(sh->listener->verbs), sh->listener->port_num);
+    tell_changed(sh, "");
+}
+
+void verbs_listen_lost(struct verbs_shared *sh, const char *why)
+{
+    char text[XPORT_WHY];
+    snprintf(text, sizeof(text), "rdma.listen = %s: %s", sh->conf->listen, why);
+    log_error("verbs listener is gone: %s; it is bound again when the device is back", text);
+    list_for_each_safe(n, &sh->pending) {
+        struct verbs *k = list_entry(n, struct verbs, pending);
+        fail_end(k, sh->address, why);
+    }
+    verbs_unwatch(sh, sh->listener->verbs);
+    drop_listener(sh);
+    tell_changed(sh, text);
+    loop_timer(sh->loop, &sh->again, AGAIN_NS);
+}
+
+int verbs_listen_start(struct verbs_shared *sh, char *why, size_t size)
+{
+    sh->io.fd = -1;
+    sh->io.ready = verbs_cm_event;
+    sh->again.fire = on_again;
+    list_init(&sh->pending);
+    list_init(&sh->ends);
+    list_init(&sh->devices);
+    return open_listener(sh, why, size);
+}
+
+void verbs_listen_stop(struct verbs_shared *sh)
+{
+    list_for_each_safe(n, &sh->devices)
+        free_device(list_entry(n, struct verbs_device, node));
+    loop_timer_stop(sh->loop, &sh->again);
+    drop_listener(sh);
+    loop_del(sh->loop, &sh->io);
+    if (sh->events)
+        rdma_destroy_event_channel(sh->events);
+}
