@@ -3,13 +3,13 @@
 #include "src/core/err.h"
 #include "tests/lib/unit.h"
 
-static const struct verbs_intro intro = { .receives = 128, .cookie = "sixteen bytes!!", .base = 0x1122334455667788ULL, .size = 0x100000,
+static const struct verbs_intro intro = { .mtu = 4, .receives = 128, .cookie = "sixteen bytes!!", .base = 0x1122334455667788ULL, .size = 0x100000,
                                           .rkey = 0xa1b2c3d4U, .chunk_max = 0x40000 };
 
 static void test_image(void)
 {
     uint8_t out[VERBS_PRIVATE];
-    static const uint8_t head[] = { 'S', 'S', 'T', 'v', 1, 0, 0, 128, 's', 'i', 'x' };
+    static const uint8_t head[] = { 'S', 'S', 'T', 'v', 1, 4, 0, 128, 's', 'i', 'x' };
     static const uint8_t tail[] = { 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0, 0, 0, 0, 0, 0x10, 0, 0, 0xa1, 0xb2, 0xc3, 0xd4, 0, 4, 0, 0 };
     verbs_intro_encode(&intro, out);
     CU_ASSERT_EQUAL(memcmp(out, head, sizeof(head)), 0);
@@ -22,7 +22,7 @@ static void test_round_trip(void)
     struct verbs_intro in;
     verbs_intro_encode(&intro, out);
     CU_ASSERT_EQUAL(verbs_intro_decode(out, sizeof(out), &in), 0); /* rdma_cm pads */
-    CU_ASSERT(in.receives == intro.receives && memcmp(in.cookie, intro.cookie, FRAME_COOKIE) == 0);
+    CU_ASSERT(in.mtu == intro.mtu && in.receives == intro.receives && memcmp(in.cookie, intro.cookie, FRAME_COOKIE) == 0);
     CU_ASSERT(in.base == intro.base && in.size == intro.size && in.rkey == intro.rkey && in.chunk_max == intro.chunk_max);
 }
 
@@ -44,7 +44,10 @@ static void test_refused(void)
         CU_ASSERT_EQUAL(verbs_intro_decode(out, n, &in), -SST_EPROTO);
     CU_ASSERT_EQUAL(decode_changed(0, 'x'), -SST_EPROTO);
     CU_ASSERT_EQUAL(decode_changed(4, 2), -SST_EVERSION);
-    CU_ASSERT_EQUAL(decode_changed(5, 1), -SST_EPROTO);
+    for (uint8_t mtu = 0; mtu <= 5; mtu++)
+        CU_ASSERT_EQUAL(decode_changed(5, mtu), 0);
+    CU_ASSERT_EQUAL(decode_changed(5, 6), -SST_EPROTO); /* no such path MTU */
+    CU_ASSERT_EQUAL(decode_changed(5, 0x80), -SST_EPROTO);
     CU_ASSERT_EQUAL(decode_changed(7, VERBS_RECEIVES_MIN - 1), -SST_EPROTO);
     wraps.base = UINT64_MAX - 5;
     verbs_intro_encode(&wraps, out);
