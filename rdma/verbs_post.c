@@ -263,7 +263,7 @@ void verbs_qp_event(struct verbs_qp *q)
 {
     struct ibv_cq *cq;
     void *context;
-    while (q->channel && ibv_get_cq_event(q->channel, &cq, &context) == 0) {
+    if (q->channel && ibv_get_cq_event(q->channel, &cq, &context) == 0) { /* armed once, so one at the most */
         q->events++;
         q->armed = false;
         stats_add(&q->stats->completion_events, 1);
