@@ -406,6 +406,35 @@ static void test_hold(void)
     close_rings();
 }
 
+/* With low latency nothing is gathered. */
+static void test_eager(void)
+{
+    sender(false, CAP);
+    f.hold = f.eager = true;
+    ring_commit(&tx, 1);
+    CU_ASSERT(next() == FRAME_DATA && last.len == 1);
+    close_rings();
+}
+
+/* DATA that must lie in one piece: it ends where the view of the ring does, and what is short only for that is not held. */
+static void test_edge(void)
+{
+    sender(false, 2 * CAP);
+    f.edge = true;
+    ring_commit(&tx, CAP - 100);
+    while (next() == FRAME_DATA)
+        ;
+    ring_release_to(&tx, tx.sub);
+    CU_ASSERT_EQUAL(tx.sub, CAP - 100);
+    f.hold = true;
+    ring_commit(&tx, CHUNK);
+    CU_ASSERT(next() == FRAME_DATA && last.a == CAP - 100 && last.len == 100);
+    CU_ASSERT_EQUAL(next(), 0); /* the rest is no whole chunk */
+    ring_commit(&tx, 100);
+    CU_ASSERT(next() == FRAME_DATA && last.a == CAP && last.len == CHUNK);
+    close_rings();
+}
+
 /* Little was consumed: no limit is due, but one can be asked for. */
 static void test_lazy_limit(void)
 {
@@ -724,7 +753,8 @@ static void test_disconnected(void)
 UNIT_MAIN("framed", UNIT(test_hello_first), UNIT(test_before_hello), UNIT(test_second_hello), UNIT(test_wrong_cookie),
           UNIT(test_version), UNIT(test_data_in_order), UNIT(test_data_refused), UNIT(test_data_at_limit), UNIT(test_untold_limit),
           UNIT(test_too_many_ranges), UNIT(test_eos), UNIT(test_eos_of_nothing), UNIT(test_eos_refused), UNIT(test_second_eos),
-          UNIT(test_data_after_eos), UNIT(test_limit_refused), UNIT(test_consumed_beyond_limit), UNIT(test_sending), UNIT(test_chunk_send), UNIT(test_hold), UNIT(test_lazy_limit), UNIT(test_limit_again), UNIT(test_gate),
+          UNIT(test_data_after_eos), UNIT(test_limit_refused), UNIT(test_consumed_beyond_limit), UNIT(test_sending), UNIT(test_chunk_send), UNIT(test_hold),
+          UNIT(test_eager), UNIT(test_edge), UNIT(test_lazy_limit), UNIT(test_limit_again), UNIT(test_gate),
           UNIT(test_end_of_ours), UNIT(test_nothing_to_send), UNIT(test_limit_by_eighths), UNIT(test_limit_for_small_peer),
           UNIT(test_limit_for_absurd_peer),
           UNIT(test_limit_for_large_peer), UNIT(test_limit_when_used_up), UNIT(test_limit_for_unknown_peer),
