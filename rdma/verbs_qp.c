@@ -2,16 +2,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mempolicy.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "src/core/err.h"
 #include "src/core/units.h"
 
 #define POOL_SIZE ((VERBS_RECEIVES + VERBS_SENDS) * VERBS_SLOT)
 #define CHUNK_MIN 4096U
+#define NUMA_NODES 1024
 #define UCM_BUG_BITS 0xe00000 /* that rdma_ucm sets in the mask and InfiniBand ports refuse; librdmacm's cma.c clears them too */
 
 int verbs_qp_fail(struct verbs_qp *q, int rc, const char *fmt, ...)
@@ -63,10 +66,39 @@ static int register_memory(struct verbs_qp *q, void *base, size_t size, int acce
     return verbs_qp_fail(q, -SST_EDEVICE, "cannot register %s on %s: %s", units_size(need, size), device(q), strerror(err));
 }
 
+/* rdma.numa_node, else what the kernel tells of the device; -1: nothing. */
+static int numa_node(const struct verbs_qp *q)
+{
+    char path[sizeof(q->verbs->device->ibdev_path) + 32];
+    int node = (int)q->conf->numa_node;
+    if (node >= 0)
+        return node;
+    snprintf(path, sizeof(path), "%s/device/numa_node", q->verbs->device->ibdev_path);
+    FILE *f = fopen(path, "re");
+    if (!f || fscanf(f, "%d", &node) != 1)
+        node = -1;
+    if (f)
+        fclose(f);
+    return node;
+}
+
+/* A wish: where there is one node only, or none of its memory is left, others do. */
+static void prefer_node(const struct ring *r, int node)
+{
+    unsigned long mask[NUMA_NODES / (8 * sizeof(long))] = { 0 };
+    if (!r || node < 0 || node >= NUMA_NODES)
+        return;
+    mask[(size_t)node / (8 * sizeof(long))] = 1UL << (size_t)node % (8 * sizeof(long));
+    syscall(SYS_mbind, r->base, r->cap, MPOL_PREFERRED, mask, (unsigned long)NUMA_NODES, MPOL_MF_MOVE);
+}
+
 /* Of a ring one view: both would pin it twice. The rings first, since their message says what to do about a limit. */
 int verbs_qp_register(struct verbs_qp *q)
 {
     const struct ring *rx = q->f->rx, *tx = q->f->tx;
+    int node = numa_node(q);
+    prefer_node(rx, node);
+    prefer_node(tx, node);
     int rc = rx ? register_memory(q, rx->base, rx->cap, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE) : 0;
     if (rc == 0 && tx)
         rc = register_memory(q, tx->base, tx->cap, 0);

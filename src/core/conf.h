@@ -46,6 +46,7 @@
     STR(advertise, "", "numeric address that peers are told for verbs; default: that of listen") \
     STR(device, "", "port that verbs may use (mlx5_0:1, or mlx5_0 for any of its ports); default: the one that has the address or leads to the peer") \
     ENUM(path_mtu, "auto", "auto|256|512|1024|2048|4096", "largest path MTU [bytes]; auto = what both ends and the path can; iWARP: its TCP's") \
+    INT(numa_node, "-1", (uint64_t)-1, 1023, "NUMA node whose memory rings are made of, if it has some; -1 = that of the device") \
     INT(retry_count, "7", 0, 7, "times a message is sent again before its queue pair fails") \
     INT(ack_timeout, "18", 0, 31, "time until it is sent again: 4.096 us times 2 to the power of this; 18 = 1.07 s; 0 = the device's") \
     INT(traffic_class, "0", 0, 255, "traffic class of the packets (service level on InfiniBand)")
