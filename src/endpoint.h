@@ -87,6 +87,7 @@ extern char *const endpoint_transport_names[ENDPOINT_TRANSPORTS + 1]; /* best fi
 void endpoint_be_patient(struct endpoint *ep, uint64_t wait_ns); /* the end by ERENDEZVOUS when the hop is not up by then */
 bool endpoint_wants(const struct endpoint *ep, const char *transport); /* by --transport and --require */
 bool endpoint_asked(const struct endpoint *ep); /* one of them names a transport */
+void endpoint_finish_unusable(struct endpoint *ep); /* the transport asked for, or any, does not work here */
 char **endpoint_transports(const struct endpoint *ep); /* heap; those of them that work here, best first */
 
 /* src/listen.c: be attached to instead of dialing. 0 or -errno with why. */
