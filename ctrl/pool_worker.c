@@ -116,10 +116,21 @@ static bool address_ok(const char *s)
     return text_ok(s) && *s && addr_numeric(s, 0, &a) == 0;
 }
 
+/* For people: nothing in it may move their cursor. */
+static bool word_ok(const char *s)
+{
+    if (!text_ok(s))
+        return false;
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            return false;
+    return true;
+}
+
 static bool device_ok(const Scistream__Worker__Device *d)
 {
-    if (!d || !text_ok(d->transport) || !text_ok(d->name) || !text_ok(d->netdev) || !text_ok(d->link_layer) || !text_ok(d->state) ||
-        !text_ok(d->gid) || d->n_addresses > POOL_ADDRESSES)
+    if (!d || !word_ok(d->transport) || !word_ok(d->name) || !word_ok(d->netdev) || !word_ok(d->link_layer) || !word_ok(d->state) ||
+        !word_ok(d->gid) || d->n_addresses > POOL_ADDRESSES)
         return false;
     for (size_t i = 0; i < d->n_addresses; i++)
         if (!address_ok(d->addresses[i]))

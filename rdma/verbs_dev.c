@@ -6,6 +6,7 @@
  */
 #include "rdma/verbs_dev.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <infiniband/verbs.h>
@@ -176,10 +177,7 @@ static const char *link_layer(const struct port *p, const struct ibv_port_attr *
 
 static void set_gid(struct xport_device *d, const struct ibv_gid_entry *gid)
 {
-    union sockaddr_any at = { .in6 = { .sin6_family = AF_INET6 } };
-    char text[ADDR_TEXT];
-    memcpy(&at.in6.sin6_addr, gid->gid.raw, sizeof(gid->gid.raw));
-    str_copy(d->gid, sizeof(d->gid), addr_format_host(&at, text));
+    inet_ntop(AF_INET6, gid->gid.raw, d->gid, sizeof(d->gid));
     d->gid_index = (int)gid->gid_index;
 }
 

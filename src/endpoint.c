@@ -449,8 +449,7 @@ static void reset_attempt(struct endpoint *ep)
     ep->rc = 0;
     ep->why[0] = 0;
     ep->flow_ns = ep->end_ns = ep->bytes = 0;
-    memset(&ep->bar, 0, sizeof(ep->bar));
-    memset(ep->wait_ns, 0, sizeof(ep->wait_ns));
+    report_begin(ep);
     ep->start_ns = now_ns();
     ep->cpu_start = cpu_seconds();
 }

@@ -24,6 +24,8 @@ struct endpoint_kind {
     void (*step)(struct endpoint *ep, enum endpoint_state reached); /* EP_OFFERED: connected; EP_OPENING: answered; may be NULL */
 };
 
+#define REPORT_COUNTERS 5
+
 struct listening; /* src/listen.c */
 
 struct endpoint {
@@ -57,6 +59,7 @@ struct endpoint {
     uint64_t size_hint;
     bool stdout_is_stream;
     struct hop_report report;                  /* copied from the hop at its end */
+    uint64_t counted[REPORT_COUNTERS];         /* of the worker, when the stream began */
     uint64_t wait_ns[WAIT_KINDS], bytes;       /* copied from the statistics page before the channel goes */
     struct { uint64_t bytes, at_ns, wait_ns[WAIT_KINDS]; double rate; bool shown; } bar;
 };
@@ -96,6 +99,7 @@ void listen_stop(struct endpoint *ep);
 void listen_next(struct endpoint *ep);     /* ready for a stream */
 
 /* src/report.c */
+void report_begin(struct endpoint *ep);    /* from here on it is counted */
 void report_tick(struct endpoint *ep);     /* redraw the progress line */
 void report_sample(struct endpoint *ep);   /* keep the counters */
 void report_final(struct endpoint *ep);

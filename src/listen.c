@@ -218,6 +218,29 @@ static void tell_people(struct endpoint *ep)
     ls->question = resolve_start(ep->resolver, ls->name, ls->port, on_name, ep);
 }
 
+static void set_problem(struct pool_worker *w, const char *transport, const char *problem)
+{
+    for (size_t i = 0; i < w->n_transports; i++)
+        if (str_eq(w->transports[i].name, transport)) {
+            free(w->transports[i].problem);
+            w->transports[i].problem = mem_strdup(problem);
+        }
+}
+
+/* What the worker does not know, or tolerates in a gateway, whose port will come back. */
+static void on_local_changed(struct local *l)
+{
+    const struct endpoint *ep = container_of(l, struct endpoint, local);
+    Scistream__Worker__Device *const *d;
+    if (!ep->o->devices[0] && pool_transport_problem(&l->w, "ucx"))
+        set_problem(&l->w, "ucx", "the receiver was started without --device");
+    for (size_t i = 0, n = pool_devices(&l->w, &d); i < n; i++)
+        if (d[i]->listens && !str_eq(d[i]->state, "active")) {
+            AUTO_FREE char *problem = mem_printf("the receiver's RDMA device %s (%s) is %s", d[i]->name, d[i]->link_layer, d[i]->state);
+            set_problem(&l->w, d[i]->transport, problem);
+        }
+}
+
 /* Better now than when a sender comes. */
 static bool asked_is_usable(const struct endpoint *ep)
 {
@@ -230,12 +253,6 @@ static bool asked_is_usable(const struct endpoint *ep)
 static void on_local_started(struct local *l)
 {
     struct endpoint *ep = container_of(l, struct endpoint, local);
-    struct pool_worker *w = &l->w;
-    for (size_t i = 0; i < w->n_transports && !ep->o->devices[0]; i++)
-        if (str_eq(w->transports[i].name, "ucx") && w->transports[i].problem) {
-            free(w->transports[i].problem);
-            w->transports[i].problem = mem_strdup("the receiver was started without --device");
-        }
     if (!asked_is_usable(ep)) {
         endpoint_finish_unusable(ep);
         return;
@@ -318,6 +335,7 @@ int listen_start(struct endpoint *ep, char *why, size_t why_size)
     }
     rc = serve(ep, fd);
     offer_verbs(ep, host);
+    ep->local.changed = on_local_changed;
     if (rc == 0)
         rc = local_start(&ep->local, &ep->loop, ep->conf, link_fd, on_local_started);
     if (rc < 0)
