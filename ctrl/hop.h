@@ -1,7 +1,7 @@
 /* A hop as control and utilities see it: one Attach conversation joined with one end of a channel in a worker.
  *
- * Server (somebody attached to us): hop_serve -> offer() -> hop_choose, hop_answer -> worker prepares -> ANSWER -> worker says Up -> READY, up().
- * The worker may find that a transport does not reach the peer: then the next common one is prepared, and the ANSWER says what was passed over and why.
+ * Server (somebody attached to us): hop_serve -> offer() -> hop_choose, hop_answer -> worker prepares -> ANSWER -> worker says Up
+ *   -> READY, up(). When the worker finds that a transport does not reach the peer, the next common one is prepared, and the ANSWER says why.
  * Client (we attach somewhere): hop_dial -> connected() -> hop_offer -> OFFER -> ANSWER -> answered() -> hop_connect -> worker says Up, peer says READY -> up().
  * Then done() or confirm() as they come, and over() last, once. A data path that breaks is kept back for a moment: the peer's
  * ABORT or CONFIRM usually follows on the control connection and knows better.

@@ -391,15 +391,44 @@ static int64_t asked_channel(const struct schannel *c)
     return o->pick_case == SCISTREAM__GATEWAY__V1__OFFER__PICK_CHANNEL ? (int64_t)o->channel : -1;
 }
 
+/* Those towards the next gateway that can be used here now; heap. None: NULL, and why tells what is wrong with each. */
+static char **dialing_transports(const struct schannel *c, char *why, size_t why_size)
+{
+    static struct log_gate gate = LOG_GATE;
+    const struct conf_route *r = c->s->route->c;
+    char **out = mem_zalloc(strv_len(r->connect_transports) + 1, sizeof(*out)), text[ATTACH_WHY - 160] = "";
+    size_t n = 0, at = 0;
+    for (char *const *t = r->connect_transports; *t; t++) {
+        const char *problem = pool_transport_problem(c->w, *t);
+        if (!problem)
+            out[n++] = mem_strdup(*t);
+        else if (at < sizeof(text))
+            at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s: %s", at ? "; " : "", *t, problem);
+    }
+    if (n > 0 && at)
+        log_gated(&gate, LOG_LEVEL_WARN, "route %s: not offered to %s: %s", r->name, r->connect, text);
+    if (n > 0)
+        return out;
+    free(out);
+    snprintf(why, why_size, "no transport towards %s can be used here (%s)", r->connect, text);
+    return NULL;
+}
+
 static void dial_next(struct schannel *c)
 {
     const struct route *r = c->s->route;
+    char why[ATTACH_WHY];
+    char **transports = dialing_transports(c, why, sizeof(why));
+    if (!transports) {
+        schannel_abort(c, -SST_ENOTRANSPORT, why);
+        return;
+    }
     const struct conf *conf = c->ss->c.conf;
     struct shop *sh = shop_new(c->ss);
     struct grpc_target t = { .host = r->next.host, .port = r->next.port, .tls = r->next_tls, .connect_ns = conf->g.attach_timeout,
                              .tls_name = *r->c->connect_tls_name ? r->c->connect_tls_name : NULL, .silent_ns = conf->g.peer_timeout };
     sh->h.want = (struct hop_offer){ .name = mem_strdup(r->next.route), .role = SCISTREAM__GATEWAY__V1__ROLE__SEND, .channel = asked_channel(c),
-                                     .transports = strv_copy(r->c->connect_transports), .window = told_window(c),
+                                     .transports = transports, .window = told_window(c),
                                      .size_hint = c->hop[SOURCE_SIDE]->h.offer->size_hint,
                                      .wait_ms = c->hop[SOURCE_SIDE]->h.offer->wait_ms, .low_latency = wants_low_latency(c),
                                      .software = mem_strdup("scistreamd"), .addresses = hop_own_addresses(c->w) };

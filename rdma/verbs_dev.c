@@ -277,8 +277,8 @@ static void tell(const struct xport_device *d)
         snprintf(node, sizeof(node), "%d", d->numa_node);
     if (d->gid_index >= 0)
         snprintf(gid, sizeof(gid), "%d (%s)", d->gid_index, d->gid);
-    log_info("RDMA device %s: %s, %s, on %s with %s, %s, MTU %u of %u, GID %s, NUMA node %s", d->name, *d->link_layer ? d->link_layer : "unknown link",
-             d->state, *d->netdev ? d->netdev : "no interface", *d->addresses ? d->addresses : "no address",
+    log_info("RDMA device %s: %s, %s, on %s with %s, %s, MTU %u of %u, GID %s, NUMA node %s", d->name,
+             *d->link_layer ? d->link_layer : "unknown link", d->state, *d->netdev ? d->netdev : "no interface", *d->addresses ? d->addresses : "no address",
              units_human_rate(rate, (double)d->rate), d->mtu, d->mtu_max, gid, node);
 }
 
@@ -347,8 +347,8 @@ int verbs_dev_check(const struct xport_env *env, char *why, size_t size)
         if (is_active(d) && *d->addresses)
             return 0;
         if (at < size)
-            at += (size_t)snprintf(why + at, size - at, "%s%s (%s%s%s%s)", at ? ", " : "no RDMA device has an active port with an address; looked at ",
-                                   d->name, d->link_layer, *d->link_layer ? ", " : "", d->state, what_lacks(d));
+            at += (size_t)snprintf(why + at, size - at, "%s%s (%s%s%s%s)",
+                                   at ? ", " : "no RDMA device has an active port with an address; looked at ", d->name, d->link_layer, *d->link_layer ? ", " : "", d->state, what_lacks(d));
     }
     return -SST_EDEVICE;
 }

@@ -274,8 +274,10 @@ static void mem_close(struct xport *x, int rc)
     if (m->plan) {
         m->plan->closes++;
         m->plan->close_rc = rc;
-    } else if (m->wire && m->wire->end[m->side] == m) {
-        mem_wire_close(m, rc);
+    } else if (m->wire) {
+        m->wire->closes++;
+        if (m->wire->end[m->side] == m)
+            mem_wire_close(m, rc);
     }
     m->bye_due = true;
     if (m->plan ? m->plan->close_later : m->wire && m->wire->close_later)

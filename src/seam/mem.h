@@ -47,6 +47,7 @@ struct mem_wire {
     uint64_t drop_at;      /* the connection breaks at the n-th message that is delivered, counted from 1; 0: never */
     /* what was seen */
     uint64_t delivered, overtook;
+    unsigned closes;       /* of its ends */
     int close_rc;
     unsigned most;         /* messages under way at once */
     struct mem *end[2];    /* acceptor, connector */

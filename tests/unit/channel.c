@@ -408,7 +408,7 @@ static void test_closed_while_unusable(void)
         while (w->c->end[SIDE_SOURCE]->state != XPORT_CLOSING)
             loop_turn(&rig.loop, NS_PER_S);
         CU_ASSERT_TRUE(watch_close(w, -SST_EABORTED));
-        CU_ASSERT(w->closed == 1 && w->unusable[SIDE_SOURCE] == 0 && wire.close_rc == 0);
+        CU_ASSERT(w->closed == 1 && w->unusable[SIDE_SOURCE] == 0 && wire.close_rc == 0 && wire.closes == 1);
         end();
     }
     accept_on_wire(plan, &a); /* it has failed, and nobody has looked yet */

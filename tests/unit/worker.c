@@ -640,5 +640,6 @@ static void test_shut(void)
 }
 
 UNIT_MAIN("worker", UNIT(test_init), UNIT(test_bad_setting), UNIT(test_before_init), UNIT(test_devices), UNIT(test_stream), UNIT(test_aborted),
-          UNIT(test_failing_end), UNIT(test_two_channels), UNIT(test_prepared_later), UNIT(test_unusable), UNIT(test_open_refused), UNIT(test_hop_refused), UNIT(test_hop_twice),
+          UNIT(test_failing_end), UNIT(test_two_channels), UNIT(test_prepared_later), UNIT(test_unusable), UNIT(test_open_refused),
+          UNIT(test_hop_refused), UNIT(test_hop_twice),
           UNIT(test_no_memory), UNIT(test_unknown_channel), UNIT(test_nothing), UNIT(test_ping), UNIT(test_stop), UNIT(test_shut))
