@@ -1,4 +1,4 @@
-#include "ctrl/hop.h"
+#include "ctrl/hop_priv.h"
 
 #include <stdio.h>
 
@@ -107,10 +107,23 @@ static void begin(struct hop *h, struct loop *l, const struct hop_events *ev, vo
 
 /* ------------------------------------------------------------ server */
 
+static Offer *copy_offer(const Offer *o)
+{
+    size_t n = scistream__gateway__v1__offer__get_packed_size(o);
+    AUTO_FREE uint8_t *data = mem_zalloc(1, n + 1);
+    scistream__gateway__v1__offer__pack(o, data);
+    return scistream__gateway__v1__offer__unpack(NULL, n, data);
+}
+
 static void on_offer(struct attach *a, const Offer *o)
 {
     struct hop *h = hop_of(a);
     loop_timer_stop(h->loop, &h->step);
+    h->offer = copy_offer(o);
+    if (!h->offer) {
+        give_up(h, -ENOMEM, "no memory for the OFFER");
+        return;
+    }
     h->give.peer_window = o->window;
     h->ev->offer(h, o);
 }
@@ -179,38 +192,6 @@ int hop_check_offer(const Offer *o, char *why, size_t why_size)
     return 0;
 }
 
-static const char *offered_problem(const Offer *o, const char *name)
-{
-    for (size_t i = 0; i < o->n_transports; i++)
-        if (str_eq(o->transports[i]->name, name))
-            return NULL;
-    return "not offered by the client";
-}
-
-static void note_passed_over(struct hop *h, const char *name, const char *reason)
-{
-    size_t n = strlen(h->report.passed_over);
-    snprintf(h->report.passed_over + n, sizeof(h->report.passed_over) - n, "%s%s: %s", n ? "; " : "", name, reason);
-}
-
-const char *hop_choose(struct hop *h, const Offer *o, char *const *ours, const struct pool_worker *w, char *why, size_t why_size)
-{
-    h->report.passed_over[0] = 0;
-    for (char *const *name = ours; *name; name++) {
-        const char *problem = offered_problem(o, *name);
-        if (!problem)
-            problem = pool_transport_problem(w, *name);
-        if (!problem)
-            return *name;
-        note_passed_over(h, *name, problem);
-    }
-    for (size_t i = 0; i < o->n_transports; i++)
-        if (!strv_has(ours, o->transports[i]->name))
-            note_passed_over(h, o->transports[i]->name, "not accepted by this route");
-    snprintf(why, why_size, "no common transport (%s)", h->report.passed_over);
-    return NULL;
-}
-
 static void set_key(struct hop *h, Scistream__Worker__Hop *m, uint8_t key[TLS_KEY_SIZE])
 {
     m->cookie = (ProtobufCBinaryData){ sizeof(h->cookie), h->cookie };
@@ -220,26 +201,48 @@ static void set_key(struct hop *h, Scistream__Worker__Hop *m, uint8_t key[TLS_KE
     m->key = (ProtobufCBinaryData){ TLS_KEY_SIZE, key };
 }
 
-void hop_answer(struct hop *h, struct pool_worker *w, struct pool_client *c, Scistream__Worker__Side side, const char *transport)
+/* With a cookie and a nonce of its own each time: those of a transport that could not be used were told to nobody. */
+static void prepare(struct hop *h)
 {
     Scistream__Worker__Hop m = SCISTREAM__WORKER__HOP__INIT;
     uint8_t key[TLS_KEY_SIZE];
-    h->worker = w;
-    h->client = c;
-    h->side = side;
+    char *words[HOP_PEER_ADDRESSES];
+    AUTO_FREE char *storage = NULL;
+    h->preparing = true;
+    str_copy(h->report.transport, sizeof(h->report.transport), h->chosen);
     secret_random(h->cookie, sizeof(h->cookie));
     secret_random(h->nonce, sizeof(h->nonce));
-    str_copy(h->report.transport, sizeof(h->report.transport), transport);
-    m.side = side;
+    m.side = h->side;
     m.how = SCISTREAM__WORKER__HOP__HOW__ACCEPT;
     m.transport = h->report.transport;
     m.plain = h->give.plain;
     m.low_latency = h->give.low_latency;
     m.peer_window = h->give.peer_window;
+    m.peer_addresses = words;
+    m.n_peer_addresses = hop_peer_addresses(h, words, &storage);
     set_key(h, &m, key);
-    pool_channel_hop(w, c, &m);
+    pool_channel_hop(h->worker, h->client, &m);
     secret_wipe(key, sizeof(key));
     next_step(h);
+}
+
+void hop_answer(struct hop *h, struct pool_worker *w, struct pool_client *c, Scistream__Worker__Side side)
+{
+    h->worker = w;
+    h->client = c;
+    h->side = side;
+    prepare(h);
+}
+
+/* The worker found that the transport does not reach the peer: the next that both have. */
+static void pass_over(struct hop *h, const char *reason)
+{
+    char why[ATTACH_WHY];
+    h->preparing = false;
+    if (hop_choose_next(h, reason, why, sizeof(why)))
+        prepare(h);
+    else
+        give_up(h, -SST_ENOTRANSPORT, why);
 }
 
 static void on_prepared(struct hop *h, const Scistream__Worker__Prepared *p)
@@ -247,13 +250,15 @@ static void on_prepared(struct hop *h, const Scistream__Worker__Prepared *p)
     Answer m = SCISTREAM__GATEWAY__V1__ANSWER__INIT;
     Scistream__Gateway__V1__PassedOver over_one = SCISTREAM__GATEWAY__V1__PASSED_OVER__INIT, *over_list = &over_one;
     ProtobufCBinaryData cookie = { sizeof(h->cookie), h->cookie };
+    const char *advertise = str_eq(h->report.transport, "link") ? h->give.advertise : "";
+    h->preparing = false;
     m.version = ATTACH_VERSION;
     m.features = (char **)(uintptr_t)features;
     m.n_features = strv_len(features);
     m.session = h->give.uid;
     m.channel = h->give.channel;
     m.transport = h->report.transport;
-    m.address = *p->address ? p->address : unconst(h->give.advertise);
+    m.address = *p->address ? p->address : unconst(advertise);
     m.port = p->port;
     m.cookies = &cookie;
     m.n_cookies = 1;
@@ -280,6 +285,10 @@ static void send_offer(struct hop *h, const uint8_t *proof)
     struct hop_offer *w = &h->want;
     Offer o = SCISTREAM__GATEWAY__V1__OFFER__INIT;
     Scistream__Gateway__V1__TransportOffer t[HOP_TRANSPORTS], *tp[HOP_TRANSPORTS];
+    Scistream__Gateway__V1__TransportOffer__ParametersEntry parameter = SCISTREAM__GATEWAY__V1__TRANSPORT_OFFER__PARAMETERS_ENTRY__INIT,
+                                                            *addresses = &parameter;
+    parameter.key = unconst("addresses");
+    parameter.value = w->addresses;
     o.version_min = o.version_max = ATTACH_VERSION;
     o.features = (char **)(uintptr_t)features;
     o.n_features = strv_len(features);
@@ -294,6 +303,10 @@ static void send_offer(struct hop *h, const uint8_t *proof)
         scistream__gateway__v1__transport_offer__init(&t[i]);
         t[i].name = w->transports[i];
         tp[i] = &t[i];
+        if (!w->addresses || !*w->addresses || !str_eq(t[i].name, "verbs"))
+            continue;
+        t[i].parameters = &addresses;
+        t[i].n_parameters = 1;
     }
     o.transports = tp;
     o.framing = unconst("bytes");
@@ -304,6 +317,8 @@ static void send_offer(struct hop *h, const uint8_t *proof)
     o.low_latency = w->low_latency;
     attach_offer(&h->at, &o);
 }
+
+char *hop_own_addresses(const struct pool_worker *w) { return pool_device_addresses(w, "verbs", HOP_PEER_ADDRESSES); }
 
 static void on_connected(struct attach *a)
 {
@@ -426,7 +441,12 @@ void hop_heard(struct hop *h, const FromWorker *m)
     switch (m->what_case) {
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_PREPARED: on_prepared(h, m->prepared); break;
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_UP: on_worker_up(h, m->up); break;
-    case SCISTREAM__WORKER__FROM_WORKER__WHAT_FAILED: data_failed(h, err_from_wire(m->failed->code), m->failed->text); break;
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_FAILED:
+        if (h->preparing && err_from_wire(m->failed->code) == -SST_ENOTRANSPORT)
+            pass_over(h, m->failed->text);
+        else
+            data_failed(h, err_from_wire(m->failed->code), m->failed->text);
+        break;
     default: break;
     }
 }
@@ -457,6 +477,8 @@ void hop_fini(struct hop *h)
     free(h->want.name);
     free(h->want.software);
     free(h->want.device);
+    free(h->want.addresses);
+    scistream__gateway__v1__offer__free_unpacked(h->offer, NULL);
     secret_wipe(h->cookie, sizeof(h->cookie));
     *h = (struct hop){ .at.state = ATTACH_OVER };
 }

@@ -1,6 +1,7 @@
 /* A hop as control and utilities see it: one Attach conversation joined with one end of a channel in a worker.
  *
- * Server (somebody attached to us): hop_serve -> offer() -> hop_answer -> worker prepares -> ANSWER -> worker says Up -> READY, up().
+ * Server (somebody attached to us): hop_serve -> offer() -> hop_choose, hop_answer -> worker prepares -> ANSWER -> worker says Up
+ *   -> READY, up(). When the worker finds that a transport does not reach the peer, the next common one is prepared, and the ANSWER says why.
  * Client (we attach somewhere): hop_dial -> connected() -> hop_offer -> OFFER -> ANSWER -> answered() -> hop_connect -> worker says Up, peer says READY -> up().
  * Then done() or confirm() as they come, and over() last, once. A data path that breaks is kept back for a moment: the peer's
  * ABORT or CONFIRM usually follows on the control connection and knows better.
@@ -15,6 +16,7 @@
 #define HOP_TRANSPORTS 8
 #define HOP_WINDOW_MIN (64U << 10) /* of any ring; what a peer tells is the grain in which it is told limits */
 #define HOP_FEATURES "digest", "probe"
+#define HOP_PEER_ADDRESSES 8 /* of an OFFER that are looked at */
 
 struct hop;
 
@@ -32,7 +34,7 @@ struct hop_events {
 /* What is reported and listed of a hop; strings are the hop's. */
 struct hop_report {
     char transport[16], device[96], security[96], peer[ADDR_TEXT];
-    char passed_over[256];   /* "ucx: not configured; …", or "" */
+    char passed_over[440];   /* "ucx: not configured; …", or "" */
 };
 
 struct hop {
@@ -44,6 +46,7 @@ struct hop {
     struct pool_worker *worker;       /* NULL until the channel is opened */
     struct pool_client *client;
     Scistream__Worker__Side side;
+    bool preparing;                   /* server: the worker has not said yet whether the transport can be used */
     bool data_up, ready, told_up, broken;
     struct timer step, grace;         /* one step of the attach; after the data path broke */
     uint64_t step_ns;
@@ -57,8 +60,12 @@ struct hop {
         char **transports;
         uint64_t window, size_hint, wait_ms;
         char *software, *device;
+        char *addresses;              /* of our RDMA ports, separated by spaces; NULL, "": none */
         int64_t channel;              /* -1: any */
     } want;
+    /* server: what is chosen from, kept until prepared */
+    Offer *offer;                     /* a copy, once it came */
+    const char *ours[HOP_TRANSPORTS + 1], *chosen;
     /* server: the answer, kept until prepared */
     struct {
         char uid[40];
@@ -78,10 +85,12 @@ struct hop {
 void hop_serve(struct hop *h, struct loop *l, struct grpc_call *c, const struct hop_events *ev, void *owner);
 /* Versions, roles, features and the window of an offer: 0, or what to abort with and why (names the feature). */
 int hop_check_offer(const Offer *o, char *why, size_t why_size);
-/* First transport of `ours` (NULL-terminated, best first) that the offer has too and that works on w; fills report.passed_over. NULL: none, why says what was looked at. */
-const char *hop_choose(struct hop *h, const Offer *o, char *const *ours, const struct pool_worker *w, char *why, size_t why_size);
-/* The channel is open on w (client c): prepare its end and answer. give must be filled. */
-void hop_answer(struct hop *h, struct pool_worker *w, struct pool_client *c, Scistream__Worker__Side side, const char *transport);
+/* First transport of `ours` (NULL-terminated, best first; the strings live as long as h) that the offer has too and that works on w; fills
+ * report. NULL: none, why says what was looked at. */
+const char *hop_choose(struct hop *h, char *const *ours, const struct pool_worker *w, char *why, size_t why_size);
+/* The channel is open on w (client c): prepare its end by the transport that was chosen on w, or by the next that can be used, and answer.
+ * give must be filled. */
+void hop_answer(struct hop *h, struct pool_worker *w, struct pool_client *c, Scistream__Worker__Side side);
 void hop_waiting(struct hop *h, const char *text);
 /* Move a hop that was offered into other (zeroed) storage, with other events; from is empty afterwards. */
 void hop_move(struct hop *to, struct hop *from, const struct hop_events *ev, void *owner);
@@ -90,6 +99,8 @@ void hop_move(struct hop *to, struct hop *from, const struct hop_events *ev, voi
 /* h is zeroed but for step_ns, secret and want (heap strings, taken). */
 void hop_dial(struct hop *h, struct loop *l, struct resolver *r, const struct grpc_target *t, const struct hop_events *ev, void *owner);
 void hop_offer(struct hop *h);
+/* For want.addresses: those of the RDMA ports that w sees. Heap. */
+char *hop_own_addresses(const struct pool_worker *w);
 void hop_connect(struct hop *h, struct pool_worker *w, struct pool_client *c, Scistream__Worker__Side side, const Answer *m);
 
 /* ------------------------------------------------------------ both */

@@ -12,6 +12,8 @@ typedef Scistream__Worker__ToWorker ToWorker;
 typedef Scistream__Worker__FromWorker FromWorker;
 
 #define POOL_TRANSPORTS 8
+#define POOL_DEVICES 64
+#define POOL_ADDRESSES 80 /* of a device: as many as struct xport_device has room for */
 
 /* Somebody who owns a channel of a worker and hears what the worker says of it. */
 struct pool_client {
@@ -29,6 +31,7 @@ struct pool_worker {
     struct stats_page *stats;     /* NULL before the start */
     struct { char *name, *problem; } transports[POOL_TRANSPORTS];
     size_t n_transports;
+    Scistream__Worker__Started *said; /* the last one: holds devices; NULL: none */
     struct list clients;
     uint64_t *slots;              /* bitmap of the statistics slots */
     int (*send)(struct pool_worker *w, const ToWorker *m);
@@ -45,6 +48,12 @@ const char *pool_worker_heard(struct pool_worker *w, const FromWorker *m);
 void pool_worker_died(struct pool_worker *w, const char *why);
 /* Why transport name cannot be used on w; NULL: it can. */
 const char *pool_transport_problem(const struct pool_worker *w, const char *name);
+/* The ports of devices that w sees, all well-formed. */
+size_t pool_devices(const struct pool_worker *w, Scistream__Worker__Device *const **out);
+/* Does w see a port that name could use if all was well with it? */
+bool pool_has_device(const struct pool_worker *w, const char *name);
+/* Addresses of those that transport name can use now, separated by spaces, at most max. Heap. */
+char *pool_device_addresses(const struct pool_worker *w, const char *name, size_t max);
 
 /* Open a channel for c (channel id is made here; ring of window bytes). 0; -SST_EWORKER when it cannot be told; -SST_ELIMIT: no slot. */
 struct pool_open { uint64_t window, rate; bool digest; };

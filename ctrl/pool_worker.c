@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "ctrl/pool.h"
+#include "src/core/addr.h"
 #include "src/core/digest.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
@@ -22,6 +23,8 @@ static void forget_transports(struct pool_worker *w)
         free(w->transports[i].problem);
     }
     w->n_transports = 0;
+    scistream__worker__started__free_unpacked(w->said, NULL);
+    w->said = NULL;
 }
 
 void pool_worker_fini(struct pool_worker *w)
@@ -29,6 +32,14 @@ void pool_worker_fini(struct pool_worker *w)
     forget_transports(w);
     free(w->slots);
     w->slots = NULL;
+}
+
+static Scistream__Worker__Started *copy_started(const Scistream__Worker__Started *s)
+{
+    size_t n = scistream__worker__started__get_packed_size(s);
+    AUTO_FREE uint8_t *data = mem_zalloc(1, n + 1);
+    scistream__worker__started__pack(s, data);
+    return scistream__worker__started__unpack(NULL, n, data);
 }
 
 static void take_started(struct pool_worker *w, const Scistream__Worker__Started *s)
@@ -39,7 +50,38 @@ static void take_started(struct pool_worker *w, const Scistream__Worker__Started
         w->transports[i].problem = *s->transports[i]->problem ? mem_strdup(s->transports[i]->problem) : NULL;
         w->n_transports++;
     }
+    w->said = copy_started(s);
     w->started = true;
+}
+
+size_t pool_devices(const struct pool_worker *w, Scistream__Worker__Device *const **out)
+{
+    *out = w->said ? w->said->devices : NULL;
+    return w->said ? w->said->n_devices : 0;
+}
+
+bool pool_has_device(const struct pool_worker *w, const char *name)
+{
+    Scistream__Worker__Device *const *d;
+    for (size_t i = 0, n = pool_devices(w, &d); i < n; i++)
+        if (str_eq(d[i]->transport, name))
+            return true;
+    return false;
+}
+
+char *pool_device_addresses(const struct pool_worker *w, const char *name, size_t max)
+{
+    Scistream__Worker__Device *const *d;
+    char *all = mem_strdup("");
+    for (size_t i = 0, found = 0, n = pool_devices(w, &d); i < n; i++)
+        for (size_t k = 0; k < d[i]->n_addresses && found < max; k++) {
+            if (!str_eq(d[i]->transport, name) || !str_eq(d[i]->state, "active"))
+                continue;
+            char *longer = mem_printf("%s%s%s", all, found++ ? " " : "", d[i]->addresses[k]);
+            free(all);
+            all = longer;
+        }
+    return all;
 }
 
 const char *pool_transport_problem(const struct pool_worker *w, const char *name)
@@ -68,10 +110,41 @@ static uint64_t channel_of(const FromWorker *m)
 static bool side_ok(Scistream__Worker__Side s) { return s == SCISTREAM__WORKER__SIDE__SOURCE || s == SCISTREAM__WORKER__SIDE__SINK; }
 static bool text_ok(const char *s) { return s && strnlen(s, TEXT_MAX) < TEXT_MAX; }
 
+static bool address_ok(const char *s)
+{
+    union sockaddr_any a;
+    return text_ok(s) && *s && addr_numeric(s, 0, &a) == 0;
+}
+
+/* For people: nothing in it may move their cursor. */
+static bool word_ok(const char *s)
+{
+    if (!text_ok(s))
+        return false;
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            return false;
+    return true;
+}
+
+static bool device_ok(const Scistream__Worker__Device *d)
+{
+    if (!d || !word_ok(d->transport) || !word_ok(d->name) || !word_ok(d->netdev) || !word_ok(d->link_layer) || !word_ok(d->state) ||
+        !word_ok(d->gid) || d->n_addresses > POOL_ADDRESSES)
+        return false;
+    for (size_t i = 0; i < d->n_addresses; i++)
+        if (!address_ok(d->addresses[i]))
+            return false;
+    return true;
+}
+
 static bool started_ok(const Scistream__Worker__Started *s)
 {
-    if (s->n_transports > POOL_TRANSPORTS)
+    if (s->n_transports > POOL_TRANSPORTS || s->n_devices > POOL_DEVICES)
         return false;
+    for (size_t i = 0; i < s->n_devices; i++)
+        if (!device_ok(s->devices[i]))
+            return false;
     for (size_t i = 0; i < s->n_transports; i++)
         if (!s->transports[i] || !text_ok(s->transports[i]->name) || !text_ok(s->transports[i]->problem))
             return false;

@@ -6,6 +6,7 @@ const struct grpc_method service_methods[] = {
     { ATTACH_PATH, ATTACH_MESSAGE_MAX, &attach_call_handlers, service_attach_start },
     { "/scistream.gateway.v1.Gateway/Info", UNARY_MAX, &service_info_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Sessions", UNARY_MAX, &service_sessions_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Devices", UNARY_MAX, &service_devices_handlers, service_unary_start },
     { "/grpc.health.v1.Health/Check", UNARY_MAX, &service_health_check_handlers, service_unary_start },
     { "/grpc.health.v1.Health/Watch", UNARY_MAX, &service_health_watch_handlers, service_unary_start },
 };

@@ -28,8 +28,11 @@ extern const size_t service_methods_n;
 void service_reply(struct grpc_call *c, const ProtobufCMessage *m);
 void service_send(struct grpc_call *c, const ProtobufCMessage *m);
 
-extern const struct grpc_handlers service_info_handlers, service_sessions_handlers, service_health_check_handlers,
+extern const struct grpc_handlers service_info_handlers, service_sessions_handlers, service_devices_handlers, service_health_check_handlers,
     service_health_watch_handlers;
+/* The part of Info that is for local administrators, built on the heap. */
+void service_add_workers(Scistream__Gateway__V1__InfoReply *r, struct pool *p);
+void service_free_workers(Scistream__Gateway__V1__InfoReply *r);
 void service_attach_start(struct grpc_call *c);
 void service_unary_start(struct grpc_call *c);
 

@@ -1,4 +1,4 @@
-/* scistream.gateway.v1.Gateway: Attach, Info, Sessions. */
+/* scistream.gateway.v1.Gateway: Attach, Info, Sessions; Devices is in service_devices.c. */
 #include "config.h"
 
 #include "ctrl/service.h"
@@ -50,7 +50,10 @@ static void reply_info(struct grpc_call *c, const struct service *s)
     for (size_t i = 0; local && i < s->conf->n_routes; i++)
         routes[r.n_routes++] = s->conf->routes[i]->name;
     r.routes = routes;
+    if (local)
+        service_add_workers(&r, s->pool);
     service_reply(c, &r.base);
+    service_free_workers(&r);
 }
 
 static void on_info(struct grpc_call *c, const uint8_t *data, size_t len)

@@ -12,8 +12,6 @@ void shop_gone(struct defer *d)
     struct shop *sh = container_of(d, struct shop, gone);
     list_del(&sh->node);
     hop_fini(&sh->h);
-    if (sh->offer)
-        scistream__gateway__v1__offer__free_unpacked(sh->offer, NULL);
     free(sh);
 }
 

@@ -148,6 +148,8 @@ static void worker_failed(struct schannel *c, const Scistream__Worker__Failed *f
         schannel_abort(c, err_from_wire(f->code), f->text);
 }
 
+static void open_next(struct schannel *c);
+
 static void worker_message(struct pool_client *pc, const FromWorker *m)
 {
     struct schannel *c = container_of(pc, struct schannel, pc);
@@ -156,6 +158,8 @@ static void worker_message(struct pool_client *pc, const FromWorker *m)
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_PREPARED:
         if ((sh = c->hop[(unsigned)m->prepared->side]))
             hop_heard(&sh->h, m);
+        if (m->prepared->side == SCISTREAM__WORKER__SIDE__SOURCE)
+            open_next(c);
         break;
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_UP:
         if ((sh = c->hop[(unsigned)m->up->side]))
@@ -353,21 +357,20 @@ static bool wants_low_latency(const struct schannel *c)
 {
     bool asked = c->s->route->c->low_latency;
     for (unsigned side = 0; side < HOP_SIDES; side++)
-        asked |= c->hop[side] && c->hop[side]->offer && c->hop[side]->offer->low_latency;
+        asked |= c->hop[side] && c->hop[side]->h.offer && c->hop[side]->h.offer->low_latency;
     return asked;
 }
 
 /* Choose the transport of an attached hop and let the worker prepare its end. */
-static bool answer_hop(struct schannel *c, unsigned side)
+static void answer_hop(struct schannel *c, unsigned side)
 {
     struct shop *sh = c->hop[side];
     const struct conf_route *r = c->s->route->c;
     static const char *const ciphers[] = { "aes-256-gcm", "aes-128-gcm", "chacha20-poly1305" };
     char why[ATTACH_WHY];
-    const char *transport = hop_choose(&sh->h, sh->offer, route_transports(c->s->route, side == SOURCE_SIDE), c->w, why, sizeof(why));
-    if (!transport) {
+    if (!hop_choose(&sh->h, route_transports(c->s->route, side == SOURCE_SIDE), c->w, why, sizeof(why))) {
         schannel_abort(c, -SST_ENOTRANSPORT, why);
-        return false;
+        return;
     }
     str_copy(sh->h.give.uid, sizeof(sh->h.give.uid), c->s->uid);
     sh->h.give.channel = c->number;
@@ -376,30 +379,59 @@ static bool answer_hop(struct schannel *c, unsigned side)
     sh->h.give.low_latency = wants_low_latency(c);
     sh->h.give.cipher = ciphers[c->ss->c.conf->link.cipher];
     sh->h.give.gateway = c->ss->c.name;
-    sh->h.give.advertise = str_eq(transport, "link") ? c->ss->c.conf->g.advertise : "";
+    sh->h.give.advertise = c->ss->c.conf->g.advertise;
     sh->h.secret = &c->s->route->secret;
-    hop_answer(&sh->h, c->w, &c->pc, (Scistream__Worker__Side)side, transport);
-    return true;
+    hop_answer(&sh->h, c->w, &c->pc, (Scistream__Worker__Side)side);
 }
 
 /* A sender that asked for its channel by number means that number all along the way; -1: any. */
 static int64_t asked_channel(const struct schannel *c)
 {
-    const Offer *o = c->hop[SOURCE_SIDE]->offer;
+    const Offer *o = c->hop[SOURCE_SIDE]->h.offer;
     return o->pick_case == SCISTREAM__GATEWAY__V1__OFFER__PICK_CHANNEL ? (int64_t)o->channel : -1;
+}
+
+/* Those towards the next gateway that can be used here now; heap. None: NULL, and why tells what is wrong with each. */
+static char **dialing_transports(const struct schannel *c, char *why, size_t why_size)
+{
+    static struct log_gate gate = LOG_GATE;
+    const struct conf_route *r = c->s->route->c;
+    char **out = mem_zalloc(strv_len(r->connect_transports) + 1, sizeof(*out)), text[ATTACH_WHY - 160] = "";
+    size_t n = 0, at = 0;
+    for (char *const *t = r->connect_transports; *t; t++) {
+        const char *problem = pool_transport_problem(c->w, *t);
+        if (!problem)
+            out[n++] = mem_strdup(*t);
+        else if (at < sizeof(text))
+            at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s: %s", at ? "; " : "", *t, problem);
+    }
+    if (n > 0 && at)
+        log_gated(&gate, LOG_LEVEL_WARN, "route %s: not offered to %s: %s", r->name, r->connect, text);
+    if (n > 0)
+        return out;
+    free(out);
+    snprintf(why, why_size, "no transport towards %s can be used here (%s)", r->connect, text);
+    return NULL;
 }
 
 static void dial_next(struct schannel *c)
 {
     const struct route *r = c->s->route;
+    char why[ATTACH_WHY];
+    char **transports = dialing_transports(c, why, sizeof(why));
+    if (!transports) {
+        schannel_abort(c, -SST_ENOTRANSPORT, why);
+        return;
+    }
     const struct conf *conf = c->ss->c.conf;
     struct shop *sh = shop_new(c->ss);
     struct grpc_target t = { .host = r->next.host, .port = r->next.port, .tls = r->next_tls, .connect_ns = conf->g.attach_timeout,
                              .tls_name = *r->c->connect_tls_name ? r->c->connect_tls_name : NULL, .silent_ns = conf->g.peer_timeout };
     sh->h.want = (struct hop_offer){ .name = mem_strdup(r->next.route), .role = SCISTREAM__GATEWAY__V1__ROLE__SEND, .channel = asked_channel(c),
-                                     .transports = strv_copy(r->c->connect_transports), .window = told_window(c),
-                                     .size_hint = c->hop[SOURCE_SIDE]->offer->size_hint,
-                                     .wait_ms = c->hop[SOURCE_SIDE]->offer->wait_ms, .low_latency = wants_low_latency(c), .software = mem_strdup("scistreamd") };
+                                     .transports = transports, .window = told_window(c),
+                                     .size_hint = c->hop[SOURCE_SIDE]->h.offer->size_hint,
+                                     .wait_ms = c->hop[SOURCE_SIDE]->h.offer->wait_ms, .low_latency = wants_low_latency(c),
+                                     .software = mem_strdup("scistreamd"), .addresses = hop_own_addresses(c->w) };
     sh->h.secret = &r->next_secret;
     sh->h.step_ns = conf->g.attach_timeout;
     schannel_join(c, sh, SINK_SIDE);
@@ -415,6 +447,20 @@ static void discard(struct schannel *c)
     h.files = files;
     h.n_files = 1;
     pool_channel_hop(c->w, &c->pc, &h);
+}
+
+/* The other side, once: what it is told depends on the transport of the source, which is known when that is prepared. */
+static void open_next(struct schannel *c)
+{
+    if (c->next_opened || c->state != SC_OPENING)
+        return;
+    c->next_opened = true;
+    if (c->probe)
+        discard(c);
+    else if (c->s->route->connects)
+        dial_next(c);
+    else
+        answer_hop(c, SINK_SIDE);
 }
 
 void schannel_open(struct schannel *c)
@@ -434,13 +480,7 @@ void schannel_open(struct schannel *c)
         schannel_abort(c, rc, rc == -SST_ELIMIT && !c->admitted ? why : rc == -SST_ELIMIT ? "the worker has no free channel" : err_text(rc));
         return;
     }
-    for (unsigned side = 0; side < HOP_SIDES; side++)
-        if (c->hop[side] && !answer_hop(c, side))
-            return;
-    if (c->probe)
-        discard(c);
-    else if (c->s->route->connects)
-        dial_next(c);
+    answer_hop(c, SOURCE_SIDE);
 }
 
 void schannel_forget(struct schannel *c)

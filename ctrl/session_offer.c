@@ -5,14 +5,6 @@
 #include "src/core/err.h"
 #include "src/core/log.h"
 
-static Offer *copy_offer(const Offer *o)
-{
-    size_t n = scistream__gateway__v1__offer__get_packed_size(o);
-    AUTO_FREE uint8_t *data = mem_zalloc(1, n + 1);
-    scistream__gateway__v1__offer__pack(o, data);
-    return scistream__gateway__v1__offer__unpack(NULL, n, data);
-}
-
 static unsigned side_of(const Offer *o) { return o->role == SCISTREAM__GATEWAY__V1__ROLE__SEND ? SOURCE_SIDE : SINK_SIDE; }
 static const char *role_word(unsigned side) { return side == SOURCE_SIDE ? "sender" : "receiver"; }
 
@@ -51,14 +43,14 @@ static int check_role(const struct route *r, unsigned side, char *why, size_t si
     return 0;
 }
 
-static int check_transports(struct shop *sh, const struct route *r, const Offer *o, char *why, size_t size)
+static int check_transports(struct shop *sh, const struct route *r, char *why, size_t size)
 {
     const struct pool_worker *w = pool_pick(sh->ss->c.pool);
     if (!w) {
         snprintf(why, size, "no worker of this gateway is running; one is being started");
         return -SST_EWORKER;
     }
-    return hop_choose(&sh->h, o, route_transports(r, sh->side == SOURCE_SIDE), w, why, size) ? 0 : -SST_ENOTRANSPORT;
+    return hop_choose(&sh->h, route_transports(r, sh->side == SOURCE_SIDE), w, why, size) ? 0 : -SST_ENOTRANSPORT;
 }
 
 /* ------------------------------------------------------------ a place */
@@ -169,7 +161,6 @@ static void place(struct shop *sh, const struct route *r, const Offer *o)
         session_release(s);
         return;
     }
-    sh->offer = copy_offer(o);
     c->probe = o->probe;
     schannel_join(c, sh, sh->side);
     if (c->hop[!sh->side] || r->connects || c->probe) {
@@ -208,7 +199,7 @@ void session_offer(struct shop *sh, const Offer *o)
     if (rc == 0)
         rc = check_role(r, sh->side, why, sizeof(why));
     if (rc == 0)
-        rc = check_transports(sh, r, o, why, sizeof(why));
+        rc = check_transports(sh, r, why, sizeof(why));
     if (rc < 0)
         shop_refuse(sh, rc, why);
     else

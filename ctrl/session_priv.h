@@ -23,7 +23,6 @@ struct shop {
     struct sessions *ss;
     struct schannel *c;      /* NULL until the offer was accepted */
     unsigned side;
-    Offer *offer;            /* a copy: transports are chosen when the other side is here */
     struct defer gone;
     struct list node;        /* in sessions.guests before it has a channel */
     bool over;
@@ -41,7 +40,7 @@ struct schannel {
     struct pool_client pc;
     struct timer patience;   /* rendezvous; later: the peers' clean end */
     uint64_t window, admitted;
-    bool has_done, ended, finished, closing_sent;
+    bool next_opened, has_done, ended, finished, closing_sent;
     uint64_t ended_total;
     struct attach_total total;
     uint64_t born_ns, flowing_ns;

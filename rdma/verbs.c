@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "rdma/verbs.h"
+#include "rdma/verbs_dev.h"
 #include "src/core/log.h"
 
 #define CHUNK_MAX (1U << 20)
@@ -296,16 +297,6 @@ static struct xport *verbs_create(struct xport_env *env)
 
 /* ------------------------------------------------------------ devices and listener */
 
-static int count_devices(void)
-{
-    int n = 0;
-    setenv("RDMAV_ALLOW_DISASSOC_DESTROY", "1", 0); /* libibverbs: what belonged to a removed device can be freed all the same */
-    struct ibv_device **all = ibv_get_device_list(&n);
-    if (all)
-        ibv_free_device_list(all);
-    return n;
-}
-
 static void verbs_unlisten(struct xport_env *env)
 {
     struct verbs_shared *sh = verbs_shared_of(env);
@@ -327,19 +318,21 @@ static bool dials_by_verbs(const struct conf *c)
 static int verbs_listen(struct xport_env *env, char *why, size_t size)
 {
     bool listens = env->accepts && *env->conf->rdma.listen;
+    setenv("RDMAV_ALLOW_DISASSOC_DESTROY", "1", 0); /* libibverbs: what belonged to a removed device can be freed all the same */
+    verbs_dev_scan(env, NULL);
     if (env->accepts && !listens && !dials_by_verbs(env->conf))
         return -ENODEV;
-    if (count_devices() == 0 && !listens) {
-        snprintf(why, size, "this machine has no RDMA device ('rdma link' lists them)");
-        return -SST_EDEVICE;
-    }
+    int rc = verbs_dev_check(env, why, size);
+    if (rc < 0 && !listens) /* a listener has its own address, and its port may come */
+        return rc;
+    *why = 0;
     struct verbs_shared *sh = mem_zalloc(1, sizeof(*sh));
     env->shared[XPORT_VERBS] = sh;
     sh->env = env;
     sh->loop = env->loop;
     sh->conf = &env->conf->rdma;
     sh->patience_ns = env->conf->g.attach_timeout;
-    int rc = verbs_listen_start(sh, why, size);
+    rc = verbs_listen_start(sh, why, size);
     if (rc < 0 && !timer_pending(&sh->again))
         verbs_unlisten(env);
     return rc;

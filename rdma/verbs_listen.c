@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "rdma/verbs.h"
+#include "rdma/verbs_dev.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
 
@@ -194,6 +195,9 @@ static int bind_listener(struct verbs_shared *sh, char *why, size_t size)
     sh->port = ntohs(rdma_get_src_port(sh->listener));
     str_copy(sh->address, sizeof(sh->address), *sh->conf->advertise ? sh->conf->advertise : sh->conf->listen);
     verbs_watch(sh, sh->listener->verbs);
+    struct xport_device *row = verbs_dev_find(sh->env, sh->listener);
+    if (row)
+        row->listens = true;
     return 0;
 }
 
@@ -239,7 +243,10 @@ static void on_again(struct timer *t)
         return;
     if (sh->listener && !had)
         log_info("verbs listens on %s, port %u, by %s:%u", sh->address, sh->port, verbs_device_name(sh->listener->verbs), sh->listener->port_num);
-    tell_changed(sh, "");
+    verbs_dev_scan(sh->env, sh->listener);
+    if (!sh->listener)
+        verbs_dev_check(sh->env, why, sizeof(why));
+    tell_changed(sh, why);
 }
 
 void verbs_listen_lost(struct verbs_shared *sh, const char *why)
@@ -253,6 +260,7 @@ void verbs_listen_lost(struct verbs_shared *sh, const char *why)
     }
     verbs_unwatch(sh, sh->listener->verbs);
     drop_listener(sh);
+    verbs_dev_scan(sh->env, NULL);
     tell_changed(sh, text);
     loop_timer(sh->loop, &sh->again, AGAIN_NS);
 }

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "rdma/verbs_dev.h"
 #include "src/core/err.h"
 #include "src/core/units.h"
 
@@ -66,22 +67,6 @@ static int register_memory(struct verbs_qp *q, void *base, size_t size, int acce
     return verbs_qp_fail(q, -SST_EDEVICE, "cannot register %s on %s: %s", units_size(need, size), device(q), strerror(err));
 }
 
-/* rdma.numa_node, else what the kernel tells of the device; -1: nothing. */
-static int numa_node(const struct verbs_qp *q)
-{
-    char path[sizeof(q->verbs->device->ibdev_path) + 32];
-    int node = (int)q->conf->numa_node;
-    if (node >= 0)
-        return node;
-    snprintf(path, sizeof(path), "%s/device/numa_node", q->verbs->device->ibdev_path);
-    FILE *f = fopen(path, "re");
-    if (!f || fscanf(f, "%d", &node) != 1)
-        node = -1;
-    if (f)
-        fclose(f);
-    return node;
-}
-
 /* A wish: where there is one node only, or none of its memory is left, others do. */
 static void prefer_node(const struct ring *r, int node)
 {
@@ -96,7 +81,7 @@ static void prefer_node(const struct ring *r, int node)
 int verbs_qp_register(struct verbs_qp *q)
 {
     const struct ring *rx = q->f->rx, *tx = q->f->tx;
-    int node = numa_node(q);
+    int node = q->conf->numa_node >= 0 ? (int)q->conf->numa_node : verbs_dev_numa(q->verbs->device);
     prefer_node(rx, node);
     prefer_node(tx, node);
     int rc = rx ? register_memory(q, rx->base, rx->cap, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE) : 0;

@@ -87,14 +87,14 @@ int ctl_call(const struct ctl_opts *o, const char *path, const ProtobufCMessage 
 
 /* ------------------------------------------------------------ JSON */
 
-static void json_text(const char *name, const char *value, const char *after)
+void ctl_json_text(const char *name, const char *value, const char *after)
 {
     char escaped[1024];
     log_json_escape(escaped, sizeof(escaped), value ? value : "");
     printf("\"%s\":\"%s\"%s", name, escaped, after);
 }
 
-static void json_list(const char *name, char **v, size_t n)
+void ctl_json_list(const char *name, char *const *v, size_t n)
 {
     char escaped[256];
     printf("\"%s\":[", name);
@@ -107,19 +107,40 @@ static void json_list(const char *name, char **v, size_t n)
 
 /* ------------------------------------------------------------ info */
 
+static void worker_json(const Scistream__Gateway__V1__WorkerState *w, const char *before)
+{
+    printf("%s{\"index\":%u,\"channels\":%llu,\"turns\":%llu,\"copied_bytes\":%llu,\"work_requests\":%llu,\"posts\":%llu,"
+           "\"completions\":%llu,\"completion_events\":%llu}",
+           before, w->index, (unsigned long long)w->channels, (unsigned long long)w->turns, (unsigned long long)w->copied_bytes,
+           (unsigned long long)w->work_requests, (unsigned long long)w->posts, (unsigned long long)w->completions,
+           (unsigned long long)w->completion_events);
+}
+
 static void info_json(const InfoReply *r)
 {
     printf("{");
-    json_text("name", r->name, ",");
-    json_text("version", r->version, ",");
+    ctl_json_text("name", r->name, ",");
+    ctl_json_text("version", r->version, ",");
     printf("\"protocol_min\":%u,\"protocol_max\":%u,\"workers\":%u,\"uptime_s\":%llu,\"draining\":%s,", r->version_min, r->version_max,
            r->workers, (unsigned long long)r->uptime_s, r->draining ? "true" : "false");
-    json_list("features", r->features, r->n_features);
+    ctl_json_list("features", r->features, r->n_features);
     printf(",");
-    json_list("transports", r->transports, r->n_transports);
+    ctl_json_list("transports", r->transports, r->n_transports);
     printf(",");
-    json_list("routes", r->routes, r->n_routes);
-    printf("}\n");
+    ctl_json_list("routes", r->routes, r->n_routes);
+    printf(",\"worker_states\":[");
+    for (size_t i = 0; i < r->n_worker_states; i++)
+        worker_json(r->worker_states[i], i ? "," : "");
+    printf("]}\n");
+}
+
+static void worker_text(const Scistream__Gateway__V1__WorkerState *w)
+{
+    char copied[UNITS_TEXT];
+    printf("worker %-3u %llu channel%s, %s copied; verbs: %llu work requests in %llu posts, %llu completions, %llu wake-ups\n", w->index,
+           (unsigned long long)w->channels, w->channels == 1 ? "" : "s", units_human_size(copied, w->copied_bytes),
+           (unsigned long long)w->work_requests, (unsigned long long)w->posts, (unsigned long long)w->completions,
+           (unsigned long long)w->completion_events);
 }
 
 static void info_text(const InfoReply *r)
@@ -136,6 +157,8 @@ static void info_text(const InfoReply *r)
     for (size_t i = 0; i < r->n_routes; i++)
         printf(" %s", r->routes[i]);
     printf("\n");
+    for (size_t i = 0; i < r->n_worker_states; i++)
+        worker_text(r->worker_states[i]);
 }
 
 static int print_info(const struct ctl_opts *o, const uint8_t *data, size_t len)
@@ -163,20 +186,20 @@ static void hop_json(const char *name, const HopState *h)
         return;
     }
     printf("{");
-    json_text("peer", h->peer, ",");
-    json_text("transport", h->transport, ",");
-    json_text("device", h->device, ",");
-    json_text("security", h->security, ",");
-    json_text("state", h->state, ",");
-    json_text("passed_over", h->n_passed_over ? h->passed_over[0]->reason : "", ",");
+    ctl_json_text("peer", h->peer, ",");
+    ctl_json_text("transport", h->transport, ",");
+    ctl_json_text("device", h->device, ",");
+    ctl_json_text("security", h->security, ",");
+    ctl_json_text("state", h->state, ",");
+    ctl_json_text("passed_over", h->n_passed_over ? h->passed_over[0]->reason : "", ",");
     printf("\"dialed\":%s}", h->dialed ? "true" : "false");
 }
 
 static void channel_json(const Channel *c)
 {
     printf("{\"number\":%u,", c->number);
-    json_text("state", c->state, ",");
-    json_text("waiting_for", c->waiting_for, ",");
+    ctl_json_text("state", c->state, ",");
+    ctl_json_text("waiting_for", c->waiting_for, ",");
     printf("\"worker\":%u,\"age_ms\":%llu,\"window\":%llu,\"bytes_in\":%llu,\"bytes_out\":%llu,\"wait_source_ms\":%llu,"
            "\"wait_credits_ms\":%llu,\"wait_sink_ms\":%llu",
            c->worker, (unsigned long long)c->age_ms, (unsigned long long)c->window, (unsigned long long)c->bytes_in,
@@ -193,9 +216,9 @@ static void sessions_json(const SessionsReply *r)
     for (size_t i = 0; i < r->n_sessions; i++) {
         const Scistream__Gateway__V1__Session *s = r->sessions[i];
         printf("%s{", i ? "," : "");
-        json_text("uid", s->uid, ",");
-        json_text("route", s->route, ",");
-        json_text("class", s->class_, ",");
+        ctl_json_text("uid", s->uid, ",");
+        ctl_json_text("route", s->route, ",");
+        ctl_json_text("class", s->class_, ",");
         printf("\"age_ms\":%llu,\"channels\":[", (unsigned long long)s->age_ms);
         for (size_t k = 0; k < s->n_channels; k++) {
             printf("%s", k ? "," : "");

@@ -259,10 +259,19 @@ char **endpoint_transports(const struct endpoint *ep)
             continue;
         if (!problem)
             out[n++] = mem_strdup(*t);
-        else if (endpoint_asked(ep) || !str_eq(*t, verbs)) /* most machines have no such device */
+        else if (!endpoint_asked(ep) && (!str_eq(*t, verbs) || pool_has_device(&ep->local.w, verbs))) /* most machines have no such device */
             endpoint_say(ep, "%s cannot be used here: %s", *t, problem);
     }
     return out;
+}
+
+void endpoint_finish_unusable(struct endpoint *ep)
+{
+    char text[ATTACH_WHY] = "no transport can be used on this machine";
+    for (char *const *t = endpoint_transport_names; *t; t++)
+        if (endpoint_asked(ep) && endpoint_wants(ep, *t))
+            snprintf(text, sizeof(text), "%s cannot be used on this machine: %s", *t, pool_transport_problem(&ep->local.w, *t));
+    endpoint_finish(ep, -SST_ENOTRANSPORT, text);
 }
 
 static void on_local_started(struct local *l)
@@ -274,9 +283,10 @@ static void on_local_started(struct local *l)
     }
     strv_free(ep->hop.want.transports);
     ep->hop.want.transports = endpoint_transports(ep);
+    free(ep->hop.want.addresses);
+    ep->hop.want.addresses = hop_own_addresses(&ep->local.w);
     if (!ep->hop.want.transports[0]) {
-        endpoint_finish(ep, -SST_ENOTRANSPORT, *ep->o->require ? "the required transport cannot be used on this machine"
-                                                               : "no transport can be used on this machine");
+        endpoint_finish_unusable(ep);
         return;
     }
     ep->state = EP_OFFERED;
@@ -439,8 +449,7 @@ static void reset_attempt(struct endpoint *ep)
     ep->rc = 0;
     ep->why[0] = 0;
     ep->flow_ns = ep->end_ns = ep->bytes = 0;
-    memset(&ep->bar, 0, sizeof(ep->bar));
-    memset(ep->wait_ns, 0, sizeof(ep->wait_ns));
+    report_begin(ep);
     ep->start_ns = now_ns();
     ep->cpu_start = cpu_seconds();
 }

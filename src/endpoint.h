@@ -24,6 +24,8 @@ struct endpoint_kind {
     void (*step)(struct endpoint *ep, enum endpoint_state reached); /* EP_OFFERED: connected; EP_OPENING: answered; may be NULL */
 };
 
+#define REPORT_COUNTERS 5
+
 struct listening; /* src/listen.c */
 
 struct endpoint {
@@ -57,6 +59,7 @@ struct endpoint {
     uint64_t size_hint;
     bool stdout_is_stream;
     struct hop_report report;                  /* copied from the hop at its end */
+    uint64_t counted[REPORT_COUNTERS];         /* of the worker, when the stream began */
     uint64_t wait_ns[WAIT_KINDS], bytes;       /* copied from the statistics page before the channel goes */
     struct { uint64_t bytes, at_ns, wait_ns[WAIT_KINDS]; double rate; bool shown; } bar;
 };
@@ -87,6 +90,7 @@ extern char *const endpoint_transport_names[ENDPOINT_TRANSPORTS + 1]; /* best fi
 void endpoint_be_patient(struct endpoint *ep, uint64_t wait_ns); /* the end by ERENDEZVOUS when the hop is not up by then */
 bool endpoint_wants(const struct endpoint *ep, const char *transport); /* by --transport and --require */
 bool endpoint_asked(const struct endpoint *ep); /* one of them names a transport */
+void endpoint_finish_unusable(struct endpoint *ep); /* the transport asked for, or any, does not work here */
 char **endpoint_transports(const struct endpoint *ep); /* heap; those of them that work here, best first */
 
 /* src/listen.c: be attached to instead of dialing. 0 or -errno with why. */
@@ -95,6 +99,7 @@ void listen_stop(struct endpoint *ep);
 void listen_next(struct endpoint *ep);     /* ready for a stream */
 
 /* src/report.c */
+void report_begin(struct endpoint *ep);    /* from here on it is counted */
 void report_tick(struct endpoint *ep);     /* redraw the progress line */
 void report_sample(struct endpoint *ep);   /* keep the counters */
 void report_final(struct endpoint *ep);

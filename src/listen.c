@@ -31,6 +31,7 @@ struct listening {
     bool busy;
     char uid[33];
     uint16_t port;
+    char host[ADDR_HOST_MAX + 1]; /* as given; "": all addresses */
     char name[256];         /* of this machine, while question is under way */
     struct resolve *question;
 };
@@ -70,10 +71,10 @@ static int judge(struct visitor *v, const Offer *o, char *why, size_t size)
     return ep->listening->busy ? -SST_EBUSY : 0;
 }
 
-/* Verbs listens at the address of an RDMA device only, so only where it was asked for. */
+/* That a machine without RDMA devices does not listen by verbs is no news to anybody. */
 static bool listens_by(const struct endpoint *ep, const char *transport)
 {
-    return endpoint_wants(ep, transport) && (endpoint_asked(ep) || !str_eq(transport, "verbs"));
+    return endpoint_wants(ep, transport) && (endpoint_asked(ep) || !str_eq(transport, "verbs") || pool_has_device(&ep->local.w, transport));
 }
 
 /* The visitor's conversation becomes the endpoint's hop: everything from here on is as in an attach of our own. */
@@ -85,10 +86,10 @@ static void adopt(struct visitor *v, const Offer *o)
     for (size_t i = 0, n = 0; i < ENDPOINT_TRANSPORTS; i++)
         if (listens_by(ep, endpoint_transport_names[i]))
             ours[n++] = endpoint_transport_names[i];
-    const char *transport = hop_choose(&v->h, o, ours, &ep->local.w, why, sizeof(why));
-    int rc = transport ? endpoint_open_channel(ep) : -SST_ENOTRANSPORT;
+    bool common = hop_choose(&v->h, ours, &ep->local.w, why, sizeof(why));
+    int rc = common ? endpoint_open_channel(ep) : -SST_ENOTRANSPORT;
     if (rc < 0) {
-        send_away(v, rc, transport ? err_text(rc) : why);
+        send_away(v, rc, common ? err_text(rc) : why);
         return;
     }
     ep->listening->busy = true;
@@ -106,7 +107,7 @@ static void adopt(struct visitor *v, const Offer *o)
     ep->hop.give.cipher = "aes-256-gcm";
     ep->hop.give.gateway = "direct";
     ep->hop.give.advertise = "";
-    hop_answer(&ep->hop, &ep->local.w, &ep->pc, SCISTREAM__WORKER__SIDE__SOURCE, transport);
+    hop_answer(&ep->hop, &ep->local.w, &ep->pc, SCISTREAM__WORKER__SIDE__SOURCE);
     loop_defer(&ep->loop, &v->gone);
 }
 
@@ -203,11 +204,13 @@ static void on_name(void *user, int rc, const union sockaddr_any *addrs, size_t 
     print_command(ep, !good && first_global(address) ? address : ls->name);
 }
 
-static void tell_people(struct endpoint *ep, const char *host)
+static bool is_any(const char *host) { return !*host || str_eq(host, "::") || str_eq(host, "0.0.0.0"); }
+
+static void tell_people(struct endpoint *ep)
 {
     struct listening *ls = ep->listening;
-    if (*host && !str_eq(host, "::") && !str_eq(host, "0.0.0.0")) {
-        print_command(ep, host);
+    if (!is_any(ls->host)) {
+        print_command(ep, ls->host);
         return;
     }
     if (gethostname(ls->name, sizeof(ls->name) - 1) < 0 || !*ls->name)
@@ -215,15 +218,46 @@ static void tell_people(struct endpoint *ep, const char *host)
     ls->question = resolve_start(ep->resolver, ls->name, ls->port, on_name, ep);
 }
 
+static void set_problem(struct pool_worker *w, const char *transport, const char *problem)
+{
+    for (size_t i = 0; i < w->n_transports; i++)
+        if (str_eq(w->transports[i].name, transport)) {
+            free(w->transports[i].problem);
+            w->transports[i].problem = mem_strdup(problem);
+        }
+}
+
+/* What the worker does not know, or tolerates in a gateway, whose port will come back. */
+static void on_local_changed(struct local *l)
+{
+    const struct endpoint *ep = container_of(l, struct endpoint, local);
+    Scistream__Worker__Device *const *d;
+    if (!ep->o->devices[0] && pool_transport_problem(&l->w, "ucx"))
+        set_problem(&l->w, "ucx", "the receiver was started without --device");
+    for (size_t i = 0, n = pool_devices(&l->w, &d); i < n; i++)
+        if (d[i]->listens && !str_eq(d[i]->state, "active")) {
+            AUTO_FREE char *problem = mem_printf("the receiver's RDMA device %s (%s) is %s", d[i]->name, d[i]->link_layer, d[i]->state);
+            set_problem(&l->w, d[i]->transport, problem);
+        }
+}
+
+/* Better now than when a sender comes. */
+static bool asked_is_usable(const struct endpoint *ep)
+{
+    for (char *const *t = endpoint_transport_names; *t; t++)
+        if (endpoint_wants(ep, *t) && !pool_transport_problem(&ep->local.w, *t))
+            return true;
+    return !endpoint_asked(ep);
+}
+
 static void on_local_started(struct local *l)
 {
     struct endpoint *ep = container_of(l, struct endpoint, local);
-    struct pool_worker *w = &l->w;
-    for (size_t i = 0; i < w->n_transports && !ep->o->devices[0]; i++)
-        if (str_eq(w->transports[i].name, "ucx") && w->transports[i].problem) {
-            free(w->transports[i].problem);
-            w->transports[i].problem = mem_strdup("the receiver was started without --device");
-        }
+    if (!asked_is_usable(ep)) {
+        endpoint_finish_unusable(ep);
+        return;
+    }
+    tell_people(ep);
     listen_next(ep);
 }
 
@@ -235,11 +269,12 @@ static int serve(struct endpoint *ep, int fd)
     return grpc_server_listen(ls->server, fd, ls->tls, "control endpoint");
 }
 
+/* Where nothing else was asked for it may turn out that this is no address of an RDMA device: then that is why verbs is passed over. */
 static void offer_verbs(struct endpoint *ep, const char *host)
 {
     char why[160];
     AUTO_FREE char *setting = mem_printf("rdma.listen=%s", host);
-    if (*host && listens_by(ep, "verbs"))
+    if (!is_any(host) && endpoint_wants(ep, "verbs"))
         conf_set(ep->conf, setting, why, sizeof(why));
 }
 
@@ -257,11 +292,16 @@ static int parse_listen(const char *text, char host[ADDR_HOST_MAX + 1], uint16_t
     return -SST_EUSAGE;
 }
 
-static int check_device(const struct endpoint *ep, char *why, size_t why_size)
+static int check_device(const struct endpoint *ep, const char *host, char *why, size_t why_size)
 {
-    if (ep->o->devices[0] || !endpoint_asked(ep) || !endpoint_wants(ep, "ucx"))
+    if (!endpoint_asked(ep) || endpoint_wants(ep, "link"))
         return 0;
-    snprintf(why, why_size, "with --listen ucx needs --device DEV (ib0, mlx5_0:1, lo)");
+    if (endpoint_wants(ep, "ucx") && !ep->o->devices[0])
+        snprintf(why, why_size, "with --listen ucx needs --device DEV (ib0, mlx5_0:1, lo)");
+    else if (endpoint_wants(ep, "verbs") && is_any(host))
+        snprintf(why, why_size, "verbs needs --listen with the address of an RDMA device ('scistreamctl devices' lists them)");
+    else
+        return 0;
     return -SST_EUSAGE;
 }
 
@@ -273,12 +313,13 @@ int listen_start(struct endpoint *ep, char *why, size_t why_size)
     uint8_t random[16];
     int rc = parse_listen(ep->o->listen, host, &port, why, why_size);
     if (rc == 0)
-        rc = check_device(ep, why, why_size);
+        rc = check_device(ep, host, why, why_size);
     if (rc < 0)
         return rc;
     struct listening *ls = ep->listening = mem_zalloc(1, sizeof(*ls));
     list_init(&ls->visitors);
     ls->port = port;
+    str_copy(ls->host, sizeof(ls->host), host);
     secret_random(random, sizeof(random));
     secret_hex(ls->uid, random, sizeof(random));
     ls->tls = tls_ctx_self_signed(*host ? host : "scistream", "h2", why, why_size);
@@ -294,12 +335,11 @@ int listen_start(struct endpoint *ep, char *why, size_t why_size)
     }
     rc = serve(ep, fd);
     offer_verbs(ep, host);
+    ep->local.changed = on_local_changed;
     if (rc == 0)
         rc = local_start(&ep->local, &ep->loop, ep->conf, link_fd, on_local_started);
     if (rc < 0)
         snprintf(why, why_size, "cannot listen: %s", err_text(rc));
-    else
-        tell_people(ep, host);
     return rc;
 }
 

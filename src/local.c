@@ -4,7 +4,11 @@ static void on_emit(void *user, const FromWorker *m)
 {
     struct local *l = user;
     pool_worker_heard(&l->w, m);
-    if (m->what_case != SCISTREAM__WORKER__FROM_WORKER__WHAT_STARTED || l->told)
+    if (m->what_case != SCISTREAM__WORKER__FROM_WORKER__WHAT_STARTED)
+        return;
+    if (l->changed)
+        l->changed(l);
+    if (l->told)
         return;
     l->told = true;
     l->started(l);

@@ -9,6 +9,7 @@ struct local {
     struct pool_worker w;
     struct worker *worker;
     bool told;
+    void (*changed)(struct local *l); /* whenever it has said what works, also before started(); may be NULL */
     void (*started)(struct local *l); /* once; then pool_transport_problem tells what works */
 };
 

@@ -8,6 +8,29 @@
 
 static const char *const wait_names[WAIT_KINDS] = { "source", "credits", "sink", "rate" };
 
+/* Of this program's worker: what the transports did. */
+static const struct { const char *name; size_t at; } counters[REPORT_COUNTERS] = {
+    { "work_requests", offsetof(struct stats_page, work_requests) },
+    { "posts", offsetof(struct stats_page, posts) },
+    { "completions", offsetof(struct stats_page, completions) },
+    { "completion_events", offsetof(struct stats_page, completion_events) },
+    { "copied_bytes", offsetof(struct stats_page, copied_bytes) },
+};
+
+static uint64_t counter(const struct endpoint *ep, size_t i)
+{
+    const char *page = (const char *)ep->local.w.stats;
+    return page ? stats_get((const void *)(page + counters[i].at)) : 0;
+}
+
+void report_begin(struct endpoint *ep)
+{
+    memset(&ep->bar, 0, sizeof(ep->bar));
+    memset(ep->wait_ns, 0, sizeof(ep->wait_ns));
+    for (size_t i = 0; i < REPORT_COUNTERS; i++)
+        ep->counted[i] = counter(ep, i);
+}
+
 void report_sample(struct endpoint *ep)
 {
     const struct stats_channel *st = pool_channel_stats(&ep->local.w, &ep->pc);
@@ -147,6 +170,8 @@ static void report_json(const struct endpoint *ep, const struct figures *f, FILE
     json_string(out, "xxh128", f->digest);
     for (int i = 0; i < WAIT_KINDS; i++)
         fprintf(out, "%s\"%s\":%.4f", i ? "," : ",\"wait\":{", wait_names[i], f->share[i]);
+    for (size_t i = 0; i < REPORT_COUNTERS; i++)
+        fprintf(out, "%s\"%s\":%llu", i ? "," : "},\"counters\":{", counters[i].name, (unsigned long long)(counter(ep, i) - ep->counted[i]));
     fprintf(out, "}}\n");
     fflush(out);
 }

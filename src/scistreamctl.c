@@ -23,18 +23,20 @@ static const struct {
 } commands[] = {
     { "info", "", "version, transports, routes and state of the gateway", 0, 0, ctl_info },
     { "sessions", "[UID]", "sessions and their channels: who, by what, how fast, waiting for what", 0, 1, ctl_sessions },
+    { "devices", "", "RDMA devices: those that the gateway sees, or those of this machine", 0, 0, ctl_devices },
     { "probe", "gateway://HOST[:PORT]/ROUTE", "try a route from here: name, TLS, proof, round trip, 5 s of data", 1, 1, ctl_probe },
 };
 
 static const struct opts_command command = {
     .program = "scistreamctl",
     .synopsis = "[options] COMMAND [operands]",
-    .about = "Ask a gateway what it does, through its local control socket, or try a route of a gateway from here.",
+    .about = "Ask a gateway what it does, through its local control socket, look at this machine's devices, or try a route of a gateway from here.",
     .rows = rows,
     .n_rows = ARRAY_LEN(rows),
     .tail = "Commands:\n"
             "  info                         version, transports, routes and state of the gateway\n"
             "  sessions [UID]               sessions and their channels: who, by what, how fast\n"
+            "  devices                      RDMA devices that the gateway sees; without a gateway, those of this machine\n"
             "  probe gateway://HOST/ROUTE   try a route: name, TLS, proof, round trip, 5 s of data\n"
             "Exit codes as in scistream(7).\n",
 };
@@ -61,7 +63,8 @@ int main(int argc, char **argv)
     enum opts_outcome parsed = opts_parse(&command, &o, argc, argv, &rest);
     if (parsed != OPTS_RUN)
         return parsed == OPTS_EXIT_OK ? 0 : 64;
-    if (!*o.socket) {
+    o.socket_given = *o.socket;
+    if (!o.socket_given) {
         free(o.socket);
         o.socket = control_socket_default();
     }

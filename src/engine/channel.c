@@ -180,6 +180,7 @@ int channel_open_end(struct channel *c, enum channel_side side, const struct xpo
     c->end[side] = x;
     *(side == SIDE_SOURCE ? &c->flow.source : &c->flow.sink) = x;
     c->open_ends++;
+    c->preparing[side] = answer != NULL;
     int rc = ops->mem_add(x, &c->flow.ring, side == SIDE_SOURCE);
     if (rc == 0)
         rc = answer ? ops->accept(x, s, answer) : ops->connect(x, s);

@@ -43,7 +43,7 @@ struct channel_spec { uint64_t id; size_t window; bool digest; uint64_t rate; st
 /* Heap. 0 and *out; -errno of the ring. */
 int channel_new(struct xport_env *env, const struct channel_spec *s, const struct channel_events *ev, struct channel **out);
 /* Open one end by connecting, or (answer not NULL) by accepting. 0: up or failed will follow. 1: prepared, unusable or failed first.
- * < 0: c->end[side] holds why when it is there. */
+ * < 0: c->end[side] holds why when it is there; unusable or failed will follow then. */
 int channel_open_end(struct channel *c, enum channel_side side, const struct xport_ops *ops, const struct xport_spec *s,
                      struct xport_answer *answer);
 /* Close both ends, rc as for xport_close; closed() follows. */

@@ -95,6 +95,8 @@ static void promised(struct mem *m)
     }
     if (m->x.state != XPORT_OPENING && m->x.state != XPORT_UP)
         return;
+    if (m->answer_due && mem_wire_answer(m) < 0)
+        return;
     if (m->up_due) {
         m->up_due = false;
         xport_set_up(&m->x);
@@ -272,11 +274,13 @@ static void mem_close(struct xport *x, int rc)
     if (m->plan) {
         m->plan->closes++;
         m->plan->close_rc = rc;
-    } else if (m->wire && m->wire->end[m->side] == m) {
-        mem_wire_close(m, rc);
+    } else if (m->wire) {
+        m->wire->closes++;
+        if (m->wire->end[m->side] == m)
+            mem_wire_close(m, rc);
     }
     m->bye_due = true;
-    if (m->plan && m->plan->close_later)
+    if (m->plan ? m->plan->close_later : m->wire && m->wire->close_later)
         mem_later(m, later_ns(m));
     else
         promised(m);

@@ -41,9 +41,14 @@ struct mem_wire {
     uint64_t delay_ns;     /* that a message takes */
     unsigned again;        /* every n-th look of an end at its queue sees nothing, and kicks later */
     uint32_t chunk_max;    /* that the acceptor allows; 0: what it is asked for */
+    bool prepare_later;    /* accept puts its answer off, for delay_ns */
+    int accept_rc;         /* with which accept fails then, or at once; 0: it does not */
+    bool close_later;      /* closing takes delay_ns */
     uint64_t drop_at;      /* the connection breaks at the n-th message that is delivered, counted from 1; 0: never */
     /* what was seen */
     uint64_t delivered, overtook;
+    unsigned closes;       /* of its ends */
+    int close_rc;
     unsigned most;         /* messages under way at once */
     struct mem *end[2];    /* acceptor, connector */
 };

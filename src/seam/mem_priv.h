@@ -15,7 +15,8 @@ struct mem {
     unsigned looks;          /* at the inbox */
     bool lost;               /* the connection is gone: nothing is sent any more, and what is in the inbox is the last */
     bool deaf;               /* a hiccup: nothing until the kick that was promised */
-    bool up_due, bye_due;
+    bool up_due, bye_due, answer_due;
+    struct xport_answer answer;
     uint64_t content;        /* how far the sink has compared */
     struct timer later;
     struct defer soon;
@@ -28,6 +29,7 @@ int mem_hiccup(struct mem *m);
 
 int mem_wire_connect(struct mem *m, const struct xport_spec *s);
 int mem_wire_accept(struct mem *m, const struct xport_spec *s, struct xport_answer *a);
+int mem_wire_answer(struct mem *m); /* what accept put off */
 int mem_wire_send(struct mem *m); /* > 0: sent something */
 int mem_wire_progress(struct mem *m);
 int mem_wire_arm(struct mem *m);

@@ -255,11 +255,27 @@ int mem_wire_accept(struct mem *m, const struct xport_spec *s, struct xport_answ
     a->chunk_max = w->chunk_max && (!s->chunk_max || w->chunk_max < s->chunk_max) ? w->chunk_max : s->chunk_max;
     str_copy(a->address, sizeof(a->address), s->address);
     wire_open(m, s, a->chunk_max, 0);
+    m->answer = *a;
+    m->answer_due = true;
+    if (!w->prepare_later)
+        return mem_wire_answer(m);
+    mem_later(m, w->delay_ns);
+    return 1;
+}
+
+int mem_wire_answer(struct mem *m)
+{
+    m->answer_due = false;
+    if (m->wire->accept_rc)
+        return xport_fail(&m->x, m->wire->accept_rc, "mem: planned failure of accept");
+    if (m->wire->prepare_later)
+        m->x.host->prepared(&m->x, &m->answer);
     return 0;
 }
 
 void mem_wire_close(struct mem *m, int rc)
 {
+    m->wire->close_rc = rc;
     if (m->f.hello_seen && rc < 0)
         framed_reset(&m->f, rc);
     if (m->f.hello_seen)

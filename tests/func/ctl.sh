@@ -1,5 +1,5 @@
 #!/bin/bash
-# scistreamctl: info, sessions and probe, for people and as JSON; the first step of a probe that fails is named.
+# scistreamctl: info, sessions, devices and probe, for people and as JSON; the first step of a probe that fails is named.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires_ucx
 start_gateway_pair detector
@@ -17,6 +17,33 @@ has '^routes     detector$'
 c -S "$tmp/A/sock" info --json
 [ "$(json "$tmp/ctl.out" '[d["name"], d["workers"], d["draining"], d["routes"], sorted(d["transports"])]')" = "['A', 2, False, ['detector'], ['link', 'ucx']]" ] ||
     fail "$out"
+
+[ "$(json "$tmp/ctl.out" 'sorted(d["worker_states"][1].items())')" = "[('channels', 0), ('completion_events', 0), ('completions', 0), \
+('copied_bytes', 0), ('index', 1), ('posts', 0), ('turns', $(json "$tmp/ctl.out" 'd["worker_states"][1]["turns"]')), ('work_requests', 0)]" ] || fail "$out"
+c -S "$tmp/A/sock" info
+has '^worker 1   0 channels, 0 B copied; verbs: 0 work requests in 0 posts, 0 completions, 0 wake-ups$'
+
+step "devices: of a gateway, and of this machine where none listens; one that was named must be there"
+devices() { ls /sys/class/infiniband 2>/dev/null | sort; }
+c -S "$tmp/A/sock" devices
+[ $status = 0 ] || fail "$(cat "$tmp/ctl.err")"
+has "^RDMA devices as the gateway at $tmp/A/sock sees them\$"
+[ -n "$(devices)" ] || has '^There is none'
+c -S "$tmp/A/sock" devices --json
+[ "$(json "$tmp/ctl.out" 'd["source"], d["socket"]')" = "('gateway', '$tmp/A/sock')" ] || fail "$out"
+[ "$(json "$tmp/ctl.out" '"\n".join(sorted({x["name"].split(":")[0] for x in d["devices"]}))')" = "$(devices)" ] || fail "$out"
+export XDG_RUNTIME_DIR=$tmp/nobody
+if [ "$(id -u)" != 0 ] || [ ! -e /run/scistream/control.sock ]; then
+    c devices
+    [ $status = 0 ] || fail "$(cat "$tmp/ctl.err")"
+    has '^RDMA devices of this machine \(no gateway answers at .*/control.sock\)$'
+    c devices --json
+    [ "$(json "$tmp/ctl.out" 'd["source"]')" = machine ] || fail "$out"
+    [ "$(json "$tmp/ctl.out" '"\n".join(sorted({x["name"].split(":")[0] for x in d["devices"]}))')" = "$(devices)" ] || fail "$out"
+fi
+c -S "$tmp/nobody" devices
+[ $status = 69 ] || fail "status $status: $out"
+says ctl 'is scistreamd running'
 
 step sessions
 c -S "$tmp/A/sock" sessions

@@ -27,6 +27,10 @@ def sessions(channel, **fields):
     return unary(channel, GATEWAY + "Sessions", gw.SessionsRequest, gw.SessionsReply)(gw.SessionsRequest(**fields), timeout=20)
 
 
+def devices(channel):
+    return unary(channel, GATEWAY + "Devices", gw.DevicesRequest, gw.DevicesReply)(gw.DevicesRequest(), timeout=20)
+
+
 def check(channel, service):
     request = health.HealthCheckRequest(service=service)
     return unary(channel, HEALTH + "Check", health.HealthCheckRequest, health.HealthCheckResponse)(request, timeout=20).status
@@ -55,6 +59,8 @@ class Both:
         local = self.channel is local_channel
         self.assertEqual(list(r.routes), ["detector"] if local else [])
         self.assertEqual(len(r.transport_states) > 0, local)
+        self.assertEqual([w.index for w in r.worker_states], [0, 1] if local else [])
+        self.assertEqual(sum(w.channels for w in r.worker_states), 1 if local else 0)
 
     def test_health(self):
         for service in "", "scistream.gateway.v1.Gateway", "grpc.health.v1.Health":
@@ -68,10 +74,10 @@ class Both:
             call.cancel()
 
     def test_unreadable(self):
-        for method in GATEWAY + "Info", GATEWAY + "Sessions", HEALTH + "Check":
+        for method in GATEWAY + "Info", GATEWAY + "Sessions", GATEWAY + "Devices", HEALTH + "Check":
             call = self.channel.unary_unary(method)
             code = grpc.StatusCode.INVALID_ARGUMENT
-            if method.endswith("Sessions") and self.channel is not local_channel:
+            if method.endswith(("Sessions", "Devices")) and self.channel is not local_channel:
                 code = grpc.StatusCode.PERMISSION_DENIED
             self.refused(code, None, call, b"\xff\xff\xff", timeout=20)
 
@@ -108,6 +114,10 @@ class Local(Both, unittest.TestCase):
         self.assertEqual(sessions(self.channel, uid=r.sessions[0].uid).sessions[0].uid, r.sessions[0].uid)
         self.refused(grpc.StatusCode.NOT_FOUND, "no session with that uid", sessions, self.channel, uid="0" * 32)
 
+    def test_devices(self):
+        names = [d.name for d in devices(self.channel).devices]
+        self.assertEqual(len(names), len(set(names)))  # every worker sees them, each is shown once
+
 
 class Tls(Both, unittest.TestCase):
     def setUp(self):
@@ -116,6 +126,9 @@ class Tls(Both, unittest.TestCase):
     def test_sessions(self):
         for uid in "", "0" * 32:
             self.refused(grpc.StatusCode.PERMISSION_DENIED, "local control socket only", sessions, self.channel, uid=uid)
+
+    def test_devices(self):
+        self.refused(grpc.StatusCode.PERMISSION_DENIED, "local control socket only", devices, self.channel)
 
     def test_attach_without_proof(self):
         """An unknown route and a wrong proof are the same to the caller."""

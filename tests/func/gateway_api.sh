@@ -1,5 +1,5 @@
 #!/bin/bash
-# Python's gRPC client calls Info, Sessions and Health of a real gateway with a stream in it, over the unix socket and over TLS; what
+# Python's gRPC client calls Info, Sessions, Devices and Health of a real gateway with a stream in it, over the unix socket and over TLS; what
 # only local administrators may see is refused there.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires_ucx

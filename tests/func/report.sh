@@ -10,7 +10,8 @@ cat >"$tmp/check.py" <<'END'
 import json, sys
 kinds = {"ok": bool, "exit": int, "retryable": bool, "program": str, "error": str, "message": str, "result": str, "confirmed": bool,
          "bytes": int, "seconds": float, "setup_seconds": float, "goodput_bit_s": int, "cpu_seconds": float, "transport": str, "device": str,
-         "security": str, "peer": str, "passed_over": str, "session": str, "channel": int, "xxh128": str, "wait": dict}
+         "security": str, "peer": str, "passed_over": str, "session": str, "channel": int, "xxh128": str, "wait": dict, "counters": dict}
+counted = {"work_requests", "posts", "completions", "completion_events", "copied_bytes"}
 lines = [l for l in open(sys.argv[1]) if l.startswith("{")]
 assert len(lines) == 1, f"{len(lines)} objects"
 d = json.loads(lines[0])
@@ -18,6 +19,7 @@ assert set(d) == set(kinds), set(d) ^ set(kinds)
 for name, kind in kinds.items():
     assert type(d[name]) is kind or kind is float and type(d[name]) is int, (name, d[name])
 assert set(d["wait"]) == {"source", "credits", "sink", "rate"} and all(0 <= v <= 1 for v in d["wait"].values()), d["wait"]
+assert set(d["counters"]) == counted and all(type(v) is int and v >= 0 for v in d["counters"].values()), d["counters"]
 for want in sys.argv[2:]:
     assert eval(want, dict(d)), (want, d)
 END

@@ -11,6 +11,13 @@ static struct watch *event(const struct channel *c)
     return w;
 }
 
+static void on_prepared(struct channel *c, enum channel_side side, const struct xport_answer *a)
+{
+    struct watch *w = event(c);
+    w->prepared[side]++;
+    w->answer = *a;
+}
+
 static void on_up(struct channel *c, enum channel_side side) { event(c)->up[side]++; }
 
 static void on_ended(struct channel *c)
@@ -48,6 +55,16 @@ static void on_failed(struct channel *c, enum channel_side side)
         close_now(w, w->rc[side]);
 }
 
+static void on_unusable(struct channel *c, enum channel_side side, const char *why)
+{
+    struct watch *w = event(c);
+    w->unusable[side]++;
+    str_copy(w->why[side], XPORT_WHY, why);
+    w->reentered += c->end[side] != NULL; /* it must be gone: another may be opened from here */
+    if (w->close_on_unusable)
+        close_now(w, -SST_ENOTRANSPORT);
+}
+
 static void on_closed(struct channel *c)
 {
     struct watch *w = event(c);
@@ -57,7 +74,8 @@ static void on_closed(struct channel *c)
 }
 
 static const struct channel_events events = {
-    .up = on_up, .ended = on_ended, .finished = on_finished, .failed = on_failed, .closed = on_closed,
+    .prepared = on_prepared, .up = on_up, .ended = on_ended, .finished = on_finished, .failed = on_failed, .unusable = on_unusable,
+    .closed = on_closed,
 };
 
 void watch_open(struct watch *w, struct rig *r, unsigned e, const struct channel_spec *s)

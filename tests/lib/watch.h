@@ -9,14 +9,15 @@
 struct watch {
     struct rig *rig;
     struct channel *c; /* NULL once closed */
-    unsigned up[SIDES], ended, finished, failed[SIDES], closed;
+    unsigned prepared[SIDES], unusable[SIDES], up[SIDES], ended, finished, failed[SIDES], closed;
     int rc[SIDES];
-    char why[SIDES][XPORT_WHY];
+    char why[SIDES][XPORT_WHY]; /* of failed, or of unusable */
+    struct xport_answer answer; /* of prepared */
     uint64_t total;
     uint8_t digest[DIGEST_SIZE];
     bool has_digest, busy; /* busy: a function of channel.h runs */
     unsigned reentered;    /* events that came from within one */
-    bool close_on_finish, close_on_failure; /* as control might, from within the event */
+    bool close_on_finish, close_on_failure, close_on_unusable; /* as control might, from within the event */
 };
 
 /* A channel in environment e of the rig. */

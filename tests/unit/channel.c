@@ -293,6 +293,140 @@ static void test_slow_close(void)
     end();
 }
 
+/* ------------------------------------------------------------ ends whose accept puts its answer off */
+
+static struct mem_wire wire;
+
+/* A channel whose source end accepts on the wire. Returns what channel_open_end did. */
+static int accept_on_wire(struct mem_wire plan, struct xport_answer *a)
+{
+    const struct channel_spec s = { .id = 4, .window = WINDOW };
+    const struct xport_spec at = { .address = "wire", .chunk_max = 1000, .fd = -1 };
+    begin(10);
+    wire = plan;
+    mem_forget();
+    mem_wire_add("wire", &wire);
+    mem_plan_add("source", &chain.source);
+    mem_plan_add("sink", &chain.sink);
+    watch_open(w, &rig, 0, &s);
+    return watch_end(w, SIDE_SOURCE, &xport_mem_ops, &at, a);
+}
+
+static void turn(void)
+{
+    for (int i = 0; i < 10; i++)
+        loop_turn(&rig.loop, 0);
+}
+
+static bool was_prepared(void *arg UNUSED) { return w->prepared[SIDE_SOURCE]; }
+static bool was_unusable(void *arg UNUSED) { return w->unusable[SIDE_SOURCE] || watch_failed(w); }
+
+/* The channel is as good as new: a stream goes through it by other ends. */
+static void stream_by_another(void)
+{
+    const struct xport_spec source = { .address = "source", .fd = -1 }, sink = { .address = "sink", .fd = -1 };
+    CU_ASSERT(w->c->end[SIDE_SOURCE] == NULL && !w->c->failed);
+    CU_ASSERT_EQUAL(watch_end(w, SIDE_SOURCE, &xport_mem_ops, &source, NULL), 0);
+    CU_ASSERT_EQUAL(watch_end(w, SIDE_SINK, &xport_mem_ops, &sink, NULL), 0);
+    CU_ASSERT_TRUE(chain_run(&chain));
+    CU_ASSERT(w->finished == 1 && w->total == 10 && chain.sink.wrong == 0 && !watch_failed(w));
+}
+
+static void test_prepared_later(void)
+{
+    struct xport_answer a = { .chunk_max = 0 };
+    CU_ASSERT_EQUAL(accept_on_wire((struct mem_wire){ .prepare_later = true, .delay_ns = NS_PER_MS }, &a), 1);
+    CU_ASSERT_EQUAL(w->prepared[SIDE_SOURCE], 0);
+    CU_ASSERT_TRUE(rig_until(&rig, was_prepared, NULL));
+    turn();
+    CU_ASSERT(w->prepared[SIDE_SOURCE] == 1 && w->prepared[SIDE_SINK] == 0 && w->unusable[SIDE_SOURCE] == 0 && !watch_failed(w));
+    CU_ASSERT(w->answer.chunk_max == 1000 && str_eq(w->answer.address, "wire"));
+    CU_ASSERT_EQUAL(w->up[SIDE_SOURCE], 0);
+    end();
+}
+
+/* From the loop, or within accept: the end is gone when it is told, and another takes its place. */
+static void test_unusable(void)
+{
+    for (int later = 0; later < 2; later++)
+        for (int slow = 0; slow < 2; slow++) {
+            struct xport_answer a = { .chunk_max = 0 };
+            int rc = accept_on_wire((struct mem_wire){ .prepare_later = later, .close_later = slow, .delay_ns = slow ? NS_PER_MS : 0,
+                                                       .accept_rc = -SST_ENOTRANSPORT }, &a);
+            CU_ASSERT_EQUAL(rc, later ? 1 : -SST_ENOTRANSPORT);
+            CU_ASSERT_EQUAL(w->unusable[SIDE_SOURCE], 0);
+            CU_ASSERT_TRUE(rig_until(&rig, was_unusable, NULL));
+            CU_ASSERT(w->unusable[SIDE_SOURCE] == 1 && w->unusable[SIDE_SINK] == 0 && w->prepared[SIDE_SOURCE] == 0 && !watch_failed(w));
+            CU_ASSERT_STRING_EQUAL(w->why[SIDE_SOURCE], "mem: planned failure of accept");
+            CU_ASSERT_EQUAL(wire.close_rc, 0);
+            stream_by_another();
+            CU_ASSERT_EQUAL(w->unusable[SIDE_SOURCE], 1);
+            end();
+        }
+}
+
+/* Only "not by this transport", and only before it is prepared, leaves the channel alive. */
+static void test_unusable_or_failed(void)
+{
+    struct xport_answer a = { .chunk_max = 0 };
+    accept_on_wire((struct mem_wire){ .prepare_later = true, .accept_rc = -SST_EDEVICE }, &a);
+    CU_ASSERT_TRUE(rig_until(&rig, was_unusable, NULL));
+    check_failure(SIDE_SOURCE, -SST_EDEVICE, "planned failure of accept");
+    CU_ASSERT_EQUAL(w->unusable[SIDE_SOURCE], 0);
+    end();
+    accept_on_wire((struct mem_wire){ .prepare_later = true }, &a);
+    CU_ASSERT_TRUE(rig_until(&rig, was_prepared, NULL));
+    xport_fail(w->c->end[SIDE_SOURCE], -SST_ENOTRANSPORT, "too late");
+    CU_ASSERT_TRUE(rig_until(&rig, was_unusable, NULL));
+    check_failure(SIDE_SOURCE, -SST_ENOTRANSPORT, "too late");
+    CU_ASSERT_EQUAL(w->unusable[SIDE_SOURCE], 0);
+    end();
+    const struct channel_spec s = { .id = 4, .window = WINDOW };
+    const struct xport_spec nobody = { .address = "wire", .chunk_max = 1000 };
+    begin(10);
+    wire = (struct mem_wire){ .accept_rc = 0 };
+    mem_forget();
+    mem_wire_add("wire", &wire);
+    watch_open(w, &rig, 0, &s); /* one that connects has no such choice */
+    CU_ASSERT_EQUAL(watch_end(w, SIDE_SINK, &xport_mem_ops, &nobody, NULL), -ECONNREFUSED);
+    turn();
+    CU_ASSERT(w->failed[SIDE_SINK] == 1 && w->unusable[SIDE_SINK] == 0);
+    end();
+}
+
+/* The channel is closed while that end is on its way out, before it was told, and from within the telling. */
+static void test_closed_while_unusable(void)
+{
+    struct xport_answer a = { .chunk_max = 0 };
+    const struct mem_wire plan = { .prepare_later = true, .accept_rc = -SST_ENOTRANSPORT, .close_later = true, .delay_ns = NS_PER_MS };
+    for (int with_sink = 0; with_sink < 2; with_sink++) {
+        accept_on_wire(plan, &a);
+        if (with_sink) {
+            const struct xport_spec sink = { .address = "sink", .fd = -1 };
+            watch_end(w, SIDE_SINK, &xport_mem_ops, &sink, NULL);
+        }
+        while (w->c->end[SIDE_SOURCE]->state != XPORT_CLOSING)
+            loop_turn(&rig.loop, NS_PER_S);
+        CU_ASSERT_TRUE(watch_close(w, -SST_EABORTED));
+        CU_ASSERT(w->closed == 1 && w->unusable[SIDE_SOURCE] == 0 && wire.close_rc == 0 && wire.closes == 1);
+        end();
+    }
+    accept_on_wire(plan, &a); /* it has failed, and nobody has looked yet */
+    xport_fail(w->c->end[SIDE_SOURCE], -SST_ENOTRANSPORT, "now");
+    CU_ASSERT_TRUE(watch_close(w, -SST_EABORTED));
+    CU_ASSERT(w->closed == 1 && w->unusable[SIDE_SOURCE] == 0 && wire.close_rc == -SST_EABORTED);
+    end();
+    accept_on_wire(plan, &a);
+    w->close_on_unusable = true;
+    CU_ASSERT_TRUE(rig_until(&rig, watch_over, w));
+    CU_ASSERT(w->closed == 1 && w->unusable[SIDE_SOURCE] == 1);
+    end();
+    accept_on_wire(plan, &a); /* before it is prepared at all */
+    CU_ASSERT_TRUE(watch_close(w, -SST_EABORTED));
+    CU_ASSERT(w->closed == 1 && w->prepared[SIDE_SOURCE] == 0 && w->unusable[SIDE_SOURCE] == 0);
+    end();
+}
+
 static void test_slot(void)
 {
     begin(1000);
@@ -320,4 +454,5 @@ static void test_window_refused(void)
 UNIT_MAIN("channel", UNIT(test_sizes_and_moods), UNIT(test_sink_later), UNIT(test_ended_before_finished), UNIT(test_paced),
           UNIT(test_source_fails), UNIT(test_sink_fails), UNIT(test_closed_from_event), UNIT(test_both_fail), UNIT(test_harmless_failures),
           UNIT(test_sink_fails_after_end), UNIT(test_stops_pumping), UNIT(test_end_twice), UNIT(test_end_refused), UNIT(test_close_early),
-          UNIT(test_slow_close), UNIT(test_slot), UNIT(test_window_refused))
+          UNIT(test_slow_close), UNIT(test_prepared_later), UNIT(test_unusable), UNIT(test_unusable_or_failed), UNIT(test_closed_while_unusable),
+          UNIT(test_slot), UNIT(test_window_refused))

@@ -287,6 +287,8 @@ static char text[] = "text";
 static uint8_t digest[17];
 static Scistream__Worker__Started started;
 static Scistream__Worker__Started__Transport transport, *transports[POOL_TRANSPORTS + 1];
+static char address[] = "10.0.0.1", *addresses[POOL_ADDRESSES + 1];
+static Scistream__Worker__Device device, *devices[POOL_DEVICES + 1];
 static Scistream__Worker__Prepared prepared;
 static Scistream__Worker__Up up;
 static Scistream__Worker__Failed failed;
@@ -308,6 +310,16 @@ static void make_sense(void)
         transports[i] = &transport;
     started.transports = transports;
     started.n_transports = 2;
+    device = (Scistream__Worker__Device)SCISTREAM__WORKER__DEVICE__INIT;
+    device.transport = device.name = device.netdev = device.link_layer = device.state = device.gid = text;
+    for (size_t i = 0; i < ARRAY_LEN(addresses); i++)
+        addresses[i] = address;
+    device.addresses = addresses;
+    device.n_addresses = 1;
+    for (size_t i = 0; i < ARRAY_LEN(devices); i++)
+        devices[i] = &device;
+    started.devices = devices;
+    started.n_devices = 1;
     prepared.channel = up.channel = failed.channel = ended.channel = closed.channel = CHANNEL;
     prepared.side = SCISTREAM__WORKER__SIDE__SINK;
     prepared.port = UINT16_MAX;
@@ -396,8 +408,75 @@ static void test_values_out_of_range(void)
     WRONG(transports[1] = NULL, SAY_STARTED);
     WRONG(transport.name = NULL, SAY_STARTED);
     WRONG(transport.problem = NULL, SAY_STARTED);
+    WRONG(started.n_devices = POOL_DEVICES + 1, SAY_STARTED);
+    WRONG(devices[0] = NULL, SAY_STARTED);
+    WRONG(device.name = NULL, SAY_STARTED);
+    WRONG(device.link_layer = long_text, SAY_STARTED);
+    WRONG(device.state = "up\033[2J", SAY_STARTED);
+    WRONG(device.gid = "\177", SAY_STARTED);
+    WRONG(device.n_addresses = POOL_ADDRESSES + 1, SAY_STARTED);
+    WRONG(addresses[0] = NULL, SAY_STARTED);
+    WRONG(addresses[0] = "", SAY_STARTED);
+    WRONG(addresses[0] = "host.example.org", SAY_STARTED);
+    WRONG(addresses[0] = "10.0.0.1 10.0.0.2", SAY_STARTED);
     unstage();
     free(long_text);
+}
+
+/* ------------------------------------------------------------ devices */
+
+static void say_device(const char *transport_name, char *name, char *state, size_t n_addresses)
+{
+    device.transport = (char *)(uintptr_t)transport_name;
+    device.name = name;
+    device.state = state;
+    device.n_addresses = n_addresses;
+    taken(SAY_STARTED);
+}
+
+static void expect_addresses(const char *transport_name, size_t max, const char *want)
+{
+    AUTO_FREE char *got = pool_device_addresses(&w, transport_name, max);
+    CU_ASSERT_STRING_EQUAL(got, want);
+}
+
+static void test_devices(void)
+{
+    Scistream__Worker__Device *const *d;
+    stage();
+    make_sense();
+    CU_ASSERT(pool_devices(&w, &d) == 0 && !pool_has_device(&w, "verbs"));
+    expect_addresses("verbs", 8, "");
+    device.mtu = 4096;
+    device.rate = 100000000000;
+    device.gid_index = -1;
+    device.numa_node = 1;
+    device.listens = true;
+    say_device("verbs", "mlx5_0:1", "active", 3);
+    CU_ASSERT_EQUAL_FATAL(pool_devices(&w, &d), 1);
+    CU_ASSERT(str_eq(d[0]->name, "mlx5_0:1") && d[0]->mtu == 4096 && d[0]->rate == 100000000000 && d[0]->gid_index == -1 && d[0]->numa_node == 1);
+    CU_ASSERT(d[0]->listens && d[0]->n_addresses == 3 && pool_has_device(&w, "verbs") && !pool_has_device(&w, "ucx"));
+    expect_addresses("verbs", 8, "10.0.0.1 10.0.0.1 10.0.0.1");
+    expect_addresses("verbs", 2, "10.0.0.1 10.0.0.1");
+    expect_addresses("ucx", 8, "");
+    unstage();
+}
+
+/* What is said again takes the place of what was said. */
+static void test_devices_change(void)
+{
+    Scistream__Worker__Device *const *d;
+    stage();
+    make_sense();
+    say_device("verbs", "rxe0:1", "active", 1);
+    say_device("verbs", "rxe1:1", "down", 1);
+    CU_ASSERT(pool_devices(&w, &d) == 1 && str_eq(d[0]->name, "rxe1:1"));
+    CU_ASSERT_TRUE(pool_has_device(&w, "verbs"));
+    expect_addresses("verbs", 8, ""); /* a port that is down leads nowhere */
+    started.n_devices = 0;
+    taken(SAY_STARTED);
+    CU_ASSERT(pool_devices(&w, &d) == 0 && !pool_has_device(&w, "verbs"));
+    unstage();
 }
 
 static void test_channels(void)
@@ -435,7 +514,7 @@ static void test_mutants(void)
     make_sense();
     const FromWorker all[] = { SAY_STARTED, SAY_PREPARED, SAY_UP, SAY_FAILED, SAY_ENDED, SAY_CLOSED };
     for (unsigned i = 0; i < 60000; i++) {
-        uint8_t data[200];
+        uint8_t data[300];
         size_t n = scistream__worker__from_worker__pack(&all[i % ARRAY_LEN(all)], data);
         for (int k = 0; k < 1 + rand_r(&seed) % 3; k++)
             data[(size_t)rand_r(&seed) % n] = (uint8_t)rand_r(&seed);
@@ -447,5 +526,6 @@ static void test_mutants(void)
     unstage();
 }
 
-UNIT_MAIN("pool", UNIT(test_sense), UNIT(test_values_out_of_range), UNIT(test_channels), UNIT(test_mutants), UNIT(test_nonsense_kills),
+UNIT_MAIN("pool", UNIT(test_sense), UNIT(test_values_out_of_range), UNIT(test_devices), UNIT(test_devices_change),
+          UNIT(test_channels), UNIT(test_mutants), UNIT(test_nonsense_kills),
           UNIT(test_silence_kills), UNIT(test_own_pause), UNIT(test_one_process_a_slot))

@@ -20,9 +20,27 @@ static int listen_quietly(struct xport_env *env UNUSED, char *why UNUSED, size_t
     return -ENODEV;
 }
 
+static struct xport_env *seen_env;
+
+static void add_device(const char *name, const char *addresses)
+{
+    struct xport_device *d = mem_zalloc(1, sizeof(*d));
+    d->transport = "loud";
+    d->gid_index = d->numa_node = -1;
+    d->mtu = 1024;
+    d->rate = 25000000000;
+    d->listens = true;
+    str_copy(d->name, sizeof(d->name), name);
+    str_copy(d->state, sizeof(d->state), "active");
+    str_copy(d->addresses, sizeof(d->addresses), addresses);
+    list_add_tail(&seen_env->devices, &d->node);
+}
+
 static int listen_loudly(struct xport_env *env, char *why, size_t n)
 {
     listens++;
+    seen_env = env;
+    add_device("loud0:1", "10.0.0.1 fd00::1");
     seen_link_fd = fd_take(&env->link_fd);
     snprintf(why, n, "no such device: buy one");
     return -SST_EDEVICE;
@@ -266,6 +284,28 @@ static void test_before_init(void)
     end();
 }
 
+/* Devices go out with Started, and all of it again when something changed: once for any number of changes in a turn. */
+static void test_devices(void)
+{
+    begin_uninitialised();
+    init(NULL, 0, false);
+    const Scistream__Worker__Started *s = NEXT(STARTED)->started;
+    CU_ASSERT_EQUAL_FATAL(s->n_devices, 1);
+    const Scistream__Worker__Device *d = s->devices[0];
+    CU_ASSERT(str_eq(d->transport, "loud") && str_eq(d->name, "loud0:1") && str_eq(d->state, "active") && str_eq(d->netdev, ""));
+    CU_ASSERT(d->n_addresses == 2 && str_eq(d->addresses[0], "10.0.0.1") && str_eq(d->addresses[1], "fd00::1"));
+    CU_ASSERT(d->gid_index == -1 && d->numa_node == -1 && d->mtu == 1024 && d->rate == 25000000000 && d->listens);
+    add_device("loud1:1", "");
+    seen_env->changed(seen_env, XPORT_UCX, "");
+    seen_env->changed(seen_env, XPORT_VERBS, "the cable is out");
+    turn();
+    s = NEXT(STARTED)->started;
+    CU_ASSERT_EQUAL_FATAL(s->n_devices, 2);
+    CU_ASSERT(str_eq(s->devices[1]->name, "loud1:1") && s->devices[1]->n_addresses == 0);
+    CU_ASSERT(str_eq(s->transports[1]->problem, "the cable is out") && str_eq(s->transports[2]->problem, ""));
+    end();
+}
+
 /* ------------------------------------------------------------ a stream */
 
 static struct mem_plan source, sink;
@@ -385,6 +425,58 @@ static void test_two_channels(void)
     CU_ASSERT_EQUAL(stats_get(&worker_stats(worker)->channels), 2);
     close_channel(257, 0);
     expect_closed(257);
+    close_channel(1, 0);
+    expect_closed(1);
+    end();
+}
+
+/* ------------------------------------------------------------ a transport that needs a while to find out whether it can be used */
+
+static struct mem_wire wire;
+
+static void accept_on_wire(int rc, char **peers, size_t n)
+{
+    wire = (struct mem_wire){ .prepare_later = true, .accept_rc = rc };
+    mem_forget();
+    mem_wire_add("wire", &wire);
+    open_channel(1);
+    Hop h = hop(1, SOURCE, "mem", "wire");
+    h.how = SCISTREAM__WORKER__HOP__HOW__ACCEPT;
+    h.chunk_max = 5000;
+    h.peer_addresses = peers;
+    h.n_peer_addresses = n;
+    TELL(HOP, hop, &h);
+}
+
+static void test_prepared_later(void)
+{
+    char *peers[] = { "10.0.0.1" };
+    begin();
+    accept_on_wire(0, peers, 1);
+    turn();
+    const Scistream__Worker__Prepared *p = NEXT(PREPARED)->prepared;
+    CU_ASSERT(p->channel == 1 && p->side == SOURCE && str_eq(p->address, "wire") && p->chunk_max == 5000 && p->window == 65536);
+    close_channel(1, 0);
+    expect_closed(1);
+    end();
+}
+
+/* Told as a failure of that code, and the channel takes another hop. */
+static void test_unusable(void)
+{
+    begin();
+    accept_on_wire(-SST_ENOTRANSPORT, NULL, 0);
+    expect_failed(1, SOURCE, -SST_ENOTRANSPORT, "planned failure of accept");
+    CU_ASSERT_TRUE(silent());
+    source = (struct mem_plan){ .bytes = 10 };
+    mem_plan_add("source", &source);
+    connect_mem(1, SOURCE, "source");
+    turn();
+    CU_ASSERT_EQUAL(NEXT(UP)->up->side, SOURCE);
+    NEXT(ENDED);
+    close_channel(1, 0);
+    expect_closed(1);
+    accept_on_wire(-SST_ENOTRANSPORT, NULL, 0); /* closed before it was told */
     close_channel(1, 0);
     expect_closed(1);
     end();
@@ -547,6 +639,7 @@ static void test_shut(void)
         scistream__worker__from_worker__free_unpacked(heard[i], NULL);
 }
 
-UNIT_MAIN("worker", UNIT(test_init), UNIT(test_bad_setting), UNIT(test_before_init), UNIT(test_stream), UNIT(test_aborted),
-          UNIT(test_failing_end), UNIT(test_two_channels), UNIT(test_open_refused), UNIT(test_hop_refused), UNIT(test_hop_twice),
+UNIT_MAIN("worker", UNIT(test_init), UNIT(test_bad_setting), UNIT(test_before_init), UNIT(test_devices), UNIT(test_stream), UNIT(test_aborted),
+          UNIT(test_failing_end), UNIT(test_two_channels), UNIT(test_prepared_later), UNIT(test_unusable), UNIT(test_open_refused),
+          UNIT(test_hop_refused), UNIT(test_hop_twice),
           UNIT(test_no_memory), UNIT(test_unknown_channel), UNIT(test_nothing), UNIT(test_ping), UNIT(test_stop), UNIT(test_shut))
