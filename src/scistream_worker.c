@@ -31,13 +31,16 @@ static void emit(void *user UNUSED, const FromWorker *m)
         log_error("message to control: %s", strerror(errno));
 }
 
-/* Control must hear of the settings it made: name and level of the log lines. */
+/* Before anything is done with Init: what is logged then goes where control's own lines go, and has the name of this worker. */
 static void name_log(struct process *p, const ToWorker *m)
 {
-    char name[32];
+    char name[32], why[XPORT_WHY];
     if (p->named || m->what_case != SCISTREAM__WORKER__TO_WORKER__WHAT_INIT)
         return;
     p->named = true;
+    for (size_t i = 0; i < m->init->n_settings; i++)
+        if (str_starts(m->init->settings[i], "log_"))
+            conf_set(p->conf, m->init->settings[i], why, sizeof(why)); /* the worker complains when it cannot be */
     snprintf(name, sizeof(name), "scistreamd[worker %u]", m->init->index);
     log_setup(name, (enum log_level)p->conf->g.log_level, (enum log_target)p->conf->g.log_target, (enum log_format)p->conf->g.log_format);
 }
@@ -72,8 +75,8 @@ static bool take_message(struct process *p)
     size_t n_fds = take_fds(&m, fds);
     ToWorker *t = scistream__worker__to_worker__unpack(NULL, (size_t)n, data);
     if (t) {
-        worker_handle(p->worker, t, fds, n_fds);
         name_log(p, t);
+        worker_handle(p->worker, t, fds, n_fds);
     } else {
         log_error("unreadable message of %zd bytes from control", n);
     }
