@@ -334,9 +334,13 @@ static int bind_listener(struct verbs_shared *sh, const struct xport_env *env, c
         snprintf(why, size, "rdma.listen %s: %s", c->listen, strerror(errno));
         return -SST_EDEVICE;
     }
-    if (rdma_bind_addr(sh->listener, &at.sa) < 0 || !sh->listener->verbs) {
-        snprintf(why, size, "rdma.listen = %s: no RDMA device has this address (%s); 'rdma link' and 'ibv_devices' list what this machine has",
-                 c->listen, sh->listener->verbs ? strerror(errno) : "or it is that of all devices");
+    if (rdma_bind_addr(sh->listener, &at.sa) < 0 && errno == EADDRINUSE) {
+        snprintf(why, size, "rdma.listen = %s, rdma.ports = %s: port %u is taken", c->listen, c->ports, port);
+        return -EADDRINUSE;
+    }
+    if (!sh->listener->verbs) {
+        snprintf(why, size, "rdma.listen = %s: no RDMA device has this address, or it is that of all devices; 'rdma link' and 'ibv_devices' list "
+                 "what this machine has", c->listen);
         return -SST_EDEVICE;
     }
     if (rdma_listen(sh->listener, BACKLOG) < 0) {
