@@ -160,9 +160,13 @@ static int bind_it(struct verbs_shared *sh, char *why, size_t size)
         snprintf(why, size, "rdma.listen = %s: %s", c->listen, strerror(errno));
         return -SST_EDEVICE;
     }
-    if (rdma_bind_addr(sh->listener, &sh->at.sa) < 0 || !sh->listener->verbs) {
-        snprintf(why, size, "rdma.listen = %s: no RDMA device has this address (%s); 'scistreamctl devices' lists what this machine has",
-                 c->listen, sh->listener->verbs ? strerror(errno) : "or it is that of all devices");
+    if (rdma_bind_addr(sh->listener, &sh->at.sa) < 0 && errno == EADDRINUSE) {
+        snprintf(why, size, "rdma.listen = %s, rdma.ports = %s: its port is taken", c->listen, c->ports);
+        return -EADDRINUSE;
+    }
+    if (!sh->listener->verbs) {
+        snprintf(why, size, "rdma.listen = %s: no RDMA device has this address, or it is that of all devices; 'scistreamctl devices' lists "
+                 "what this machine has", c->listen);
         return -SST_EDEVICE;
     }
     if (!verbs_device_allowed(c, sh->listener)) {
@@ -229,7 +233,7 @@ static int open_listener(struct verbs_shared *sh, char *why, size_t size)
     int rc = open_events(sh, why, size);
     if (rc == 0 && wants_listener(sh) && !sh->listener)
         rc = bind_listener(sh, why, size);
-    if (rc == -SST_EDEVICE && wants_listener(sh)) /* it may come: later than this program at boot, or after a repair */
+    if ((rc == -SST_EDEVICE || rc == -EADDRINUSE) && wants_listener(sh)) /* the device may come: at boot, after a repair; the port may be freed */
         loop_timer(sh->loop, &sh->again, AGAIN_NS);
     return rc;
 }

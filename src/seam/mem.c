@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#define NAMES_MAX 32
+#define NAMES_MAX 1024
 
 static struct mem *mem_of(struct xport *x) { return container_of(x, struct mem, x); }
 

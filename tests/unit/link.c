@@ -6,37 +6,17 @@
 
 static struct stage s;
 
-static enum channel_side near_side(void) { return s.reverse ? SIDE_SOURCE : SIDE_SINK; }
-static enum channel_side far_side(void) { return s.reverse ? SIDE_SINK : SIDE_SOURCE; }
-
-static void run(uint64_t bytes)
-{
-    stage_stream(&s, bytes);
-    CU_ASSERT_TRUE(rig_until(&s.rig, stage_over, &s));
-}
-
-static void run_whole(uint64_t bytes)
-{
-    run(bytes);
-    CU_ASSERT_TRUE(stage_whole(&s));
-    stage_end_stream(&s);
-}
+static void run_whole(uint64_t bytes) { stage_run_whole(&s, bytes); }
 
 /* ------------------------------------------------------------ whole streams */
 
 static void test_boundary_sizes(void)
 {
-    static const size_t rings[][2] = { { 64 << 10, 64 << 10 }, { 64 << 10, 1 << 20 }, { 1 << 20, 64 << 10 } };
     for (int kind = 0; kind < 4; kind++) {
         stage_open(&s);
-        s.plain = kind % 2;
+        s.spec.plain = kind % 2;
         s.reverse = kind / 2;
-        for (size_t i = 0; i < ARRAY_LEN(rings); i++) {
-            const uint64_t a = s.near_ring = rings[i][0], b = s.far_ring = rings[i][1];
-            const uint64_t sizes[] = { 0, 1, a - 1, a, a + 1, b - 1, b, b + 1, a + b + 1 };
-            for (size_t j = 0; j < ARRAY_LEN(sizes); j++)
-                run_whole(sizes[j]);
-        }
+        stage_boundary_sizes(&s);
         stage_close(&s);
     }
 }
@@ -46,9 +26,9 @@ static void test_moods(void)
     static const uint32_t chunks[] = { 4096, 5000, 65536, 4 << 20 };
     for (unsigned i = 0; i < 16; i++) {
         stage_open(&s);
-        s.plain = i % 2;
+        s.spec.plain = i % 2;
         s.reverse = i & 2;
-        s.chunk = chunks[i / 4];
+        s.spec.chunk_max = chunks[i / 4];
         s.near_ring = i & 4 ? 64 << 10 : 300 << 10;
         s.source.part = i & 1 ? 30011 : 0;
         s.source.again = i & 2 ? 3 : 0;
@@ -60,19 +40,14 @@ static void test_moods(void)
     }
 }
 
-/* Each side closes in the moment it is finished: what it owed the other was sent. */
 static void test_close_at_once(void)
 {
     static const uint64_t sizes[] = { 0, 1, 64 << 10, 3000000 };
     for (size_t i = 0; i < 4 * ARRAY_LEN(sizes); i++) {
         stage_open(&s);
-        s.plain = i % 2;
+        s.spec.plain = i % 2;
         s.reverse = i & 2;
-        stage_stream(&s, sizes[i / 4]);
-        s.near.close_on_finish = s.far.close_on_finish = true;
-        CU_ASSERT_TRUE(rig_until(&s.rig, stage_over, &s));
-        CU_ASSERT_TRUE(stage_whole(&s));
-        stage_end_stream(&s);
+        stage_close_at_once(&s, sizes[i / 4]);
         stage_close(&s);
     }
 }
@@ -99,11 +74,12 @@ static void test_ciphers(void)
                                          "TLSv1.3 TLS_CHACHA20_POLY1305_SHA256" };
     for (int i = 0; i < 4; i++) {
         stage_open_with(&s, 0, i % 3);
-        s.plain = i == 3;
-        run(100000);
-        CU_ASSERT_TRUE(stage_whole(&s));
+        s.spec.plain = i == 3;
+        stage_stream(&s, 100000);
+        CU_ASSERT_TRUE(rig_until(&s.rig, stage_over, &s));
+        CU_ASSERT_TRUE(stage_whole(&s) && s.answer.address[0] == 0); /* where the peer reached us */
         for (int side = 0; side < 2; side++) {
-            const struct xport *x = side ? s.near.c->end[near_side()] : s.far.c->end[far_side()];
+            const struct xport *x = side ? s.near.c->end[stage_near_side(&s)] : s.far.c->end[stage_far_side(&s)];
             CU_ASSERT_STRING_EQUAL(x->device, "tcp");
             CU_ASSERT_STRING_EQUAL(x->detail, i == 3 ? "plaintext" : shown[i]);
         }
@@ -115,11 +91,11 @@ static void test_ciphers(void)
 static void check_near_failed(int rc, const char *why)
 {
     CU_ASSERT_TRUE(rig_until(&s.rig, watch_over, &s.near));
-    CU_ASSERT(s.near.failed[near_side()] == 1 && s.near.failed[!near_side()] == 0);
-    CU_ASSERT_EQUAL(s.near.rc[near_side()], rc);
-    if (!strstr(s.near.why[near_side()], why))
-        printf("\n  '%s' is not in '%s'\n", why, s.near.why[near_side()]);
-    CU_ASSERT_PTR_NOT_NULL(strstr(s.near.why[near_side()], why));
+    CU_ASSERT(s.near.failed[stage_near_side(&s)] == 1 && s.near.failed[!stage_near_side(&s)] == 0);
+    CU_ASSERT_EQUAL(s.near.rc[stage_near_side(&s)], rc);
+    if (!strstr(s.near.why[stage_near_side(&s)], why))
+        printf("\n  '%s' is not in '%s'\n", why, s.near.why[stage_near_side(&s)]);
+    CU_ASSERT_PTR_NOT_NULL(strstr(s.near.why[stage_near_side(&s)], why));
     CU_ASSERT_TRUE(watch_close(&s.near, rc));
 }
 
@@ -127,13 +103,13 @@ static void check_near_failed(int rc, const char *why)
 static void test_other_cipher(void)
 {
     stage_open_with(&s, 0, 1);
-    s.cipher = "aes-256-gcm";
+    s.spec.cipher = "aes-256-gcm";
     stage_stream(&s, 1000);
     check_near_failed(-SST_ETLS, "TLS: ");
     CU_ASSERT_FALSE(watch_failed(&s.far));
     CU_ASSERT_TRUE(watch_close(&s.far, 0));
-    s.cipher = "rot13";
-    CU_ASSERT_EQUAL(stage_dial(&s, &s.near, SIDE_SINK, s.port), -SST_EFEATURE);
+    s.spec.cipher = "rot13";
+    CU_ASSERT_EQUAL(stage_dial(&s), -SST_EFEATURE);
     check_near_failed(-SST_EFEATURE, "cipher 'rot13' is not known here");
     stage_close(&s);
 }
@@ -143,18 +119,18 @@ static void test_plain_and_tls(void)
 {
     for (int plain = 0; plain < 2; plain++) {
         stage_open(&s);
-        s.plain = plain;
+        s.spec.plain = plain;
         s.sink = (struct mem_plan){ .seed = 11 };
-        stage_accept(&s, &s.far, SIDE_SOURCE, stage_cookie);
-        s.plain = !plain;
+        stage_accept(&s);
+        s.spec.plain = !plain;
         s.source = (struct mem_plan){ .bytes = 1000, .seed = 11 };
-        CU_ASSERT_EQUAL(stage_dial(&s, &s.near, SIDE_SINK, s.port), 0);
+        CU_ASSERT_EQUAL(stage_dial(&s), 0);
         check_near_failed(plain ? -SST_ETLS : -SST_ELOST, plain ? "TLS: " : "closed by the peer before the end");
         CU_ASSERT(s.far.up[SIDE_SOURCE] == 0 && !watch_failed(&s.far));
-        s.plain = plain;
+        s.spec.plain = plain;
         mem_forget();
         s.source = (struct mem_plan){ .bytes = 1000, .seed = 11 };
-        CU_ASSERT_EQUAL(stage_dial(&s, &s.near, SIDE_SINK, s.port), 0);
+        CU_ASSERT_EQUAL(stage_dial(&s), 0);
         CU_ASSERT_TRUE(rig_until(&s.rig, stage_over, &s));
         CU_ASSERT_TRUE(stage_whole(&s));
         stage_end_stream(&s);
@@ -167,7 +143,8 @@ static void test_plain_and_tls(void)
 static void test_refused(void)
 {
     stage_open(&s);
-    CU_ASSERT_EQUAL(stage_dial(&s, &s.near, SIDE_SINK, 1), 0);
+    s.spec.port = 1;
+    CU_ASSERT_EQUAL(stage_dial(&s), 0);
     check_near_failed(-ECONNREFUSED, "link to 127.0.0.1:1: ");
     stage_close(&s);
 }
@@ -204,7 +181,7 @@ static void test_paused_listener(void)
 {
     struct rlimit old, full;
     stage_open(&s);
-    s.plain = true;
+    s.spec.plain = true;
     int guest = raw_dial(&s);
     getrlimit(RLIMIT_NOFILE, &old);
     full = (struct rlimit){ (rlim_t)guest + 1, old.rlim_max };
@@ -234,7 +211,7 @@ static void test_stalled_sink(void)
 {
     for (int plain = 0; plain < 2; plain++) {
         stage_open(&s);
-        s.plain = plain;
+        s.spec.plain = plain;
         s.sink.again = 1;
         stage_stream(&s, 100 << 20);
         s.sink.later_ns = 10 * NS_PER_S;
@@ -264,7 +241,7 @@ static void test_pause(void)
 {
     for (int plain = 0; plain < 2; plain++) {
         stage_open(&s);
-        s.plain = plain;
+        s.spec.plain = plain;
         s.source.again = 4;
         s.source.part = 1000;
         stage_stream(&s, 1 << 20);
@@ -284,12 +261,12 @@ static void test_abort(void)
 {
     for (int i = 0; i < 8; i++) {
         stage_open(&s);
-        s.plain = i % 2;
+        s.spec.plain = i % 2;
         s.reverse = i & 2;
         stage_stream(&s, 100 << 20);
         CU_ASSERT_TRUE(rig_until(&s.rig, under_way, NULL));
         struct watch *quits = i & 4 ? &s.near : &s.far, *hears = i & 4 ? &s.far : &s.near;
-        enum channel_side side = i & 4 ? far_side() : near_side();
+        enum channel_side side = i & 4 ? stage_far_side(&s) : stage_near_side(&s);
         bool receiver_quits = side == SIDE_SINK;
         CU_ASSERT_TRUE(watch_close(quits, -SST_EINTERRUPTED));
         CU_ASSERT_TRUE(rig_until(&s.rig, watch_over, hears));

@@ -13,10 +13,10 @@ static char said[8192];
 static void begin(bool plain, uint64_t patience_ns)
 {
     stage_open_with(&s, patience_ns, 0);
-    s.plain = plain;
+    s.spec.plain = plain;
     mem_forget();
     s.sink = (struct mem_plan){ .seed = 11 };
-    stage_accept(&s, &s.far, SIDE_SOURCE, stage_cookie);
+    stage_accept(&s);
 }
 
 /* The true peer still gets in, and its stream is whole. */
@@ -24,7 +24,7 @@ static void end(void)
 {
     CU_ASSERT(s.far.up[SIDE_SOURCE] == 0 && !watch_failed(&s.far));
     s.source = (struct mem_plan){ .bytes = 300000, .seed = 11 };
-    CU_ASSERT_EQUAL(stage_dial(&s, &s.near, SIDE_SINK, s.port), 0);
+    CU_ASSERT_EQUAL(stage_dial(&s), 0);
     CU_ASSERT_TRUE(rig_until(&s.rig, stage_over, &s));
     CU_ASSERT_TRUE(stage_whole(&s));
     stage_end_stream(&s);
@@ -222,7 +222,7 @@ static void test_hop_leaves_first(void)
 {
     begin(false, 0);
     s.source = (struct mem_plan){ .bytes = 1000, .seed = 11 };
-    CU_ASSERT_EQUAL(stage_dial(&s, &s.near, SIDE_SINK, s.port), 0);
+    CU_ASSERT_EQUAL(stage_dial(&s), 0);
     loop_turn(&s.rig.loop, 0);
     loop_turn(&s.rig.loop, 0);
     CU_ASSERT_TRUE(watch_close(&s.far, 0));

@@ -21,7 +21,7 @@ static const uint8_t other_cookie[XPORT_COOKIE] = "the neighbour's.";
 static void start_neighbour(void)
 {
     const struct channel_spec c = { .id = 900, .window = RING, .digest = true };
-    struct xport_spec spec = { .address = "127.0.0.1", .port = s.port, .cipher = s.cipher, .chunk_max = CHUNK, .peer_window = RING };
+    struct xport_spec spec = { .address = "127.0.0.1", .port = s.spec.port, .cipher = s.spec.cipher, .chunk_max = CHUNK, .peer_window = RING };
     struct xport_answer a;
     memcpy(spec.cookie, other_cookie, sizeof(other_cookie));
     memcpy(spec.key, stage_key, XPORT_KEY);
@@ -49,14 +49,15 @@ static void begin(enum channel_side side)
 {
     struct frame f;
     stage_open(&s);
-    s.plain = true;
-    s.chunk = CHUNK;
+    s.spec.plain = true;
+    s.spec.chunk_max = CHUNK;
     s.far_ring = s.near_ring = RING;
     mem_forget();
     s.sink = (struct mem_plan){ .seed = 11, .later_ns = 3600 * NS_PER_S, .lag = true }; /* nothing is consumed meanwhile */
     s.source = (struct mem_plan){ .bytes = 10 * RING, .seed = 11 };
-    stage_accept(&s, &s.far, side, stage_cookie);
-    s.plain = false;
+    s.reverse = side == SIDE_SINK;
+    stage_accept(&s);
+    s.spec.plain = false;
     start_neighbour();
     fd = raw_dial(&s);
     CU_ASSERT_TRUE_FATAL(raw_greet(&s, fd));
@@ -267,9 +268,10 @@ static void false_acceptor(bool plain, const void *bytes, size_t n, int rc, cons
     uint16_t port;
     int l = raw_listen(&port);
     stage_open_with(&s, 200 * NS_PER_MS, 0);
-    s.plain = plain;
+    s.spec.plain = plain;
     s.source = (struct mem_plan){ .bytes = 1000, .seed = 11 };
-    CU_ASSERT_EQUAL(stage_dial(&s, &s.near, SIDE_SINK, port), 0);
+    s.spec.port = port;
+    CU_ASSERT_EQUAL(stage_dial(&s), 0);
     int peer = accept(l, NULL, NULL);
     rig_wait(&s.rig, NS_PER_MS);
     if (bytes)

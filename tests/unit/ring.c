@@ -1,3 +1,5 @@
+#include <errno.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
@@ -96,6 +98,104 @@ static void test_two_views(void)
     CU_ASSERT_STRING_EQUAL(text, "abcdEFGH");
     CU_ASSERT_PTR_EQUAL(ring_at(&r, 3 * CAP + 5), r.base + 5);
     ring_fini(&r);
+}
+
+/* ------------------------------------------------------------ 2 MiB pages of the kernel's reserve */
+
+#define MIB (1UL << 20)
+#define RESERVE "/proc/sys/vm/nr_hugepages"
+#define MANY_RINGS 4096
+
+static long number_in(const char *path, const char *format)
+{
+    char line[200];
+    long n = -1;
+    FILE *f = fopen(path, "re");
+    while (f && n < 0 && fgets(line, sizeof(line), f))
+        if (sscanf(line, format, &n) != 1)
+            n = -1;
+    if (f)
+        fclose(f);
+    return n;
+}
+
+/* Of the mapping that begins at p [KiB]. */
+static long page_size(const void *p)
+{
+    char line[512];
+    long kib = -1;
+    bool here = false;
+    FILE *f = fopen("/proc/self/smaps", "re");
+    while (f && kib < 0 && fgets(line, sizeof(line), f)) {
+        unsigned long from;
+        if (sscanf(line, "%lx-", &from) == 1 && strchr(line, '-'))
+            here = from == (uintptr_t)p;
+        if (here && sscanf(line, "KernelPageSize: %ld", &kib) != 1)
+            kib = -1;
+    }
+    if (f)
+        fclose(f);
+    return kib;
+}
+
+/* False: this user may not, or the kernel has no such pages to give. */
+static bool set_reserve(long pages)
+{
+    FILE *f = pages >= 0 ? fopen(RESERVE, "we") : NULL;
+    if (!f)
+        return false;
+    fprintf(f, "%ld\n", pages);
+    return fclose(f) == 0 && number_in(RESERVE, "%ld") >= pages;
+}
+
+static void check_pages(size_t cap, enum ring_pages pages, bool huge)
+{
+    char text[9] = "";
+    CU_ASSERT_EQUAL_FATAL(ring_init(&r, cap, pages), 0);
+    CU_ASSERT_EQUAL(r.huge, huge);
+    CU_ASSERT_EQUAL(page_size(r.base), huge ? 2048 : sysconf(_SC_PAGESIZE) / 1024);
+    CU_ASSERT_EQUAL((uintptr_t)r.base % (2 * MIB), 0);
+    copy(true, r.cap - 4, "abcdEFGH", 8);
+    copy(false, 2 * r.cap - 4, text, 8);
+    CU_ASSERT_STRING_EQUAL(text, "abcdEFGH");
+    ring_fini(&r);
+}
+
+/* While one ring after the other takes what is left: refused where they are a must, else in small pages. */
+static void check_none_left(void)
+{
+    AUTO_FREE struct ring *taken = mem_zalloc(MANY_RINGS, sizeof(*taken));
+    unsigned n = 0;
+    int rc = 0;
+    while (n < MANY_RINGS && (rc = ring_init(&taken[n], 2 * MIB, RING_PAGES_HUGE)) == 0)
+        n++;
+    CU_ASSERT_EQUAL(rc, -ENOMEM);
+    CU_ASSERT(n < MANY_RINGS && taken[n].map == NULL && taken[n].base == NULL);
+    CU_ASSERT_EQUAL(ring_init(&r, 64 * MIB, RING_PAGES_HUGE), -ENOMEM);
+    ring_fini(&r);
+    check_pages(4 * MIB, RING_PAGES_AUTO, false);
+    for (unsigned i = 0; i <= n && i < MANY_RINGS; i++)
+        ring_fini(&taken[i]);
+}
+
+static void test_huge_pages(void)
+{
+    long before = number_in(RESERVE, "%ld");
+    check_pages(4 * MIB, RING_PAGES_SMALL, false);
+    check_pages(64 << 10, RING_PAGES_HUGE, false); /* too small for them, that is no reason to refuse it */
+    check_none_left();
+    if (before < 0 || !set_reserve(before + 16)) {
+        printf("\n  the reserve of 2 MiB pages cannot be raised here: rings in them are not tried ");
+    } else {
+        check_pages(4 * MIB, RING_PAGES_HUGE, true);
+        check_pages(2 * MIB - 1, RING_PAGES_AUTO, true);
+        check_pages(5 * MIB, RING_PAGES_AUTO, true);
+        check_pages(4 * MIB, RING_PAGES_SMALL, false);
+        check_none_left();
+        check_pages(4 * MIB, RING_PAGES_HUGE, true); /* what was taken is back */
+    }
+    if (before >= 0)
+        set_reserve(before);
 }
 
 /* ------------------------------------------------------------ in order */
@@ -435,6 +535,6 @@ UNIT_MAIN("ring", UNIT(test_caps),
 #ifndef WITH_SANITIZER
           UNIT(test_largest),
 #endif
-          UNIT(test_no_descriptors), UNIT(test_two_views), UNIT(test_in_order), UNIT(test_order_of_arrival),
+          UNIT(test_no_descriptors), UNIT(test_two_views), UNIT(test_huge_pages), UNIT(test_in_order), UNIT(test_order_of_arrival),
           UNIT(test_claim_refused), UNIT(test_fill_refused), UNIT(test_unclaim), UNIT(test_most_extents), UNIT(test_end),
           UNIT(test_random))

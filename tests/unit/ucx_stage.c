@@ -5,95 +5,14 @@
 
 #include "src/core/wire.h"
 
-const uint8_t ucx_cookie[XPORT_COOKIE] = "a cookie of 16..";
 const struct xport_ops *const xport_list[] = { &xport_ucx_ops, &xport_mem_ops, NULL };
 
-void ucx_stage_open(struct ucx_stage *s, uint64_t patience_ns)
+void ucx_stage_open(struct stage *s, uint64_t patience_ns)
 {
     char why[XPORT_WHY] = "";
-    *s = (struct ucx_stage){ .near_ring = 1 << 20, .far_ring = 1 << 20, .chunk = 256 << 10 };
-    rig_open(&s->rig);
-    mem_forget();
+    stage_init(s, &xport_ucx_ops, patience_ns);
     CU_ASSERT_EQUAL(conf_set(s->rig.conf, "ucx.devices=lo", why, sizeof(why)), 0);
-    if (patience_ns)
-        s->rig.conf->g.attach_timeout = patience_ns;
-    s->rig.env[0].accepts = true;
-    for (int e = 0; e < 2; e++)
-        if (xport_ucx_ops.listen(&s->rig.env[e], why, sizeof(why)) < 0) {
-            printf("\n  %s\n", why);
-            CU_FAIL_FATAL("no ucx on this machine");
-        }
-}
-
-void ucx_stage_close(struct ucx_stage *s)
-{
-    for (int e = 0; e < 2; e++)
-        xport_ucx_ops.unlisten(&s->rig.env[e]);
-    rig_close(&s->rig);
-}
-
-/* ------------------------------------------------------------ channels */
-
-static struct xport_spec spec_of(const struct ucx_stage *s, const uint8_t cookie[XPORT_COOKIE])
-{
-    struct xport_spec spec = { .address = "127.0.0.1", .port = s->port, .chunk_max = s->chunk, .fd = -1 };
-    memcpy(spec.cookie, cookie, XPORT_COOKIE);
-    return spec;
-}
-
-static void add_bytes(struct ucx_stage *s, struct watch *w, enum channel_side ucx_side)
-{
-    if (ucx_side == SIDE_SINK)
-        watch_bytes(w, SIDE_SOURCE, "source", &s->source);
-    else
-        watch_bytes(w, SIDE_SINK, "sink", &s->sink);
-}
-
-void ucx_stage_accept(struct ucx_stage *s)
-{
-    const struct channel_spec c = { .id = 1, .window = s->far_ring, .digest = true };
-    struct xport_spec spec = spec_of(s, ucx_cookie);
-    struct xport_answer a;
-    spec.peer_window = s->near_ring;
-    mem_forget();
-    watch_open(&s->far, &s->rig, 0, &c);
-    CU_ASSERT_EQUAL_FATAL(watch_end(&s->far, ucx_far_side(s), &xport_ucx_ops, &spec, &a), 0);
-    CU_ASSERT(str_eq(a.address, "127.0.0.1") && a.port != 0 && a.chunk_max <= s->chunk);
-    s->port = a.port;
-    add_bytes(s, &s->far, ucx_far_side(s));
-}
-
-int ucx_stage_dial(struct ucx_stage *s, const uint8_t cookie[XPORT_COOKIE])
-{
-    const struct channel_spec c = { .id = 1, .window = s->near_ring, .digest = true };
-    struct xport_spec spec = spec_of(s, cookie);
-    spec.peer_window = s->far_ring;
-    watch_open(&s->near, &s->rig, 1, &c);
-    int rc = watch_end(&s->near, ucx_near_side(s), &xport_ucx_ops, &spec, NULL);
-    add_bytes(s, &s->near, ucx_near_side(s));
-    return rc;
-}
-
-void ucx_stage_stream(struct ucx_stage *s, uint64_t bytes)
-{
-    s->source = (struct mem_plan){ .bytes = bytes, .seed = 11, .part = s->source.part, .again = s->source.again };
-    s->sink = (struct mem_plan){ .seed = 11, .part = s->sink.part, .again = s->sink.again, .lag = s->sink.lag };
-    ucx_stage_accept(s);
-    CU_ASSERT_EQUAL(ucx_stage_dial(s, ucx_cookie), 0);
-}
-
-bool ucx_stage_over(void *arg)
-{
-    const struct ucx_stage *s = arg;
-    return pair_over(&s->near, &s->far);
-}
-
-bool ucx_stage_whole(const struct ucx_stage *s) { return pair_whole(&s->near, &s->far, &s->source, &s->sink); }
-
-void ucx_stage_end_stream(struct ucx_stage *s)
-{
-    CU_ASSERT_TRUE(pair_close(&s->near, &s->far, 0));
-    CU_ASSERT(s->near.reentered == 0 && s->far.reentered == 0);
+    stage_listen(s);
 }
 
 /* ------------------------------------------------------------ a stranger */
@@ -112,9 +31,9 @@ static ucs_status_t on_message(void *arg, const void *h UNUSED, size_t hn UNUSED
     return UCS_OK;
 }
 
-void stranger_open(struct stranger *x, const struct ucx_stage *s, uint64_t client_id)
+void stranger_open(struct stranger *x, const struct stage *s, uint64_t client_id)
 {
-    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(s->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(s->spec.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     ucp_params_t p = { .field_mask = UCP_PARAM_FIELD_FEATURES, .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP };
     ucp_worker_params_t wp = { .field_mask = UCP_WORKER_PARAM_FIELD_CLIENT_ID, .client_id = client_id };
     ucp_ep_params_t ep = { .field_mask = UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
@@ -129,20 +48,20 @@ void stranger_open(struct stranger *x, const struct ucx_stage *s, uint64_t clien
     CU_ASSERT(ucp_worker_set_am_recv_handler(x->worker, &am) == UCS_OK && ucp_ep_create(x->worker, &ep, &x->ep) == UCS_OK);
 }
 
-static void step(struct stranger *x, struct ucx_stage *s)
+static void step(struct stranger *x, struct stage *s)
 {
     while (ucp_worker_progress(x->worker))
         ;
     loop_turn(&s->rig.loop, NS_PER_MS);
 }
 
-void stranger_turn(struct stranger *x, struct ucx_stage *s, uint64_t ns)
+void stranger_turn(struct stranger *x, struct stage *s, uint64_t ns)
 {
     for (uint64_t until = now_ns() + ns; now_ns() < until;)
         step(x, s);
 }
 
-void stranger_say(struct stranger *x, struct ucx_stage *s, const void *header, size_t n, const void *data, size_t len)
+void stranger_say(struct stranger *x, struct stage *s, const void *header, size_t n, const void *data, size_t len)
 {
     ucp_request_param_t p = { .op_attr_mask = 0 };
     void *r = ucp_am_send_nbx(x->ep, 1, header, n, data, len, &p);
@@ -153,7 +72,7 @@ void stranger_say(struct stranger *x, struct ucx_stage *s, const void *header, s
     ucp_request_free(r);
 }
 
-void stranger_frame(struct stranger *x, struct ucx_stage *s, const uint8_t cookie[XPORT_COOKIE], const struct frame *f, const void *data)
+void stranger_frame(struct stranger *x, struct stage *s, const uint8_t cookie[XPORT_COOKIE], const struct frame *f, const void *data)
 {
     uint8_t head[XPORT_COOKIE + FRAME_SIZE];
     memcpy(head, cookie, XPORT_COOKIE);
@@ -161,7 +80,7 @@ void stranger_frame(struct stranger *x, struct ucx_stage *s, const uint8_t cooki
     stranger_say(x, s, head, sizeof(head), data, data ? f->len : 0);
 }
 
-void stranger_await_broken(struct stranger *x, struct ucx_stage *s)
+void stranger_await_broken(struct stranger *x, struct stage *s)
 {
     uint64_t until = now_ns() + 60 * NS_PER_S;
     while (x->broken == UCS_OK && now_ns() < until)
@@ -169,7 +88,7 @@ void stranger_await_broken(struct stranger *x, struct ucx_stage *s)
     CU_ASSERT_NOT_EQUAL(x->broken, UCS_OK);
 }
 
-void stranger_close(struct stranger *x, struct ucx_stage *s)
+void stranger_close(struct stranger *x, struct stage *s)
 {
     ucp_request_param_t p = { .op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS, .flags = UCP_EP_CLOSE_FLAG_FORCE };
     void *r = ucp_ep_close_nbx(x->ep, &p);
