@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "rdma/verbs.h"
 
@@ -35,6 +37,7 @@ bool evil_hello(struct evil *e)
         evil_say(e, "no HELLO came");
         return false;
     }
+    eventfd_write(e->io.fd, 1);
     if (!e->x.out)
         return true;
     if (!raw_take(&e->r, &f, RAW_WAIT_MS) || f.type != FRAME_LIMIT) {
@@ -112,8 +115,17 @@ static int begin(struct evil *e, const struct attack *attacks, const struct xpor
     return e->attack->name ? 0 : xport_fail(&e->x, -EINVAL, "$ATTACK names no attack");
 }
 
+static void on_hello(struct io *io, uint32_t events UNUSED)
+{
+    eventfd_t n;
+    if (eventfd_read(io->fd, &n) == 0)
+        xport_set_up(&container_of(io, struct evil, io)->x);
+}
+
 static int go(struct evil *e)
 {
+    e->io.ready = on_hello;
+    loop_add(e->x.env->loop, &e->io, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), EPOLLIN);
     e->started = pthread_create(&e->thread, NULL, attack_thread, e) == 0;
     return e->started ? 0 : xport_fail(&e->x, -EAGAIN, "no thread");
 }
@@ -149,8 +161,13 @@ static int evil_accept(struct xport *x, const struct xport_spec *s, struct xport
 
 static void evil_close(struct xport *x, int rc UNUSED)
 {
-    if (evil_of(x)->started)
-        pthread_join(evil_of(x)->thread, NULL); /* all that it waits for is bounded */
+    struct evil *e = evil_of(x);
+    if (e->started) {
+        int fd = e->io.fd;
+        pthread_join(e->thread, NULL); /* all that it waits for is bounded */
+        loop_del(x->env->loop, &e->io);
+        close(fd);
+    }
     xport_bye(x);
 }
 
@@ -188,6 +205,7 @@ static struct xport *create(struct xport_env *env)
     }
     struct evil *e = mem_zalloc(1, sizeof(*e));
     xport_init(&e->x, xport_list[0], env);
+    e->io.fd = -1;
     return &e->x;
 }
 

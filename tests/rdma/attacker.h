@@ -20,6 +20,7 @@ struct evil {
     uint16_t port;
     bool accepts, started;
     pthread_t thread;
+    struct io io;                    /* an eventfd: the thread saw HELLO */
     const struct attack *attack;
 };
 
@@ -34,7 +35,7 @@ struct attack {
 extern const struct attack attacks_send[], attacks_recv[], attacks_accept[]; /* the last has no name */
 
 void evil_say(const struct evil *e, const char *fmt, ...) PRINTF(2, 3);
-/* HELLO there and back, and the first LIMIT when there is something to be limited. False: it did not come. */
+/* HELLO there and back, and the first LIMIT when there is something to be limited; the hop is up then. False: it did not come. */
 bool evil_hello(struct evil *e);
 /* A message as it should be, with the count of receives as it is. The status of its completion. */
 int evil_tell(struct evil *e, struct frame f);

@@ -197,9 +197,8 @@ static void touch(struct evil *e, enum ibv_wr_opcode opcode, const struct verbs_
     if (evil_hello(e)) {
         int status = raw_rdma(&e->r, opcode, ring, at, 4096);
         evil_say(e, "%s: %s", opcode == IBV_WR_RDMA_READ ? "READ" : "WRITE", status == 0 ? "DONE" : ibv_wc_status_str(status));
-        message(e, evil_data(0, 1), 0); /* wrong as well: whoever let the access pass ends the channel here */
     }
-    evil_aftermath(e);
+    vanish(e); /* Soft-RoCE refuses it without a word to the owner of the memory */
 }
 
 static void write_beyond(struct evil *e) { touch(e, IBV_WR_RDMA_WRITE, &e->peer, e->peer.size - 1000); }
@@ -314,7 +313,7 @@ static void lying_receives(struct evil *e)
 
 const struct attack attacks_recv[] = {
     { .name = "silent", .act = silent }, { .name = "size-0", .spoil = size_0 }, { .name = "size-1", .act = invite, .spoil = size_1 },
-    { .name = "size-small", .act = invite_much, .spoil = size_small }, { .name = "size-huge", .act = invite_much, .spoil = size_huge },
+    { .name = "size-small", .act = limit_absurd, .spoil = size_small }, { .name = "size-huge", .act = invite_much, .spoil = size_huge },
     { .name = "size-wraps", .spoil = size_wraps }, { .name = "chunk-0", .spoil = chunk_0 }, { .name = "chunk-1", .act = limit_shrinks, .spoil = chunk_1 },
     { .name = "wrong-rkey", .act = invite, .spoil = wrong_rkey }, { .name = "wrong-base", .act = invite, .spoil = wrong_base },
     { .name = "limit-shrinks", .act = limit_shrinks }, { .name = "limit-absurd", .act = limit_absurd },
@@ -340,7 +339,7 @@ static void unanswered(struct evil *e)
 const struct attack attacks_accept[] = {
     { .name = "elsewhere" }, { .name = "refuse", .act = refuse, .early = true }, { .name = "unanswered", .act = unanswered, .early = true },
     { .name = "vanish-request", .act = vanish, .early = true }, { .name = "silent", .act = silent },
-    { .name = "magic", .at = 0, .value = 'X' }, { .name = "version", .at = 4, .value = 9 }, { .name = "flags", .at = 5, .value = 1 },
+    { .name = "magic", .at = 0, .value = 'X' }, { .name = "version", .at = 4, .value = 9 }, { .name = "mtu", .at = 5, .value = 9 },
     { .name = "few-receives", .at = 7, .value = 63 }, { .name = "cookie", .at = 8, .value = 1 },
     { .name = "size-0", .spoil = size_0 }, { .name = "size-1", .act = invite, .spoil = size_1 }, { .name = "size-wraps", .spoil = size_wraps },
     { .name = "wrong-rkey", .act = invite, .spoil = wrong_rkey }, { .name = "limit-shrinks", .act = limit_shrinks },

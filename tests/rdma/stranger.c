@@ -8,7 +8,7 @@
 /* One byte of a private data that is right but for its cookie; or fewer bytes, or others. */
 static const struct kind { const char *name; uint8_t at, value; uint8_t n; bool random; } kinds[] = {
     { "cookie", 8, 1, VERBS_PRIVATE, false }, { "magic", 0, 'X', VERBS_PRIVATE, false }, { "version", 4, 9, VERBS_PRIVATE, false },
-    { "flags", 5, 1, VERBS_PRIVATE, false },  { "few", 7, 63, VERBS_PRIVATE, false },    { "short", 8, 1, 40, false },
+    { "mtu", 5, 9, VERBS_PRIVATE, false },    { "few", 7, 63, VERBS_PRIVATE, false },    { "short", 8, 1, 40, false },
     { "none", 8, 1, 0, false },               { "garbage", 0, 0xa5, 56, true },          { "large", 8, 1, 56, false },
 };
 
