@@ -113,7 +113,7 @@ if chosen memlock; then
         rm -f "$tmp/nobody/secret"
         install -o nobody -m 600 "${secret[G]}" "$tmp/nobody/secret"
         locked 64 $e
-        over 40 $e 'ring of 4 MiB needs 4194304 bytes of locked memory, RLIMIT_MEMLOCK is 64 KiB: raise LimitMEMLOCK in the unit \(ulimit -l\) or lower window'
+        over 40 $e 'ring of 4M needs 4194304 bytes of locked memory, RLIMIT_MEMLOCK is 64K: raise LimitMEMLOCK in the unit \(ulimit -l\) or lower window'
         over 10 $other "aborted by the other side: .*needs 4194304 bytes of locked memory"
     done
     step "both as nobody with 8M"
