@@ -179,9 +179,8 @@ static void flood(struct evil *e)
         if (failed || raw_wait(&e->r) != 0)
             break;
     }
-    evil_say(e, "%llu messages", (unsigned long long)off);
-    evil_tell(e, frame_hello(e->cookie));
-    evil_aftermath(e);
+    evil_say(e, "%llu messages, %s", (unsigned long long)off, ibv_wc_status_str(e->r.bad));
+    vanish(e); /* what found no receive never came: the peer has nothing to complain of */
 }
 
 static void vanish_after_data(struct evil *e)

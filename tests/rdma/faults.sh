@@ -34,10 +34,10 @@ sys.exit(not any(c["state"] == "flowing" and c["bytes_out"] > 300000 for s in js
 # over SECONDS send|recv PATTERN: that one has ended by then, with a failure, and said so
 over()
 {
-    within $1 gone $2 || fail "$fault: $2 has not ended after $1 s: $(cat "$tmp/$2.err")"
+    within $1 gone $2 || { note "$fault" "$2 has not ended after $1 s"; kill -9 "${pid[$2]}"; }
     finish $2
     step "    $2 exits with $status after $(($(now_ms) - begun)) ms: $(grep -v 'waiting\|kept' "$tmp/$2.err" | head -n 1 | cut -c 1-250)"
-    [ $status != 0 ] && [ $status -lt 128 ] || note "$fault" "$2 exits with $status"
+    [ $status != 0 ] && [ $status -lt 126 ] || note "$fault" "$2 exits with $status"
     said $2 "$3" || note "$fault" "$2 did not say '$3'"
 }
 
@@ -54,7 +54,7 @@ again()
 
 make_data 100000 >"$tmp/block"
 if chosen nowhere; then
-    declare -A nowhere=([10.98.7.7]='no RDMA device of this machine reaches it|no route' ["$RDMA_HERE"]='nobody listens there')
+    declare -A nowhere=([10.98.7.7]='no RDMA device of this machine reaches it|looking for an RDMA device: Network is unreachable' ["$RDMA_HERE"]='nobody listens there')
     for at in "${!nowhere[@]}"; do
         fault="the gateway names $at"
         step "$fault"
@@ -95,26 +95,26 @@ if chosen memlock; then
     # locked KIB send|recv|both: a stream whose sender, receiver or both are nobody, with this limit
     locked()
     {
-        local e to run
-        mark
+        local e to who key
         begun=$(now_ms)
         for e in recv send; do
-            to=(--secret-file "$tmp/nobody/secret" --pin "${pin[G]}" --require verbs --report none "gateway://127.0.0.1:${port[G]}/stream")
-            run=()
-            [ $2 != $e ] && [ $2 != both ] || run=(env HOME="$tmp/nobody" bash -c 'ulimit -l '$1'; exec "$@"' - "${as[@]}")
+            who=() key=${secret[G]}
+            if [ $2 = $e ] || [ $2 = both ]; then
+                who=(env HOME="$tmp/nobody" bash -c 'ulimit -l '$1'; exec "$@"' - "${as[@]}")
+                key=$tmp/nobody/secret
+            fi
+            to=(--secret-file "$key" --pin "${pin[G]}" --require verbs --report none "gateway://127.0.0.1:${port[G]}/stream")
             [ $e = recv ] && to+=(-o "$tmp/nobody/out") || to+=("$tmp/nobody/block")
-            start $e "${run[@]}" "$tmp/nobody/scistream-$e" "${to[@]}"
+            start $e "${who[@]}" "$tmp/nobody/scistream-$e" "${to[@]}"
         done
     }
     for e in send recv; do
         step "scistream-$e as nobody with 64K of lockable memory"
         fault="memlock, $e"
         [ $e = send ] && other=recv || other=send
-        rm -f "$tmp/nobody/secret"
-        install -o nobody -m 600 "${secret[G]}" "$tmp/nobody/secret"
         locked 64 $e
         over 40 $e 'ring of 4M needs 4194304 bytes of locked memory, RLIMIT_MEMLOCK is 64K: raise LimitMEMLOCK in the unit \(ulimit -l\) or lower window'
-        over 10 $other "aborted by the other side: .*needs 4194304 bytes of locked memory"
+        over 20 $other "aborted by the other side: .*needs 4194304 bytes of locked memory"
     done
     step "both as nobody with 8M"
     locked 8192 both
