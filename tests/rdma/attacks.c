@@ -193,9 +193,13 @@ static void vanish_after_data(struct evil *e)
 
 static void touch(struct evil *e, enum ibv_wr_opcode opcode, const struct verbs_intro *ring, uint64_t at)
 {
+    struct frame f;
     if (evil_hello(e)) {
         int status = raw_rdma(&e->r, opcode, ring, at, 4096);
-        evil_say(e, "%s: %s", opcode == IBV_WR_RDMA_READ ? "READ" : "WRITE", status == 0 ? "DONE" : ibv_wc_status_str(status));
+        while (raw_take(&e->r, &f, 3000)) /* on iWARP a WRITE is done when TCP has it, and the connection ends when it is refused */
+            ;
+        evil_say(e, "%s: %s, %s", opcode == IBV_WR_RDMA_READ ? "READ" : "WRITE", status == 0 ? "DONE" : ibv_wc_status_str(status),
+                 e->r.over ? "disconnected" : "connected");
     }
     vanish(e); /* Soft-RoCE refuses it without a word to the owner of the memory */
 }

@@ -116,6 +116,7 @@ if chosen strangers; then
     mark
 fi
 
+[ $kind = rxe ] && refused='remote access error' || refused='.*, disconnected'
 step "attached senders"
 attack send silent 'no answer in time, waiting for its HELLO|no data connection in time' 'told RESET 26'
 attack send early-data 'DATA \[0, \+100\) before HELLO' 'told RESET 1'
@@ -137,12 +138,12 @@ attack send overlap 'DATA \[50, \+100\) overlaps' 'told RESET 1'
 attack send end-twice 'second EOS' 'told RESET 1'
 attack send data-after-end 'DATA \[990, \+11\) after EOS at 1000' 'told RESET 1'
 attack send flood 'closed by the peer before the end|connection' '[0-9]{3} messages'
-attack send write-beyond 'aborted' 'WRITE: remote access error'
-attack send write-before 'aborted' 'WRITE: remote access error'
-attack send write-rkey 'aborted' 'WRITE: remote access error'
-attack send write-other 'aborted' 'WRITE: remote access error'
-attack send read-other 'aborted' 'READ: remote access error'
-attack send read 'aborted' 'READ: remote access error'
+attack send write-beyond "aborted" "WRITE: $refused"
+attack send write-before "aborted" "WRITE: $refused"
+attack send write-rkey "aborted" "WRITE: $refused"
+attack send write-other "aborted" "WRITE: $refused"
+attack send read-other "aborted" "READ: $refused"
+attack send read "aborted" "READ: $refused"
 attack send vanish-request 'aborted'
 attack send vanish-connected 'aborted'
 attack send vanish-hello 'aborted'
