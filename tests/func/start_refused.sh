@@ -95,6 +95,11 @@ if [ "$(id -u)" != 0 ] || command -v setpriv >/dev/null; then
     [ "$(id -u)" != 0 ] || chown -R nobody "$tmp"
     start A bash -c 'ulimit -l 64; exec "$@"' - "${as[@]}" "$builddir/scistreamd" -c "$tmp/A/conf" -o ucx.devices=mlx5_0:1
     ends A 78 10 'route detector: 16 rings of 4M need 67108864 bytes of locked memory, RLIMIT_MEMLOCK is 64K: raise LimitMEMLOCK .*or lower window'
+    start A bash -c 'ulimit -l 64; exec "$@"' - "${as[@]}" "$builddir/scistreamd" -c "$tmp/A/conf" -o rdma.listen=192.0.2.1 -o route.detector.accept=verbs
+    ends A 78 10 'route detector: 16 rings of 4M need 67108864 bytes of locked memory, RLIMIT_MEMLOCK is 64K: raise LimitMEMLOCK .*or lower window'
+    start A bash -c 'ulimit -l 64; exec "$@"' - "${as[@]}" "$builddir/scistreamd" -c "$tmp/A/conf" -o rdma.listen=192.0.2.1 -o route.detector.accept=verbs \
+        -o route.detector.deliver=verbs
+    ends A 78 10 'route detector: 16 rings of 4M, counted at both ends, need 134217728 bytes of locked memory, RLIMIT_MEMLOCK is 64K: '
     [ "$(id -u)" != 0 ] || chown -R root "$tmp"
 fi
 

@@ -1,0 +1,55 @@
+# Sourced by the tests of verbs after tests/lib/functions.sh: a gateway with one worker, G, and a stream through it that must go on whatever
+# happens beside it. Needs RDMA devices on two addresses, $RDMA_HERE and $RDMA_THERE: the guest of tests/vm/run.
+requires "no RDMA devices: run it by tests/vm/run" test -n "${RDMA_HERE:-}"
+gateway_defaults='workers = 1' rdma_transports='"verbs"' ucx_section=
+[ -e /sys/class/infiniband/siw0 ] && kind=siw || kind=rxe
+
+resources() { rdma resource show 2>/dev/null | sed 's/ctx.*//'; }
+
+# What the gateway said since the last mark.
+marked=0
+mark() { marked=$(wc -l <"$tmp/G.err"); }
+since() { tail -n +$((marked + 1)) "$tmp/G.err"; }
+logged() { since | grep -qE -- "$1"; }
+
+# What did not go as it should is noted, and the next has its turn.
+wrong=()
+note() { step "WRONG: $1: $2"; wrong+=("$1"); }
+all_right() { [ ${#wrong[@]} = 0 ] || fail "not as it should be: $(printf '%s; ' "${wrong[@]}")"; }
+
+# start_victim ROUTE SENDER: a stream of blocks until $tmp/stop is there
+start_victim()
+{
+    local to
+    make_data 100000 >"$tmp/block"
+    to G/$1
+    to+=(--channel 0 --report none)
+    start victim "$builddir/scistream-recv" "${to[@]}" -o "$tmp/victim.dat"
+    input=<(endless) start source "$2" "${to[@]}"
+    wait_until 30 '[ $(victim_bytes) -gt 0 ]'
+}
+endless() { while [ -e "$tmp/block" ] && [ ! -e "$tmp/stop" ]; do cat "$tmp/block"; sleep 0.2; done | tee "$tmp/sent"; }
+victim_bytes() { stat -c %s "$tmp/victim.dat.part" 2>/dev/null || echo 0; }
+goes_on() { local had; had=$(victim_bytes); within 30 eval "[ \$(victim_bytes) -gt $had ]" || fail "the stream beside stands still"; }
+victim_ends()
+{
+    : >"$tmp/stop"
+    ends source 0 60
+    ends victim 0
+    same "$tmp/sent" "$tmp/victim.dat"
+}
+alone() { [ "$(ctl G sessions --json | $python -c 'import json, sys; print(sum(len(s["channels"]) for s in json.load(sys.stdin)["sessions"]))')" = 1 ]; }
+
+# stream_beside [OPTIONS OF BOTH]: a small stream over channel 1 of route stream arrives
+stream_beside()
+{
+    local to
+    to G/stream
+    to+=(--channel 1 --report none "$@")
+    rm -f "$tmp/beside.dat"
+    start beside_recv "$builddir/scistream-recv" "${to[@]}" -o "$tmp/beside.dat"
+    start beside_send "$builddir/scistream-send" "${to[@]}" "$tmp/block"
+    ends beside_send 0 60
+    ends beside_recv 0
+    same "$tmp/block" "$tmp/beside.dat"
+}
