@@ -59,11 +59,12 @@ static void describe(struct verbs *k)
 static void become_up(struct verbs *k)
 {
     loop_timer_stop(k->x.env->loop, &k->patience);
+    k->state = VERBS_OPEN;
     describe(k);
     xport_set_up(&k->x);
 }
 
-static bool may_send(const struct verbs *k) { return k->state == VERBS_OPEN || k->f.hello_seen; }
+static bool may_send(const struct verbs *k) { return k->state == VERBS_OPEN; }
 
 /* What is under way completes when the peer's adapter has it: the retries of a queue pair, or else this timer, tell that the path is gone. */
 static int send_due(struct verbs *k)

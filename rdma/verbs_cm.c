@@ -115,9 +115,10 @@ static int on_answer(struct verbs *k, const struct cm_event *e)
     return 0;
 }
 
+/* An acceptor may have seen the peer's HELLO before. */
 static int on_established(struct verbs *k, const struct cm_event *e)
 {
-    if (!k->acceptor)
+    if (!k->acceptor && k->state == VERBS_CONNECT)
         return on_answer(k, e);
     k->state = VERBS_OPEN;
     return 0;
@@ -242,7 +243,7 @@ static const struct { enum rdma_cm_event_type type; unsigned states; int (*act)(
     { RDMA_CM_EVENT_ADDR_RESOLVED, IN(ADDRESS), on_address },
     { RDMA_CM_EVENT_ROUTE_RESOLVED, IN(ROUTE), on_route },
     { RDMA_CM_EVENT_CONNECT_RESPONSE, IN(CONNECT), on_answer },
-    { RDMA_CM_EVENT_ESTABLISHED, IN(CONNECT), on_established },
+    { RDMA_CM_EVENT_ESTABLISHED, IN(CONNECT) | IN(OPEN), on_established },
     { RDMA_CM_EVENT_DISCONNECTED, IN(CONNECT) | IN(OPEN), on_disconnected },
     { RDMA_CM_EVENT_TIMEWAIT_EXIT, ~0U, NULL },
     { RDMA_CM_EVENT_ADDR_CHANGE, ~0U, NULL },

@@ -383,8 +383,8 @@ struct worker *worker_new(struct loop *loop, struct conf *conf, worker_emit *emi
     w->conf = conf;
     w->emit = emit;
     w->user = user;
-    w->env = (struct xport_env){ .loop = loop, .conf = conf, .link_fd = -1, .changed = on_changed };
-    list_init(&w->env.devices);
+    xport_env_init(&w->env, loop, conf);
+    w->env.changed = on_changed;
     for (size_t i = 0; i < BUCKETS; i++)
         list_init(&w->buckets[i]);
     list_init(&w->answers);
@@ -415,8 +415,7 @@ void worker_free(struct worker *w)
         xport_list[i]->unlisten(&w->env);
     for (size_t i = 0; i < XPORT_KINDS_MAX; i++)
         free(w->problems[i]);
-    for (struct list *n; (n = list_pop(&w->env.devices));)
-        free(list_entry(n, struct xport_device, node));
+    xport_env_fini(&w->env);
     defer_cancel(&w->start);
     defer_cancel(&w->flush);
     for (struct list *n; (n = list_pop(&w->answers));) {

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 const struct xport_ops *xport_find(const char *name)
 {
@@ -45,6 +46,18 @@ void xport_close(struct xport *x, int rc, void (*done)(struct xport *x))
     x->closed = done;
     x->state = XPORT_CLOSING;
     x->ops->close(x, rc);
+}
+
+void xport_env_init(struct xport_env *env, struct loop *loop, const struct conf *conf)
+{
+    *env = (struct xport_env){ .loop = loop, .conf = conf, .link_fd = -1 };
+    list_init(&env->devices);
+}
+
+void xport_env_fini(struct xport_env *env)
+{
+    for (struct list *n; (n = list_pop(&env->devices));)
+        free(list_entry(n, struct xport_device, node));
 }
 
 static void say_bye(struct defer *d)

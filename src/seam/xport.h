@@ -95,6 +95,11 @@ static inline int xport_arm(struct xport *x)
 { return x && (x->state == XPORT_OPENING || x->state == XPORT_UP) ? x->ops->arm(x) : 0; }
 void xport_close(struct xport *x, int rc, void (*done)(struct xport *x));
 
+/* The environment of a worker's channels: nothing listens, no devices; offload, stats and the rest are the caller's to set. fini frees the
+ * devices; every transport must have unlistened. */
+void xport_env_init(struct xport_env *env, struct loop *loop, const struct conf *conf);
+void xport_env_fini(struct xport_env *env);
+
 /* For the transports: the common beginning of create, and the end of close (calls closed, then frees the memory at x, from the loop). */
 void xport_init(struct xport *x, const struct xport_ops *ops, struct xport_env *env);
 void xport_bye(struct xport *x);

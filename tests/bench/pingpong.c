@@ -146,9 +146,10 @@ static void side_open(struct side *s, const char *listen)
         die("loop", strerror(errno));
     if (getenv("NO_SPIN"))
         spin_fini(&s->loop.spin);
-    s->env = (struct xport_env){ .loop = &s->loop, .conf = s->conf, .offload = offload_new(&s->loop), .stats = stats_create(NULL), .link_fd = -1,
-                                 .accepts = listen != NULL };
-    list_init(&s->env.devices);
+    xport_env_init(&s->env, &s->loop, s->conf);
+    s->env.offload = offload_new(&s->loop);
+    s->env.stats = stats_create(NULL);
+    s->env.accepts = listen != NULL;
     task_init(&s->task, on_progress, on_arm);
     if (xport_verbs_ops.listen(&s->env, why, sizeof(why)) < 0)
         die("verbs", why);

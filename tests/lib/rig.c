@@ -15,9 +15,12 @@ void rig_open(struct rig *r)
     *r = (struct rig){ .conf = conf_new() };
     if (loop_init(&r->loop) < 0)
         abort();
-    for (unsigned i = 0; i < ARRAY_LEN(r->env); i++)
-        r->env[i] = (struct xport_env){ .loop = &r->loop, .conf = r->conf, .offload = offload_new(&r->loop), .stats = stats_create(NULL),
-                                        .index = i, .link_fd = -1 };
+    for (unsigned i = 0; i < ARRAY_LEN(r->env); i++) {
+        xport_env_init(&r->env[i], &r->loop, r->conf);
+        r->env[i].offload = offload_new(&r->loop);
+        r->env[i].stats = stats_create(NULL);
+        r->env[i].index = i;
+    }
 }
 
 void rig_close(struct rig *r)
@@ -26,6 +29,7 @@ void rig_close(struct rig *r)
         offload_free(r->env[i].offload);
         stats_unmap(r->env[i].stats);
         fd_close(&r->env[i].link_fd);
+        xport_env_fini(&r->env[i]);
     }
     loop_fini(&r->loop);
     conf_free(r->conf);

@@ -19,6 +19,7 @@ static void set(struct conf *c, const char *assignment)
 void verbs_stage_open(struct stage *s, uint64_t patience_ns)
 {
     char listen[128];
+    log_threshold = LOG_LEVEL_WARN; /* devices are told at each start */
     stage_init(s, &xport_verbs_ops, patience_ns);
     snprintf(listen, sizeof(listen), "rdma.listen=%s", verbs_there());
     set(s->rig.conf, listen);
