@@ -61,10 +61,14 @@ holds 'd["source"] == "gateway" and len(d["devices"]) == 2 and there["listens"] 
 step "sessions and the log name device and port; the report counts what verbs did"
 make_data 3000000 >"$tmp/in"
 start_recv recv G/detector --report none --require verbs -o "$tmp/out"
-start_send send G/detector --report json --require verbs --rate 8Mbit "$tmp/in"
-wait_for 30 flowing G 100000
+mkfifo "$tmp/source"
+input=$tmp/source start_send send G/detector --report json --require verbs # until its source is closed
+exec {source}>"$tmp/source"
+cat "$tmp/in" >&$source
+wait_for 60 flowing G 3000000
 c -S "$tmp/G/sock" sessions
 has "^    source  .* by verbs on $name_there, unencrypted, .*MTU [0-9]+"
+exec {source}>&-
 ends send 0 60
 ends recv 0 15
 grep -q "flows: .* by verbs on $name_there (unencrypted" "$tmp/G.err" || fail "the log does not name the port"
