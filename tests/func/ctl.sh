@@ -1,9 +1,9 @@
 #!/bin/bash
 # scistreamctl: info, sessions, devices and probe, for people and as JSON; the first step of a probe that fails is named.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_ucx
+requires_rdma
 start_gateway_pair detector
-make_data 5000000 >"$tmp/in"
+make_data $((5000000 * slow)) >"$tmp/in"
 c() { start ctl "$builddir/scistreamctl" "$@"; finish ctl; out=$(cat "$tmp/ctl.out"); }
 # has PATTERN: the output
 has() { grep -Eq -- "$1" "$tmp/ctl.out" || fail "no '$1' in: $(cat "$tmp/ctl.out" "$tmp/ctl.err")"; }
@@ -12,10 +12,10 @@ step info
 c -S "$tmp/A/sock" info
 has '^gateway    A, version [0-9.]+, protocol 1$'
 has '^state      serving, up .*, 2 workers$'
-has '^transports .*ucx'
+has "^transports .*$rdma"
 has '^routes     detector$'
 c -S "$tmp/A/sock" info --json
-[ "$(json "$tmp/ctl.out" '[d["name"], d["workers"], d["draining"], d["routes"], sorted(d["transports"])]')" = "['A', 2, False, ['detector'], ['link', 'ucx']]" ] ||
+[ "$(json "$tmp/ctl.out" '[d["name"], d["workers"], d["draining"], d["routes"], sorted(d["transports"])]')" = "['A', 2, False, ['detector'], ['link', '$rdma']]" ] ||
     fail "$out"
 
 [ "$(json "$tmp/ctl.out" 'sorted(d["worker_states"][1].items())')" = "[('channels', 0), ('completion_events', 0), ('completions', 0), \
@@ -56,13 +56,13 @@ wait_for 10 flowing B 500000
 c -S "$tmp/A/sock" sessions
 has '^session [0-9a-f]{32}  route detector, best effort, '
 has '^  channel 0  flowing, .*, mean .*bit/s, ring 4M'
-has '^    source  127.0.0.1:[0-9]+ by ucx on lo, unencrypted, ready$'
-has '^    sink    dialed 127.0.0.1:[0-9]+ by link on tcp, TLSv1.3 TLS_AES_256_GCM_SHA384, ready; passed over ucx: not offered'
+has "^    source  127.0.0.1:[0-9]+ by $rdma on $rdma_device, $rdma_security, ready$"
+has "^    sink    dialed 127.0.0.1:[0-9]+ by link on tcp, TLSv1.3 TLS_AES_256_GCM_SHA384, ready; passed over $rdma: not offered"
 c -S "$tmp/B/sock" sessions --json
 cp "$tmp/ctl.out" "$tmp/b.json"
 [ "$(json "$tmp/b.json" '[(s["route"], [(c["number"], c["state"], c["source"]["transport"], c["sink"]["transport"], c["source"]["dialed"],
     c["bytes_in"] > c["bytes_out"] - 1 > 0) for c in s["channels"]]) for s in d["sessions"]]')" = \
-  "[('detector', [(0, 'flowing', 'link', 'ucx', False, True)])]" ] || fail "$out"
+  "[('detector', [(0, 'flowing', 'link', '$rdma', False, True)])]" ] || fail "$out"
 uid=$(json "$tmp/b.json" 'd["sessions"][0]["uid"]')
 c -S "$tmp/B/sock" sessions "$uid"
 has "^session $uid"
@@ -80,7 +80,7 @@ c probe "${at[@]}" "$url" --time 300ms
 has '^connect  ok, localhost is 127.0.0.1:[0-9]+, [0-9.]+ ms$'
 has '^tls      ok, TLSv1.3 .*, public key as pinned$'
 has '^proof    ok, route detector lets us send, session [0-9a-f]{32}$'
-has '^data     ok, ucx on lo, unencrypted, [0-9.]+ ms after the offer$'
+has "^data     ok, $rdma on $rdma_device, $rdma_security, [0-9.]+ ms after the offer$"
 has '^stream   ok, .*iB in 0\.[0-9] s, .*bit/s, memory to memory; waited for'
 wait_for 5 idle B
 c probe "${at[@]}" "$url" --time 300ms --json

@@ -4,11 +4,12 @@
 requires_program openssl
 make_data 5000000 >"$tmp/in"
 take_ports
+[ $rdma = verbs ] && ours="--transport verbs" || ours= # verbs is not listened for unless it is asked for
 
 # listen [OPTIONS]: start the receiver; $line is what it prints for the sender
 listen()
 {
-    start recv "$builddir/scistream-recv" --listen 127.0.0.1:$base --report json "$@"
+    start recv "$builddir/scistream-recv" --listen $rdma_at:$base --report json $ours "$@"
     wait_said recv 'scistream-send --secret-file .* FILE$'
     line=$(grep -o -- '--secret-file.*' "$tmp/recv.err" | sed 's/ FILE$//')
 }
@@ -26,10 +27,11 @@ same "$tmp/in" "$tmp/out"
 [ "$(json "$tmp/send.out" 'd["confirmed"]')" = True ] || fail "$(cat "$tmp/send.out")"
 
 transports=link
-grep -q '^#define WITH_UCX 1' "$builddir/config.h" && transports="ucx link"
+(requires_rdma) 2>/dev/null && transports="$rdma link"
 for transport in $transports; do
     step "by $transport"
-    listen --device lo -o "$tmp/out"
+    [ $transport = verbs ] && device="" || device="--transport auto --device lo"
+    listen $device -o "$tmp/out"
     direct 0 --require $transport "$tmp/in"
     ends recv 0
     same "$tmp/in" "$tmp/out"
@@ -63,9 +65,9 @@ step "a wrong secret, and a gateway's kind of address"
 echo "0123456789abcdef0123456789abcdef" >"$tmp/wrong"
 chmod 600 "$tmp/wrong"
 pin=$(grep -o 'sha256:[0-9a-f]*' <<<"$line")
-run send 67 "$builddir/scistream-send" --secret-file "$tmp/wrong" --pin "$pin" direct://127.0.0.1:$base "$tmp/in"
+run send 67 "$builddir/scistream-send" --secret-file "$tmp/wrong" --pin "$pin" direct://$rdma_at:$base "$tmp/in"
 says send 'no such route, or wrong secret'
-run send 67 "$builddir/scistream-send" --secret-file "$XDG_CONFIG_HOME/scistream/secret" --pin "$pin" gateway://127.0.0.1:$base/detector "$tmp/in"
+run send 67 "$builddir/scistream-send" --secret-file "$XDG_CONFIG_HOME/scistream/secret" --pin "$pin" gateway://$rdma_at:$base/detector "$tmp/in"
 says send 'no such route, or wrong secret'
 direct 0 --retry 10s "$tmp/in"
 

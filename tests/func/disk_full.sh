@@ -1,7 +1,7 @@
 #!/bin/bash
 # The receiver's disk is full, or its quota of file size: it says so, the sender is told so, and no file gets its name.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_ucx
+requires_rdma
 start_gateway_pair detector
 make_data 6000000 >"$tmp/in"
 host=$(hostname)
@@ -18,7 +18,7 @@ requires_root "mount a small disk"
 mkdir "$tmp/disk"
 requires "tmpfs cannot be mounted" mount -t tmpfs -o size=3M none "$tmp/disk"
 undo+=("umount '$tmp/disk'")
-for transport in ucx link; do
+for transport in $rdma link; do
     step "a disk of 3 MB, by $transport"
     start_recv recv B/detector --transport $transport -o "$tmp/disk/out"
     start_send send A/detector --transport $transport "$tmp/in"

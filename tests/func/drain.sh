@@ -2,7 +2,7 @@
 # SIGTERM: a gateway takes no new streams and lets those that run come to their end; after drain_timeout, or at a second signal, it aborts
 # them with the reason at both ends. Then it ends with 0, and nothing of it is left.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_ucx
+requires_rdma
 start_gateway_pair detector
 make_data 5000000 >"$tmp/in"
 stopped() # GATEWAY SECONDS: it ends, and its workers and its socket with it

@@ -2,7 +2,7 @@
 # Bytes that mean nothing, half messages and absurd lengths on every port of a gateway, while a stream goes through it: the strangers are
 # closed, the log stays short, nothing else notices, and descriptors and memory are back where they were.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_ucx
+requires_rdma
 requires_python ssl
 global='attach_timeout = 2s' start_gateway_pair detector
 make_data 10000000 >"$tmp/in"

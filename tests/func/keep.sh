@@ -1,7 +1,7 @@
 #!/bin/bash
 # scistream-recv --keep serves stream after stream through gateways, each into its own file, also after one that was aborted.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_ucx
+requires_rdma
 start_gateway_pair detector
 for i in 0 1 2 3; do make_data $((200000 * i + 1)) $i >"$tmp/in.$i"; done
 

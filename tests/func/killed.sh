@@ -2,7 +2,7 @@
 # kill -9 of each process in the middle of a stream: every other one reports it within 2 s (5 on a loaded machine), the utilities exit
 # with what it was, the gateways that live serve the next stream, and nothing of it is left in them.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_ucx
+requires_rdma
 gateway_defaults='workers = 1' start_gateway_pair detector
 make_data 3000000 >"$tmp/in"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # After two hundred streams, good ones and bad ones, a gateway has the descriptors, the memory and the mappings it had before them.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_ucx
+requires_rdma
 start_gateway_pair detector
 make_data 200000 >"$tmp/in"
 sanitized && rounds=5 || rounds=20
@@ -11,7 +11,7 @@ ten()
 {
     local i transport
     for i in 0 1 2 3 4 5 6; do
-        [ $((i % 2)) = 0 ] && transport=ucx || transport=link
+        [ $((i % 2)) = 0 ] && transport=$rdma || transport=link
         start_recv recv$i B/detector --transport $transport --report none
         start_send send$i A/detector --transport $transport --report none "$tmp/in"
         [ $((i % 4)) != 3 ] || for j in 0 1 2 3; do ends send$j 0; ends recv$j 0; done

@@ -2,7 +2,7 @@
 # What goes wrong at one end is told at the other, with the reason: a signal, a reader that goes away, a source that breaks, a file that
 # cannot be put in place. Nothing broken gets the name of something whole.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_ucx
+requires_rdma
 start_gateway_pair detector
 make_data 3000000 >"$tmp/in"
 host=$(hostname)

@@ -2,7 +2,7 @@
 # Ten streams at once over two routes, each gateway with two workers: every one whole, none in another route's files, both workers used.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires_program xxh128sum
-requires_ucx
+requires_rdma
 start_gateway_pair left right
 
 # channels GATEWAY EXPRESSION: of the list c of its flowing channels

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Who comes first waits: as long as --wait says, as long as the gateway lets it; --retry attaches again until there is somebody.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_ucx
+requires_rdma
 start_gateway_pair detector
 make_data 300000 >"$tmp/in"
 both_end() { ends send 0; ends recv 0; same "$tmp/in" "$tmp/recv.out"; }

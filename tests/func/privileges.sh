@@ -2,7 +2,7 @@
 # Started as root, scistreamd reads its files, opens its ports, and becomes `user`; its workers are never root. Workers inherit nothing but
 # their socket. Everything works as an ordinary user, too.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_ucx
+requires_rdma
 requires_root "start as root"
 requires_program setpriv
 requires "there is no user nobody" id nobody
@@ -60,6 +60,7 @@ run A 78 "$builddir/scistreamd" -c "$tmp/A/conf" -o user=no-such-user
 says A "user 'no-such-user' does not exist: create it"
 
 step "all of it as nobody, from --init on"
+[ $rdma = verbs ] && device=rdma.listen=$rdma_at || device=ucx.devices=lo
 home=$tmp/home
 mkdir -p "$home/bin"
 cp "$builddir"/scistream{d,ctl,-send,-recv,-worker} "$home/bin" # the build folder may be closed to it
@@ -68,18 +69,18 @@ as=(env HOME="$home" XDG_CONFIG_HOME="$home/.config" XDG_RUNTIME_DIR="$home/run"
 mkdir "$home/run" && chown nobody "$home/run"
 take_ports
 run init 0 "${as[@]}" "$home/bin/scistreamd" --init "$home/gw" --name localhost
-start gw "${as[@]}" "$home/bin/scistreamd" -c "$home/gw/scistreamd.conf" -o listen=127.0.0.1:$base -o link_ports=$((base + 1))-$((base + 9)) -o ucx.devices=lo \
-    -o route.stream.accept=ucx,link -o route.stream.deliver=ucx,link
+start gw "${as[@]}" "$home/bin/scistreamd" -c "$home/gw/scistreamd.conf" -o listen=127.0.0.1:$base -o link_ports=$((base + 1))-$((base + 9)) -o $device \
+    -o route.stream.accept=$rdma,link -o route.stream.deliver=$rdma,link
 wait_said gw 'is ready'
 at="--secret-file $home/gw/secret --pin $(grep -o -m 1 'sha256:[0-9a-f]*' "$tmp/init.out" | head -n 1) gateway://localhost:$base/stream"
 cp "$tmp/in" "$home/in"
 chmod 644 "$home/in"
 start recv "${as[@]}" "$home/bin/scistream-recv" $at -o "$home/out"
-run send 0 "${as[@]}" "$home/bin/scistream-send" $at --require ucx "$home/in"
+run send 0 "${as[@]}" "$home/bin/scistream-send" $at --require $rdma "$home/in"
 ends recv 0
 same "$tmp/in" "$home/out"
 start info "${as[@]}" "$home/bin/scistreamctl" info
 ends info 0
-grep -q '^transports .*link' "$tmp/info.out" && grep -q '^transports .*ucx' "$tmp/info.out" || fail "$(cat "$tmp/info.out")"
+grep -q '^transports .*link' "$tmp/info.out" && grep -q "^transports .*$rdma" "$tmp/info.out" || fail "$(cat "$tmp/info.out")"
 kill "${pid[gw]}"
 ends gw 0

@@ -1,11 +1,11 @@
 #!/bin/bash
 # --rate holds: not faster, hardly slower, by both transports; and the report says that it was the rate that held the bytes back.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_ucx
+requires_rdma
 start_gateway_pair detector
 make_data 5000000 >"$tmp/in"
 
-for transport in ucx link; do
+for transport in $rdma link; do
     start_recv recv B/detector --report none
     send 0 A/detector --rate 20Mbit --transport $transport --report json "$tmp/in"
     ends recv 0

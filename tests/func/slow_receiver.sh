@@ -2,7 +2,7 @@
 # A receiver that takes 1 MB/s stalls the sender through both gateways: what is on the way is bounded by the rings, no process grows,
 # the reports say who was slow, and nothing times out although everything waits nearly all the time.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_ucx
+requires_rdma
 gateway_defaults='workers = 1
 peer_timeout = 2s'
 start_gateway_pair detector
@@ -16,10 +16,10 @@ while data := os.read(0, 20000):
 print(n)
 END
 
-for transport in ucx link; do
+for transport in $rdma link; do
     mkfifo "$tmp/$transport"
     input=$tmp/$transport start reader $python "$tmp/reader.py"
-    to B/detector
+    to B/detector --transport $transport
     start recv bash -c 'out=$1; shift; exec "$@" >"$out"' - "$tmp/$transport" "$builddir/scistream-recv" "${to[@]}" --transport $transport --report json
     make_data 12000000 >"$tmp/in"
     begin=$(now_ms)

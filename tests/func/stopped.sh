@@ -2,7 +2,7 @@
 # SIGSTOP of each process in the middle of a stream: its kernel still answers, it does not. The others notice within peer_timeout (2 s
 # here for the gateways; the utilities have their own 10 s), tell each other, and go on.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_ucx
+requires_rdma
 gateway_defaults='workers = 1
 peer_timeout = 2s'
 start_gateway_pair detector

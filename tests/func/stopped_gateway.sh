@@ -3,7 +3,7 @@
 # at the stopped one notices by itself, in 10 s. Woken again, it finds its channel gone and serves on, by the same workers: that they said
 # nothing was its own pause.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_ucx
+requires_rdma
 make_data 3000000 >"$tmp/in"
 
 # Both cases at once, each with a pair of its own: A of the first and B of the second is stopped.

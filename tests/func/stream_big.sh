@@ -3,13 +3,13 @@
 # same digest on both sides of it.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires_program xxh128sum openssl timeout
-requires_ucx
+requires_rdma
 
 start_gateway_pair detector
-for transport in ucx link; do
-    to B/detector
+for transport in $rdma link; do
+    to B/detector --transport $transport
     "$builddir/scistream-recv" "${to[@]}" --report none --transport $transport 2>"$tmp/recv.err" | xxh128sum 2>/dev/null >"$tmp/out.sum" &
-    to A/detector
+    to A/detector --transport $transport
     timeout 6 openssl enc -aes-128-ctr -nosalt -K 00 -iv 00 </dev/zero 2>/dev/null | head -c 2G | tee >(xxh128sum >"$tmp/in.sum" 2>/dev/null) |
         "$builddir/scistream-send" "${to[@]}" --report json --transport $transport >"$tmp/send.json" 2>"$tmp/send.err" || fail "send: $(cat "$tmp/send.err")"
     wait $! || fail "recv: $(cat "$tmp/recv.err")"

@@ -2,7 +2,7 @@
 # What may be streamed: several files one after the other, standard input among them, pipes that bring crumbs, in chunks of any size;
 # to a file or to standard output; the gateway and the secret from the environment.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_ucx
+requires_rdma
 start_gateway_pair detector
 
 # receive NAME [OPTIONS]: standard output into $tmp/NAME.out
@@ -40,7 +40,7 @@ step "chunks and windows of random sizes, at both ends, by both transports"
 RANDOM=42
 for i in 1 2 3 4 5 6; do
     chunk=$((4096 + RANDOM * 37)) window=$((65536 + RANDOM * 99))
-    transport=$([ $((i % 2)) = 0 ] && echo ucx || echo link)
+    transport=$([ $((i % 2)) = 0 ] && echo $rdma || echo link)
     receive recv --window $window --chunk $((4096 + RANDOM * 11)) --transport $transport
     start_send send A/detector --window $((65536 + RANDOM * 77)) --chunk $chunk --transport $transport "$tmp/c"
     both_end

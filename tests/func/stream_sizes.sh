@@ -3,11 +3,11 @@
 # program computes.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires_program xxh128sum
-requires_ucx
+requires_rdma
 window=65536
 
 route='window = 64K' start_gateway_pair detector
-for transport in ucx link; do
+for transport in $rdma link; do
     for size in 0 1 $((window - 1)) $window $((window + 1)) $((7 * window + 17)); do
         step "$size bytes by $transport"
         make_data $size $size >"$tmp/in.dat"

@@ -30,9 +30,20 @@ requires_root() { [ "$(id -u)" = 0 ] || skip "only root can ${1:-do this}"; }
 requires_program() { for p; do command -v "$p" >/dev/null || skip "there is no program $p"; done; }
 requires_python() { for m; do requires "$python has no module $m" $python -c "import $m"; done; }
 requires_ucx() { requires "built without ucx" grep -q '^#define WITH_UCX 1' "$builddir/config.h"; }
+requires_rdma() { [ $rdma = verbs ] || requires_ucx; }
+
+# A test that is to show something of verbs has to use it.
+took_verbs=no
+note_verbs() { [ $took_verbs = yes ] || [ "${SST_RDMA:-}" != verbs ] || ! grep -aqsE ' by verbs on |"transport":"verbs"' "$@" || took_verbs=yes; }
+verbs_was_taken()
+{
+    note_verbs "$tmp"/*.err "$tmp"/*.out
+    [ "${SST_RDMA:-}" != verbs ] || [ $took_verbs = yes ] || { echo "FAILED: no stream has taken verbs" >&2; return 1; }
+}
 
 sanitized() { grep -q '^#define WITH_SANITIZER 1' "$builddir/config.h"; }
-sanitized && slow=4 || slow=1 # what a time limit is multiplied by
+slow=${SST_SLOW:-1} # what a time limit is multiplied by; an emulated machine says how slow it is
+! sanitized || slow=$((slow * 4))
 
 show_logs()
 {
@@ -60,6 +71,7 @@ clean_up()
     trap - EXIT
     [ $status != 0 ] || ! sanitized || [ ${#started[@]} = 0 ] || sanitizers_agree || status=1
     for i in "${started[@]}"; do kill_tree "$i"; done
+    [ $status != 0 ] || verbs_was_taken || status=1
     for ((i = ${#undo[@]} - 1; i >= 0; i--)); do eval "${undo[i]}"; done
     [ $status = 0 ] || [ $status = 77 ] || show_logs >&2
     rm -rf "$tmp"
@@ -71,15 +83,17 @@ trap 'exit 1' INT TERM HUP
 # ------------------------------------------------------------ waiting
 
 now_ms() { local t=${EPOCHREALTIME/./}; echo "${t%???}"; }
+exec {never}<> <(:) # a pipe that stays empty: a pause without a process
 
 # within SECONDS COMMAND...: poll until it succeeds; status 1 when it did not.
 within()
 {
-    local end=$(($(now_ms) + $1 * slow * 1000))
+    local end=$((${EPOCHREALTIME/./} + $1 * slow * 1000000)) pause
+    printf -v pause 0.%02d $((2 * slow))
     shift
     until "$@" >/dev/null 2>&1; do
-        [ "$(now_ms)" -lt $end ] || return 1
-        sleep 0.02
+        [ ${EPOCHREALTIME/./} -lt $end ] || return 1
+        read -rt $pause -u $never || :
     done
 }
 wait_for() { within "$@" || fail "not within $1 s: ${*:2}"; }
@@ -96,6 +110,7 @@ start()
 {
     local name=$1
     shift
+    note_verbs "$tmp/$name.err" "$tmp/$name.out"
     rm -f "$tmp/$name.out" "$tmp/$name.err" # nobody must read what the one before it said
     : >"$tmp/$name.out" 2>"$tmp/$name.err"
     "$@" <"${input:-/dev/null}" >"$tmp/$name.out" 2>"$tmp/$name.err" &
@@ -156,14 +171,23 @@ take_ports()
 make_data() { openssl enc -aes-128-ctr -nosalt -K "$(printf %032x "${2:-1}")" -iv 0 </dev/zero 2>/dev/null | head -c "$1"; }
 digest_of() { xxh128sum "$@" 2>/dev/null | sed 's/ .*//'; }
 # json FILE EXPRESSION: of the object d in it
-json() { $python -c 'import json,sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$1" "$2"; }
+json() { $python -ISc 'import json,sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$1" "$2"; }
 same() { cmp "$1" "$2" >/dev/null || fail "${2##*/} differs from ${1##*/}: $(cmp "$1" "$2" 2>&1)"; }
 
 # ------------------------------------------------------------ gateways
 
+# What the side that faces the utilities speaks: ucx on the loopback device, or with SST_RDMA=verbs verbs, on a machine that has RDMA devices
+# at two addresses, $RDMA_HERE and $RDMA_THERE. Then every utility that is not told otherwise requires it.
+rdma=${SST_RDMA:-ucx}
+if [ $rdma = verbs ]; then
+    requires "no RDMA devices: run it by tests/vm/run" test -n "${RDMA_THERE:-}"
+    rdma_at=$RDMA_THERE rdma_device='(rxe|siw)[01]:1' rdma_security='unencrypted, Ethernet, MTU [0-9]+'
+    ucx_section='' verbs_section="rdma { listen = \"$RDMA_THERE\" }"
+else
+    rdma_at=127.0.0.1 rdma_device=lo rdma_security=unencrypted ucx_section='ucx { devices = {"lo"} }' verbs_section=''
+fi
 gateway_defaults='workers = 2'
-ucx_section='ucx { devices = {"lo"} }'
-rdma_transports='"ucx", "link"' # of the side that faces the utilities
+rdma_transports="\"$rdma\", \"link\""
 
 # new_gateway NAME: key, certificate, secret and a configuration without routes in $tmp/NAME. $global: further options of it.
 new_gateway()
@@ -186,6 +210,7 @@ log_target = "stderr"
 $gateway_defaults
 ${global:-}
 $ucx_section
+$verbs_section
 END
 }
 
@@ -231,13 +256,18 @@ log_has() { wait_said "$1" "$2" 5; }
 
 # ------------------------------------------------------------ streams
 
-# to GATEWAY/ROUTE: sets the array $to, what a utility needs for it.
-to() { to=(--secret-file "${secret[${1%%/*}]}" --pin "${pin[${1%%/*}]}" "gateway://127.0.0.1:${port[${1%%/*}]}/${1#*/}"); }
-start_send() { local to; to "$2"; start "$1" "$builddir/scistream-send" "${to[@]}" "${@:3}"; }
-start_recv() { local to; to "$2"; start "$1" "$builddir/scistream-recv" "${to[@]}" "${@:3}"; }
+# to GATEWAY/ROUTE [OPTIONS]: sets the array $to, what a utility that gets these options needs for it.
+to()
+{
+    local g=${1%%/*}
+    to=(--secret-file "${secret[$g]}" --pin "${pin[$g]}" "gateway://127.0.0.1:${port[$g]}/${1#*/}")
+    [ $rdma != verbs ] || [[ " ${*:2} " == *\ --transport\ * || " ${*:2} " == *\ --require\ * ]] || to+=(--require verbs)
+}
+start_send() { local to; to "${@:2}"; start "$1" "$builddir/scistream-send" "${to[@]}" "${@:3}"; }
+start_recv() { local to; to "${@:2}"; start "$1" "$builddir/scistream-recv" "${to[@]}" "${@:3}"; }
 # send CODE GATEWAY/ROUTE [OPTIONS] [FILES] and recv: in the foreground, names "send" and "recv"
-send() { local code=$1 to; shift; to "$1"; run send "$code" "$builddir/scistream-send" "${to[@]}" "${@:2}"; }
-recv() { local code=$1 to; shift; to "$1"; run recv "$code" "$builddir/scistream-recv" "${to[@]}" "${@:2}"; }
+send() { local code=$1 to; shift; to "$@"; run send "$code" "$builddir/scistream-send" "${to[@]}" "${@:2}"; }
+recv() { local code=$1 to; shift; to "$@"; run recv "$code" "$builddir/scistream-recv" "${to[@]}" "${@:2}"; }
 ctl() { "$builddir/scistreamctl" --socket "$tmp/$1/sock" "${@:2}"; }
 
 # stream FILE FROM TO [OPTIONS]: FILE goes in at gateway/route FROM and must come out at TO, confirmed. Reports in send.json, recv.json.
@@ -258,7 +288,7 @@ stream()
 # idle GATEWAY: no session is left
 idle() { ctl "$1" sessions 2>/dev/null | grep -qx 'no sessions'; }
 # flowing GATEWAY [BYTES]: a channel of it has moved that many
-flowing() { ctl "$1" sessions --json 2>/dev/null | $python -c '
+flowing() { ctl "$1" sessions --json 2>/dev/null | $python -ISc '
 import json, sys
 d = json.load(sys.stdin)
 sys.exit(not any(c["state"] == "flowing" and c["bytes_out"] >= int(sys.argv[1]) for s in d["sessions"] for c in s["channels"]))' "${2:-1}"; }
