@@ -187,7 +187,8 @@ static void look_at_next(struct verbs *k, const char *why)
     }
     union sockaddr_any *to = &l->at[l->next++];
     snprintf(end, sizeof(l->tried) - (size_t)(end - l->tried), "%s%s", *l->tried ? ", " : "", addr_format_host(to, text));
-    union sockaddr_any from = sh->at;
+    union sockaddr_any from;
+    addr_numeric(shared(k)->conf->listen, 0, &from); /* the listener's address, and any port */
     if (rdma_create_id(sh->events, &k->id, k, RDMA_PS_TCP) < 0)
         k->id = NULL;
     if (!k->id || rdma_resolve_addr(k->id, &from.sa, &to->sa, LOOK_MS) < 0)
