@@ -116,6 +116,7 @@ if chosen memlock; then
         over 20 $other "aborted by the other side: .*needs 4194304 bytes of locked memory"
     done
     step "both as nobody with 8M"
+    rm -f "$tmp/nobody/out"*
     locked 8192 both
     ends send 0 60
     ends recv 0
