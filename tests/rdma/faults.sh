@@ -137,7 +137,7 @@ if chosen memlock; then
         over 10 recv 'needs 4194304 bytes of locked memory'
         stop_gateway G
     else # better told at the start than to each stream
-        ends G 78 1 'needs [0-9]+ bytes of locked memory'
+        ends G 78 1 'needs? [0-9]+ bytes of locked memory'
     fi
     start_locked unlimited
     wait_said G ' is ready: ' 20
