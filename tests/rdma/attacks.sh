@@ -24,7 +24,7 @@ attack()
     chosen $2 || return 0
     role[$i]=$1 name[$i]=$2 gateway_says[$i]=$3 attacker_says[$i]=${4:-}
     to G/stream
-    to+=(--channel $i --report none)
+    to+=(--channel $i --require verbs --report none)
     if [ $1 = send ]; then
         start honest$i "$builddir/scistream-recv" "${to[@]}" -o "$tmp/honest$i.dat"
         start attacker$i env ATTACK=$2 "$builddir/attacker_send" "${to[@]}" /dev/zero
@@ -45,8 +45,8 @@ judge()
 {
     local i told
     for i in "${!name[@]}"; do
-        finish attacker$i 60
-        finish honest$i 30
+        ended 60 attacker$i
+        ended 30 honest$i
         [ $status != 0 ] || bad $i "the other end exits with 0"
         within 10 logged "channel [0-9a-f]+/$i \(stream\) aborted: " || bad $i "the gateway did not end it"
         told=$(since | grep -o -m 1 "/$i (stream) aborted: .*")
@@ -80,7 +80,7 @@ judge_direct()
 {
     local i
     for i in "${!direct_name[@]}"; do
-        finish victim$i 60
+        ended 60 victim$i
         step "    ${direct_name[$i]}: $(tail -n 1 "$tmp/victim$i.err" | cut -c 1-250)"
         [ $status != 0 ] || note "accept ${direct_name[$i]}" "the sender exits with 0"
         said victim$i "${direct_says[$i]}" || note "accept ${direct_name[$i]}" "the sender did not say '${direct_says[$i]}' but: $(cat "$tmp/victim$i.err" "$tmp/evil$i.err")"
@@ -93,7 +93,7 @@ judge_direct()
 start_gateway G
 worker=$(workers_of G)
 step "a victim: a stream that goes on until the end"
-ATTACK=publish start_victim stream "$builddir/attacker_send"
+ATTACK=publish start_victim stream verbs "$builddir/attacker_send"
 wait_until 10 '[ -s "$ATTACK_FILE" ]'
 stream_beside
 wait_for 10 alone
@@ -117,6 +117,7 @@ if chosen strangers; then
 fi
 
 [ $kind = rxe ] && refused='remote access error' || refused='.*, disconnected'
+[ $kind = rxe ] && refused_read='remote (access|invalid request) error' || refused_read=$refused
 step "attached senders"
 attack send silent 'no answer in time, waiting for its HELLO|no data connection in time' 'told RESET 26'
 attack send early-data 'DATA \[0, \+100\) before HELLO' 'told RESET 1'
@@ -142,8 +143,8 @@ attack send write-beyond "aborted" "WRITE: $refused"
 attack send write-before "aborted" "WRITE: $refused"
 attack send write-rkey "aborted" "WRITE: $refused"
 attack send write-other "aborted" "WRITE: $refused"
-attack send read-other "aborted" "READ: $refused"
-attack send read "aborted" "READ: $refused"
+attack send read-other "aborted" "READ: $refused_read"
+attack send read "aborted" "READ: $refused_read"
 attack send vanish-request 'aborted'
 attack send vanish-connected 'aborted'
 attack send vanish-hello 'aborted'

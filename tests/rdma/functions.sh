@@ -15,17 +15,23 @@ logged() { since | grep -qE -- "$1"; }
 # What did not go as it should is noted, and the next has its turn.
 wrong=()
 note() { step "WRONG: $1: $2"; wrong+=("$1"); }
+# ended SECONDS NAME: as finish, but one that does not end is noted, with where it is, and killed
+ended()
+{
+    within $1 gone $2 || { note "$2" "not ended after $1 s: $(cat "/proc/${pid[$2]}/wchan" "/proc/${pid[$2]}"/task/*/stack)"; kill -9 "${pid[$2]}"; }
+    finish $2
+}
 all_right() { [ ${#wrong[@]} = 0 ] || fail "not as it should be: $(printf '%s; ' "${wrong[@]}")"; }
 
-# start_victim ROUTE SENDER: a stream of blocks until $tmp/stop is there
+# start_victim ROUTE TRANSPORT SENDER: a stream of blocks until $tmp/stop is there
 start_victim()
 {
     local to
     make_data 100000 >"$tmp/block"
     to G/$1
-    to+=(--channel 0 --report none)
+    to+=(--channel 0 --require $2 --report none)
     start victim "$builddir/scistream-recv" "${to[@]}" -o "$tmp/victim.dat"
-    input=<(endless) start source "$2" "${to[@]}"
+    input=<(endless) start source "$3" "${to[@]}"
     wait_until 30 '[ $(victim_bytes) -gt 0 ]'
 }
 endless() { while [ -e "$tmp/block" ] && [ ! -e "$tmp/stop" ]; do cat "$tmp/block"; sleep 0.2; done | tee "$tmp/sent"; }
@@ -45,7 +51,7 @@ stream_beside()
 {
     local to
     to G/stream
-    to+=(--channel 1 --report none "$@")
+    to+=(--channel 1 --require verbs --report none "$@")
     rm -f "$tmp/beside.dat"
     start beside_recv "$builddir/scistream-recv" "${to[@]}" -o "$tmp/beside.dat"
     start beside_send "$builddir/scistream-send" "${to[@]}" "$tmp/block"
