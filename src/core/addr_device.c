@@ -25,40 +25,113 @@ static void take(const struct sockaddr *sa, uint16_t port, union sockaddr_any *o
         out->in6.sin6_port = htons(port);
 }
 
-/* The interface that sits on an InfiniBand device: sysfs lists it below device/net. */
-static void interface_of(const char *device, char out[IF_NAMESIZE])
+/* ------------------------------------------------------------ the network interfaces of a device */
+
+#define INTERFACES_MAX 16
+#define GIDS_MAX 256
+
+struct interfaces { char name[INTERFACES_MAX][IF_NAMESIZE]; unsigned n; };
+
+static void add_interface(struct interfaces *all, const char *name)
 {
-    size_t n = strcspn(device, ":");
-    str_copy(out, IF_NAMESIZE, device);
-    if (device[n] == 0)
-        return;
+    for (unsigned i = 0; i < all->n; i++)
+        if (str_eq(all->name[i], name))
+            return;
+    if (*name && all->n < INTERFACES_MAX)
+        str_copy(all->name[all->n++], IF_NAMESIZE, name);
+}
+
+/* The first word of a file of sysfs; -errno. */
+static int read_word(char *path, char *out, size_t size)
+{
+    AUTO_FREE char *own = path;
+    FILE *f = fopen(own, "re");
+    if (!f)
+        return -errno;
+    bool got = fgets(out, (int)size, f) != NULL;
+    int rc = got ? 0 : -EINVAL; /* an entry that is not in use */
+    fclose(f);
+    if (got)
+        out[strcspn(out, " \n")] = 0;
+    return rc;
+}
+
+static unsigned long read_number(char *path)
+{
+    char text[32];
+    return read_word(path, text, sizeof(text)) == 0 ? strtoul(text, NULL, 0) : 0;
+}
+
+/* RoCE: each GID of a port belongs to an interface. */
+static void add_of_gids(struct interfaces *all, const char *device, size_t n, const char *port)
+{
+    char name[IF_NAMESIZE];
+    int rc = 0;
+    for (int i = 0; i < GIDS_MAX && rc != -ENOENT; i++) {
+        rc = read_word(mem_printf("/sys/class/infiniband/%.*s/ports/%s/gid_attrs/ndevs/%d", (int)n, device, port, i), name, sizeof(name));
+        if (rc == 0)
+            add_interface(all, name);
+    }
+}
+
+/* IPoIB: interfaces of the same PCI function, which know the port they are on. */
+static void add_of_function(struct interfaces *all, const char *device, size_t n, const char *port)
+{
     AUTO_FREE char *path = mem_printf("/sys/class/infiniband/%.*s/device/net", (int)n, device);
+    unsigned long wanted = strtoul(port, NULL, 10);
     DIR *d = opendir(path);
-    for (struct dirent *e; d && (e = readdir(d));)
-        if (e->d_name[0] != '.')
-            str_copy(out, IF_NAMESIZE, e->d_name);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        if (e->d_name[0] == '.')
+            continue;
+        unsigned long id = read_number(mem_printf("/sys/class/net/%s/dev_id", e->d_name));
+        unsigned long index = read_number(mem_printf("/sys/class/net/%s/dev_port", e->d_name));
+        if (MAX(id, index) + 1 == wanted)
+            add_interface(all, e->d_name);
+    }
     if (d)
         closedir(d);
 }
 
-int addr_of_device(const char *device, uint16_t port, union sockaddr_any *out)
+/* "ib0" is one itself, "mlx5_0:1" is an InfiniBand or RoCE port. */
+static void interfaces_of(const char *device, struct interfaces *all)
+{
+    size_t n = strcspn(device, ":");
+    all->n = 0;
+    if (device[n] == 0) {
+        add_interface(all, device);
+        return;
+    }
+    add_of_gids(all, device, n, device + n + 1);
+    add_of_function(all, device, n, device + n + 1);
+}
+
+static int address_of(const struct ifaddrs *all, const char *name, uint16_t port, union sockaddr_any *out)
 {
     static const int families[] = { AF_INET, AF_INET6 };
-    char name[IF_NAMESIZE];
-    struct ifaddrs *all;
-    int rc = -ENODEV;
-    interface_of(device, name);
-    if (getifaddrs(&all) < 0)
-        return -ENODEV;
-    for (size_t f = 0; rc < 0 && f < ARRAY_LEN(families); f++)
-        for (const struct ifaddrs *a = all; rc < 0 && a; a = a->ifa_next)
+    for (size_t f = 0; f < ARRAY_LEN(families); f++)
+        for (const struct ifaddrs *a = all; a; a = a->ifa_next)
             if (str_eq(a->ifa_name, name) && usable(a->ifa_addr, families[f])) {
                 take(a->ifa_addr, port, out);
-                rc = 0;
+                return 0;
             }
+    return -ENODEV;
+}
+
+int addr_of_device(const char *device, uint16_t port, union sockaddr_any *out)
+{
+    struct interfaces on;
+    struct ifaddrs *all;
+    int rc = -ENODEV;
+    if (getifaddrs(&all) < 0)
+        return -ENODEV;
+    interfaces_of(device, &on);
+    for (unsigned i = 0; rc < 0 && i < on.n; i++)
+        rc = address_of(all, on.name[i], port, out);
     freeifaddrs(all);
     return rc;
 }
+
+/* ------------------------------------------------------------ the device of an address */
 
 static bool same_host(const struct sockaddr *sa, const union sockaddr_any *b)
 {
