@@ -39,7 +39,8 @@ static void become_up(struct verbs *k)
     xport_set_up(&k->x);
 }
 
-static bool may_send(const struct verbs *k) { return k->state == VERBS_OPEN || k->f.hello_seen; }
+/* The connecting side speaks first: iWARP takes what comes right behind the acceptor's answer for a part of that answer, and gives up. */
+static bool may_send(const struct verbs *k) { return k->f.hello_seen || (k->state == VERBS_OPEN && !k->acceptor); }
 
 static void on_completions(struct io *io, uint32_t events UNUSED)
 {
