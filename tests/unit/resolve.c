@@ -97,6 +97,7 @@ static void test_cancel(void)
     static const char *const hosts[] = { "127.0.0.1", "localhost", "no-such-host.invalid" };
     struct loop l;
     struct got g = { 0 };
+    unsigned answered = 0; /* the last at most, where no network is: then it fails at once */
     loop_init(&l);
     struct resolver *r = resolver_new(&l);
     for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
@@ -104,18 +105,20 @@ static void test_cancel(void)
         struct resolve *q = resolve_start(r, hosts[i], 1, on_done, &g);
         if (i == 2)
             loop_turn(&l, 0);
-        if (g.calls == 0)
+        answered = g.calls;
+        CU_ASSERT(answered <= (i == 2));
+        if (!answered)
             resolve_cancel(q); /* with sockets in the loop */
     }
     resolve_cancel(NULL);
     for (int i = 0; i < 5; i++)
         loop_turn(&l, NS_PER_MS);
-    CU_ASSERT_EQUAL(g.calls, 0);
+    CU_ASSERT_EQUAL(g.calls, answered);
     resolve_start(r, "no-such-host.invalid", 1, on_done, &g);
     resolver_free(r); /* takes it along */
     resolver_free(NULL);
     loop_turn(&l, 0);
-    CU_ASSERT_EQUAL(g.calls, 0);
+    CU_ASSERT_EQUAL(g.calls, answered);
     loop_fini(&l);
 }
 
