@@ -65,7 +65,7 @@ static void become_up(struct verbs *k)
 }
 
 /* The connecting side speaks first: iWARP takes what comes right behind the acceptor's answer for a part of that answer, and gives up. */
-static bool may_send(const struct verbs *k) { return k->acceptor ? k->f.hello_seen : k->state == VERBS_OPEN; }
+static bool may_send(const struct verbs *k) { return k->acceptor ? k->q.heard : k->state == VERBS_OPEN; }
 
 /* What is under way completes when the peer's adapter has it: the retries of a queue pair, or else this timer, tell that the path is gone. */
 static int send_due(struct verbs *k)

@@ -188,6 +188,7 @@ static bool take(struct verbs_qp *q, unsigned slot, size_t n)
     struct frame in;
     uint64_t rq_total = 0;
     uint8_t *bytes = receive_slot(q, slot);
+    q->heard = true;
     if (q->f->rc || q->rc)
         return false;
     if (verbs_message_decode(bytes, n, &in, &rq_total) < 0) {

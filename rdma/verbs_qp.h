@@ -51,7 +51,9 @@ struct verbs_qp {
     unsigned events;                  /* to be acknowledged */
     unsigned mtu;                     /* enum ibv_mtu in use; 0: not known (iWARP) */
     int gid_index;                    /* -1: none */
-    bool armed, inlined, iwarp, closed; /* closed: the connection is over, errors mean nothing any more */
+    bool armed, inlined, iwarp;
+    bool heard;                       /* something came from the peer */
+    bool closed;                      /* the connection is over, errors mean nothing any more */
     int rc;                           /* first failure, with its sentence */
     char why[VERBS_WHY];
 };

@@ -18,7 +18,7 @@ note() { step "WRONG: $1: $2"; wrong+=("$1"); }
 # ended SECONDS NAME: as finish, but one that does not end is noted, with where it is, and killed
 ended()
 {
-    within $1 gone $2 || { note "$2" "not ended after $1 s: $(cat "/proc/${pid[$2]}/wchan" "/proc/${pid[$2]}"/task/*/stack)"; kill -9 "${pid[$2]}"; }
+    within $1 gone $2 || { note "$2" "not ended after $1 s: $(cat "/proc/${pid[$2]}/wchan" "/proc/${pid[$2]}"/task/*/stack; ctl G sessions)"; kill -9 "${pid[$2]}"; }
     finish $2
 }
 all_right() { [ ${#wrong[@]} = 0 ] || fail "not as it should be: $(printf '%s; ' "${wrong[@]}")"; }
