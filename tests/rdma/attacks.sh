@@ -7,7 +7,7 @@
 requires "build the attackers: make check-rdma" test -x "$builddir/attacker_send" -a -x "$builddir/attacker_recv" -a -x "$builddir/verbs_stranger"
 take_ports
 verbs_port=$base
-global="attach_timeout = 6s
+global="attach_timeout = 15s
 rdma { listen = \"$RDMA_THERE\"  ports = \"$verbs_port\" }"
 new_gateway G
 add_route G stream
@@ -16,7 +16,7 @@ chosen() { [ -z "${ATTACKS:-}" ] || [[ " $ATTACKS " == *" $1 "* ]]; }
 
 # attack send|recv NAME GATEWAY-SAYS [ATTACKER-SAYS]: over a channel whose other end is honest and must end with a failure, too. Some run at
 # once, each with a channel of its own.
-together=6
+together=5
 role=() name=() gateway_says=() attacker_says=()
 attack()
 {

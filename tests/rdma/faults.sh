@@ -192,6 +192,8 @@ if chosen loss; then
     again
 fi
 
+management_works() { timeout 30 "$builddir/verbs_stranger" "$RDMA_THERE" 7 cookie | grep -q REJECTED; } # port 7: nobody listens
+
 # The guest's routes across the wire go with the link.
 wire_up()
 {
@@ -211,10 +213,14 @@ if chosen down; then
     over 1 recv 'port|retry counter exceeded|the path to it is gone|down'
     goes_on
     wire_up
+    management_works || { # nothing of ours is asked: a farewell found no route, and Soft-RoCE's queue pair 1 never forgets that
+        step "    not even others connect by ${kind}1 any more: it is made anew"
+        timeout 60 rdma link delete ${kind}1 && rdma link add ${kind}1 type $kind netdev $there
+    }
     again
 fi
 
-# removed DEVICE NETDEV: under load, and back
+# removed DEVICE NETDEV GATEWAY-SAYS: under load, and back
 removed()
 {
     begin "$1 is removed"
