@@ -4,6 +4,7 @@
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires_rdma
 start_gateway_pair detector
+mkfifo "$tmp/gate"
 make_data 5000000 >"$tmp/in"
 stopped() # GATEWAY SECONDS: it ends, and its workers and its socket with it
 {
@@ -16,13 +17,15 @@ stopped() # GATEWAY SECONDS: it ends, and its workers and its socket with it
 for g in A B; do
     step "gateway $g lets a stream finish and refuses others"
     start_recv recv B/detector -o "$tmp/out"
-    start_send send A/detector --rate 20Mbit "$tmp/in"
+    input=$tmp/gate start_send send A/detector "$tmp/in" -
+    exec {gate}<>"$tmp/gate" # until it is closed, the stream goes on
     wait_for 10 flowing B 500000
     workers=$(workers_of $g)
     kill "${pid[$g]}"
     wait_said $g 'Terminated: no new streams; 1 open channel gets 0:01:00 to finish'
     start_send late A/detector "$tmp/in"
     ends late 75 10 'aborted by the other side: .*gateway is shutting down'
+    exec {gate}>&-
     ends send 0 15
     ends recv 0
     same "$tmp/in" "$tmp/out"

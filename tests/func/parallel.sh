@@ -4,6 +4,7 @@
 requires_program xxh128sum
 requires_rdma
 start_gateway_pair left right
+mkfifo "$tmp/gate"
 
 # channels GATEWAY EXPRESSION: of the list c of its flowing channels
 channels() { ctl "$1" sessions --json | $python -c '
@@ -15,13 +16,15 @@ for i in 0 1 2 3 4; do
     for r in left right; do
         start_recv recv-$r-$i B/$r -o "$tmp/out-$r.$i"
         make_data $((8000000 + i * 70001)) $((i + ${#r})) >"$tmp/in-$r.$i"
-        start_send send-$r-$i A/$r --rate 20Mbit "$tmp/in-$r.$i"
+        input=$tmp/gate start_send send-$r-$i A/$r "$tmp/in-$r.$i" -
     done
 done
+exec {gate}<>"$tmp/gate" # until it is closed, all of them go on
 for g in A B; do
     wait_until 15 "[ \"\$(channels $g 'len(c)')\" = 10 ]"
     [ "$(channels $g 'sorted(x["worker"] for x in c)')" = "[0, 0, 0, 0, 0, 1, 1, 1, 1, 1]" ] || fail "$g does not share the work: $(ctl $g sessions)"
 done
+exec {gate}>&-
 for i in 0 1 2 3 4; do
     for r in left right; do
         ends send-$r-$i 0 30

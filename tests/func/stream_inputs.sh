@@ -85,7 +85,7 @@ for dir in "$tmp" /dev/shm; do
     undo+=("rm -f '$file'")
     make_data 6000000 5 >"$file"
     receive recv --window 64K
-    start_send send A/detector --window 64K --rate 40Mbit "$file"
+    start_send send A/detector --window 64K --rate $((40 / slow))Mbit "$file"
     wait_for 10 flowing B 300000
     truncate -s 1000000 "$file"
     ends send 74 20 "scistream-shrinks.* ended after [0-9]+ bytes, it had 6000000 when it was opened: was it truncated\?"
