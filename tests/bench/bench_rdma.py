@@ -340,8 +340,11 @@ def incast(gw, n, seconds):
 
 
 def set_delay(ms):
-    """Of all packets that leave either end of the pair; 0: none."""
+    """Of all packets that leave either end of the pair; 0: none. Meanwhile each flow is received by one processor only: else packets that netem
+    lets go on different ones overtake each other, which InfiniBand's do not, and most are sent again."""
     for dev in ("veth0", "veth1"):
+        with open(f"/sys/class/net/{dev}/queues/rx-0/rps_cpus", "w") as f:
+            f.write(f"{(1 << os.cpu_count()) - 1:x}" if ms else "0")
         run(["tc", "qdisc", "del", "dev", dev, "root"])
         if ms:
             run(["tc", "qdisc", "add", "dev", dev, "root", "netem", "delay", f"{ms}ms", "limit", "100000"], check=True)
