@@ -17,11 +17,19 @@
 
 /* ------------------------------------------------------------ one end */
 
+/* Both directions are over, and of what we sent the peer's adapter has everything: a connection that ends now is no failure. */
+static bool finished(const struct verbs *k)
+{
+    return framed_finished(&k->f) && (!k->f.tx || (verbs_qp_idle(&k->q) && !k->q.undelivered));
+}
+
 int verbs_check(struct verbs *k)
 {
+    if (k->job.queued) /* the helper's */
+        return 0;
     if (k->f.rc)
         return xport_fail(&k->x, k->f.rc, "verbs with %s: %s", k->to, k->f.why);
-    if (framed_finished(&k->f))
+    if (finished(k))
         return 0;
     if (k->q.rc)
         return xport_fail(&k->x, k->q.rc, "verbs with %s: %s", k->to, k->q.why);
@@ -46,14 +54,17 @@ static const char *link_layer(const struct verbs *k)
 /* "unencrypted, RoCE v2, GID 1, MTU 4096, 2M pages" */
 static void describe(struct verbs *k)
 {
-    char gid[24] = "", mtu[24] = "";
+    char gid[24] = "", mtu[24] = "", node[24] = "";
     const struct ring *r = k->x.in ? k->x.in : k->x.out;
     snprintf(k->x.device, sizeof(k->x.device), "%s:%u", verbs_device_name(k->q.verbs), k->id->port_num);
     if (k->q.gid_index >= 0)
         snprintf(gid, sizeof(gid), ", GID %d", k->q.gid_index);
     if (k->q.mtu)
         snprintf(mtu, sizeof(mtu), ", MTU %u", 128U << k->q.mtu);
-    snprintf(k->x.detail, sizeof(k->x.detail), "unencrypted, %s%s%s%s", link_layer(k), gid, mtu, r->huge ? ", 2M pages" : "");
+    const struct xport_device *d = verbs_dev_find(k->x.env, k->id);
+    if (d && d->numa_node >= 0)
+        snprintf(node, sizeof(node), ", NUMA node %d", d->numa_node);
+    snprintf(k->x.detail, sizeof(k->x.detail), "unencrypted, %s%s%s%s%s", link_layer(k), gid, mtu, node, r->huge ? ", 2M pages" : "");
 }
 
 static void become_up(struct verbs *k)
@@ -83,18 +94,26 @@ static int send_due(struct verbs *k)
 static void check_progress(struct verbs *k)
 {
     uint64_t ns = k->x.env->conf->g.peer_timeout;
-    if (verbs_qp_idle(&k->q))
+    if (verbs_qp_poll(&k->q)) /* it may be this program that stood still */
+        xport_kick(&k->x);
+    if (verbs_qp_idle(&k->q) || verbs_check(k) < 0)
         return;
-    if (k->q.first == k->seen)
+    if (k->q.first == k->seen) {
         xport_fail(&k->x, -SST_ETIMEOUT, "verbs with %s: nothing that was sent has arrived for %.0f s: the path to it is gone", k->to, (double)ns / 1e9);
+        return;
+    }
     k->seen = k->q.first;
     loop_timer(k->x.env->loop, &k->patience, ns);
 }
 
-static void on_completions(struct io *io, uint32_t events UNUSED)
+static void on_completions(struct io *io, uint32_t events)
 {
     struct verbs *k = container_of(io, struct verbs, io);
     verbs_qp_event(&k->q);
+    if (events & (EPOLLERR | EPOLLHUP)) { /* and it would stay readable for ever */
+        loop_del(k->x.env->loop, io);
+        xport_fail(&k->x, -SST_EDEVICE, "verbs with %s: its device was removed", k->to);
+    }
     if (k->x.state == XPORT_CLOSING)
         loop_activate(k->x.env->loop, &k->closing);
     else
@@ -131,7 +150,9 @@ static int verbs_move(struct xport *x, struct ring *r UNUSED)
 static int verbs_shut(struct xport *x, struct ring *r)
 {
     int rc = verbs_move(x, r);
-    return framed_shut_done(&verbs_of(x)->f) ? 0 : rc < 0 ? rc : -EAGAIN;
+    const struct verbs *k = verbs_of(x);
+    bool done = framed_shut_done(&k->f) && verbs_qp_idle(&k->q) && !k->q.undelivered; /* an EOS that was only posted may be lost */
+    return done ? 0 : rc < 0 ? rc : -EAGAIN;
 }
 
 static enum stats_wait verbs_blocked(const struct xport *x)
@@ -169,6 +190,7 @@ static void begin(struct verbs *k, const struct xport_spec *s)
     framed_set_rings(&k->f, k->x.in, k->x.out, k->x.out != NULL);
     k->q.conf = &k->x.env->conf->rdma;
     k->q.stats = k->x.env->stats;
+    k->q.comp_vector = k->x.env->index;
     k->q.chunk_max = s->chunk_max ? MIN(s->chunk_max, CHUNK_MAX) : CHUNK_MAX;
 }
 
@@ -231,7 +253,7 @@ static void job_done(struct job *j)
         xport_bye(&k->x);
     } else if (k->x.state == XPORT_CLOSING) {
         loop_activate(k->x.env->loop, &k->closing);
-    } else {
+    } else if (k->x.state == XPORT_OPENING) { /* else it has failed meanwhile */
         verbs_cm_registered(k);
         xport_kick(&k->x);
     }
@@ -255,9 +277,9 @@ static void release(struct verbs *k)
 static int closing_progress(struct task *t)
 {
     struct verbs *k = container_of(t, struct verbs, closing);
-    int did = verbs_qp_poll(&k->q);
     if (k->job.queued)
-        return did;
+        return 0;
+    int did = verbs_qp_poll(&k->q);
     if (may_send(k))
         did |= verbs_qp_send(&k->q);
     bool useless = !k->q.qp || k->q.rc || k->lost || !may_send(k) || !timer_pending(&k->patience);
@@ -269,7 +291,11 @@ static int closing_progress(struct task *t)
     return 1;
 }
 
-static int closing_arm(struct task *t) { return verbs_qp_arm(&container_of(t, struct verbs, closing)->q); }
+static int closing_arm(struct task *t)
+{
+    struct verbs *k = container_of(t, struct verbs, closing);
+    return k->job.queued ? 0 : verbs_qp_arm(&k->q);
+}
 
 static void verbs_close(struct xport *x, int rc)
 {

@@ -11,7 +11,7 @@
 enum verbs_state { VERBS_NEW, VERBS_LOOK, VERBS_WAIT, VERBS_ADDRESS, VERBS_ROUTE, VERBS_MEMORY, VERBS_CONNECT, VERBS_OPEN, VERBS_STATES };
 
 /* Addresses of the peer that an acceptor tries to reach, one after the other. */
-struct verbs_look { union sockaddr_any at[4]; unsigned n, next; char tried[XPORT_TEXT]; };
+struct verbs_look { union sockaddr_any at[8]; unsigned n, next; char tried[XPORT_TEXT]; };
 
 struct verbs {
     struct xport x;
@@ -38,6 +38,7 @@ struct verbs_shared {
     struct rdma_event_channel *events;
     struct io io;
     struct rdma_cm_id *listener;  /* NULL: none, or its device is gone */
+    bool stale;                   /* a device was removed: librdmacm keeps it open until it looks at the list again */
     union sockaddr_any at;        /* where it is bound */
     struct timer again;           /* until it can be bound; and when ports have changed */
     struct list pending;          /* struct verbs */
@@ -77,6 +78,8 @@ void verbs_cm_event(struct io *io, uint32_t events);
 /* verbs_listen.c */
 int verbs_listen_start(struct verbs_shared *sh, char *why, size_t size);
 void verbs_listen_stop(struct verbs_shared *sh);
+/* A device was removed: let it go, or some drivers wait for ever. */
+void verbs_device_gone(struct verbs_shared *sh, const struct ibv_context *verbs);
 /* The listener's device is gone: bind again when it is back. */
 void verbs_listen_lost(struct verbs_shared *sh, const char *why);
 /* Hear what the device reports unasked, from now on / no more. */

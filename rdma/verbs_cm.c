@@ -18,6 +18,7 @@
 #include "src/core/wire.h"
 
 #define RESOLVE_MS(k) ((int)(shared(k)->patience_ns / NS_PER_MS))
+#define EVENTS_MAX 64    /* of a turn: others want theirs, too */
 #define LOOK_MS 1500     /* for each address of the peer */
 #define REJ_NOBODY 8     /* InfiniBand's reject reasons (IBA 12.6.7.2): invalid service id */
 #define REJ_CONSUMER 28  /* the listener said no, its reason in the private data */
@@ -126,7 +127,8 @@ static int on_established(struct verbs *k, const struct cm_event *e)
 
 static int on_disconnected(struct verbs *k, const struct cm_event *e UNUSED)
 {
-    verbs_qp_poll(&k->q); /* what arrived before it counts: an EOS, or the reason of a RESET */
+    while (verbs_qp_poll(&k->q)) /* what arrived before it counts: an EOS, or the reason of a RESET */
+        ;
     k->lost = true;
     return verbs_check(k);
 }
@@ -149,7 +151,7 @@ static int on_failure(struct verbs *k, const struct cm_event *e)
         return xport_fail(&k->x, -ECONNREFUSED, "verbs to %s over %s: %s", k->to, device,
                           e->status == REJ_NOBODY || e->status == -ECONNREFUSED ? "nobody listens there" : "rejected");
     case RDMA_CM_EVENT_DEVICE_REMOVAL:
-        verbs_unwatch(shared(k), k->id->verbs);
+        verbs_device_gone(shared(k), k->id->verbs);
         return xport_fail(&k->x, -SST_EDEVICE, "verbs with %s: device %s was removed", k->to, device);
     default:
         return xport_fail(&k->x, -SST_ELOST, "verbs with %s over %s: %s (%s)", k->to, device, rdma_event_str(e->type),
@@ -258,6 +260,10 @@ static void act(struct verbs *k, const struct cm_event *e)
         loop_activate(k->x.env->loop, &k->closing);
         return;
     }
+    if (k->x.state == XPORT_FAILED) { /* the engine closes it soon */
+        k->lost |= e->type == RDMA_CM_EVENT_DISCONNECTED;
+        return;
+    }
     for (size_t i = 0; i < ARRAY_LEN(rules); i++)
         if (rules[i].type == e->type && (rules[i].states & 1U << k->state)) {
             if (rules[i].act)
@@ -294,7 +300,7 @@ static void on_request(struct verbs_shared *sh, const struct cm_event *e)
     }
     list_for_each(n, &sh->pending) {
         struct verbs *k = list_entry(n, struct verbs, pending);
-        if (!secret_equal(intro.cookie, k->f.cookie, FRAME_COOKIE))
+        if (!secret_equal(intro.cookie, k->f.cookie, FRAME_COOKIE) || k->x.state != XPORT_OPENING)
             continue;
         union sockaddr_any peer = { .ss = e->id->route.addr.dst_storage };
         list_del(&k->pending);
@@ -314,7 +320,7 @@ void verbs_cm_event(struct io *io, uint32_t events UNUSED)
 {
     struct verbs_shared *sh = container_of(io, struct verbs_shared, io);
     struct rdma_cm_event *e;
-    while (rdma_get_cm_event(sh->events, &e) == 0) {
+    for (int i = 0; i < EVENTS_MAX && rdma_get_cm_event(sh->events, &e) == 0; i++) {
         struct cm_event copy = { .type = e->event, .status = e->status, .id = e->id };
         copy.n = e->param.conn.private_data ? e->param.conn.private_data_len : 0; /* at most 255 */
         if (copy.n)

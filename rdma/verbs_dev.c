@@ -1,8 +1,10 @@
 /* Which ports there are, and by which addresses rdma_cm finds them. A port may be found by several addresses, or by none: then it is
  * shown, but no connection can use it.
  *
- * The addresses are those of the machine's interfaces, each bound to an id of its own and looked up where that landed: true for IPoIB,
- * RoCE and iWARP alike. A device that cannot be opened (its file in /dev/infiniband is not ours to use) is shown with that state.
+ * The addresses are those of the interface that shares the port's GID: on RoCE the GID is the address itself, on iWARP it begins with the
+ * interface's hardware address, on InfiniBand the hardware address of an IPoIB interface ends with it. rdma_cm is not asked: it would keep
+ * every device open that it was asked about, and some drivers cannot be removed then. A device that cannot be opened (its file in
+ * /dev/infiniband is not ours to use) is shown with that state.
  */
 #include "rdma/verbs_dev.h"
 
@@ -11,6 +13,8 @@
 #include <ifaddrs.h>
 #include <infiniband/verbs.h>
 #include <net/if.h>
+#include <netpacket/packet.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include "src/core/addr.h"
@@ -20,15 +24,16 @@
 
 #define PORTS_MAX 64     /* of all devices; control takes no more */
 #define PLACES_MAX 64
-#define GIDS_MAX 128
+#define GIDS_MAX 256
 
 static const char transport[] = "verbs";
 
-/* An address, and the port that rdma_cm found by it. */
+/* An address of this machine, as it may be found in a GID. */
 struct place {
-    char name[IBV_SYSFS_NAME_MAX], netdev[IF_NAMESIZE], text[ADDR_TEXT];
-    unsigned port;
-    union ibv_gid gid;
+    char netdev[IF_NAMESIZE], text[ADDR_TEXT];
+    union ibv_gid gid;            /* as RoCE writes it: IPv4 mapped into IPv6 */
+    uint8_t hardware[20];         /* of the interface: 6 bytes of Ethernet, 20 of IPoIB */
+    unsigned n_hardware;
 };
 
 struct places { struct place p[PLACES_MAX]; size_t n; };
@@ -43,7 +48,6 @@ static bool worth_trying(const struct ifaddrs *a)
     return at->sa.sa_family == AF_INET || (at->sa.sa_family == AF_INET6 && !IN6_IS_ADDR_LINKLOCAL(&at->in6.sin6_addr));
 }
 
-/* As RoCE writes an address into a GID: IPv4 mapped into IPv6. */
 static void gid_of(const union sockaddr_any *at, union ibv_gid *gid)
 {
     memset(gid, 0, sizeof(*gid));
@@ -55,37 +59,34 @@ static void gid_of(const union sockaddr_any *at, union ibv_gid *gid)
     memcpy(gid->raw + 12, &at->in.sin_addr, 4);
 }
 
-static void try_address(struct rdma_event_channel *events, const struct ifaddrs *a, struct places *all)
+static void find_hardware(const struct ifaddrs *addrs, struct place *p)
 {
-    struct rdma_cm_id *id;
-    union sockaddr_any at = { .ss = { 0 } };
-    memcpy(&at, a->ifa_addr, a->ifa_addr->sa_family == AF_INET ? sizeof(at.in) : sizeof(at.in6));
-    if (all->n == PLACES_MAX || rdma_create_id(events, &id, NULL, RDMA_PS_TCP) < 0)
-        return;
-    if (rdma_bind_addr(id, &at.sa) == 0 && id->verbs) {
-        struct place *p = &all->p[all->n++];
-        str_copy(p->name, sizeof(p->name), ibv_get_device_name(id->verbs->device));
-        str_copy(p->netdev, sizeof(p->netdev), a->ifa_name);
-        p->port = id->port_num;
-        addr_format_host(&at, p->text);
-        gid_of(&at, &p->gid);
+    for (const struct ifaddrs *a = addrs; a; a = a->ifa_next) {
+        const struct sockaddr_ll *ll = (const void *)a->ifa_addr;
+        if (!ll || ll->sll_family != AF_PACKET || !str_eq(a->ifa_name, p->netdev) || ll->sll_halen > sizeof(p->hardware))
+            continue;
+        p->n_hardware = ll->sll_halen;
+        memcpy(p->hardware, (const uint8_t *)ll + offsetof(struct sockaddr_ll, sll_addr), ll->sll_halen); /* longer than declared on IPoIB */
     }
-    rdma_destroy_id(id);
 }
 
 static void find_places(struct places *all)
 {
-    struct rdma_event_channel *events = rdma_create_event_channel();
     struct ifaddrs *addrs;
     all->n = 0;
-    if (events && getifaddrs(&addrs) == 0) {
-        for (const struct ifaddrs *a = addrs; a; a = a->ifa_next)
-            if (worth_trying(a))
-                try_address(events, a, all);
-        freeifaddrs(addrs);
+    if (getifaddrs(&addrs) < 0)
+        return;
+    for (const struct ifaddrs *a = addrs; a && all->n < PLACES_MAX; a = a->ifa_next) {
+        if (!worth_trying(a))
+            continue;
+        struct place *p = &all->p[all->n++];
+        *p = (struct place){ .n_hardware = 0 };
+        str_copy(p->netdev, sizeof(p->netdev), a->ifa_name);
+        addr_format_host((const void *)a->ifa_addr, p->text);
+        gid_of((const void *)a->ifa_addr, &p->gid);
+        find_hardware(addrs, p);
     }
-    if (events)
-        rdma_destroy_event_channel(events);
+    freeifaddrs(addrs);
 }
 
 /* ------------------------------------------------------------ one port */
@@ -99,7 +100,23 @@ struct port {
     size_t n_gids;
 };
 
-static bool is_at(const struct port *p, const struct place *at) { return p->number == at->port && str_eq(p->name, at->name); }
+static bool has_gid(const struct place *at, const union ibv_gid *gid, enum ibv_gid_type type, bool iwarp)
+{
+    if (iwarp)
+        return at->n_hardware == 6 && memcmp(at->hardware, gid->raw, 6) == 0;
+    if (type == IBV_GID_TYPE_IB)
+        return at->n_hardware == 20 && memcmp(at->hardware + 4, gid->raw, 16) == 0;
+    return memcmp(&at->gid, gid, sizeof(*gid)) == 0;
+}
+
+static bool is_at(const struct port *p, const struct place *at)
+{
+    bool iwarp = p->verbs->device->transport_type == IBV_TRANSPORT_IWARP;
+    for (size_t i = 0; i < p->n_gids; i++)
+        if (has_gid(at, &p->gids[i].gid, (enum ibv_gid_type)p->gids[i].gid_type, iwarp))
+            return true;
+    return false;
+}
 
 static const char *state_name(enum ibv_port_state s)
 {
@@ -156,7 +173,7 @@ static const struct ibv_gid_entry *best_gid(const struct port *p)
     for (size_t i = 0; i < p->n_gids; i++) {
         int worth = p->gids[i].gid_type == IBV_GID_TYPE_ROCE_V2;
         for (size_t k = 0; k < p->places->n; k++)
-            if (is_at(p, &p->places->p[k]) && memcmp(&p->places->p[k].gid, &p->gids[i].gid, sizeof(union ibv_gid)) == 0)
+            if (has_gid(&p->places->p[k], &p->gids[i].gid, (enum ibv_gid_type)p->gids[i].gid_type, false))
                 worth |= 2;
         if (worth > best_worth) {
             best_worth = worth;

@@ -70,7 +70,8 @@ static void connection_works(struct verbs_device *d, const struct ibv_qp *qp)
 static void act_on(struct verbs_device *d, enum ibv_event_type type, const struct ibv_qp *qp, int port)
 {
     struct verbs_shared *sh = d->shared;
-    log_debug("%s: %s", verbs_device_name(d->verbs), ibv_event_type_str(type));
+    const struct ibv_context *verbs = d->verbs;
+    log_debug("%s: %s", verbs_device_name(verbs), ibv_event_type_str(type));
     if (type == IBV_EVENT_COMM_EST)
         connection_works(d, qp);
     else if (qp || type == IBV_EVENT_PORT_ERR || type == IBV_EVENT_DEVICE_FATAL)
@@ -78,9 +79,9 @@ static void act_on(struct verbs_device *d, enum ibv_event_type type, const struc
     if (of_port(type))
         loop_timer(sh->loop, &sh->again, NS_PER_MS);
     if (type == IBV_EVENT_DEVICE_FATAL) {
-        if (sh->listener && sh->listener->verbs == d->verbs)
-            verbs_listen_lost(sh, "its device failed or was removed");
-        verbs_unwatch(sh, d->verbs);
+        if (sh->listener && sh->listener->verbs == verbs)
+            verbs_listen_lost(sh, "its device failed or was removed"); /* d may be gone */
+        verbs_device_gone(sh, verbs);
     }
 }
 
@@ -111,8 +112,8 @@ void verbs_watch(struct verbs_shared *sh, struct ibv_context *verbs)
     d->shared = sh;
     d->io.fd = -1;
     d->io.ready = on_async;
-    if (fcntl(verbs->async_fd, F_SETFL, fcntl(verbs->async_fd, F_GETFL) | O_NONBLOCK) == 0)
-        loop_add(sh->loop, &d->io, verbs->async_fd, EPOLLIN);
+    if (fcntl(verbs->async_fd, F_SETFL, fcntl(verbs->async_fd, F_GETFL) | O_NONBLOCK) < 0 || loop_add(sh->loop, &d->io, verbs->async_fd, EPOLLIN) < 0)
+        log_warn("%s: what it reports cannot be heard: %s", verbs_device_name(verbs), strerror(errno));
     list_add_tail(&sh->devices, &d->node);
 }
 
@@ -238,17 +239,33 @@ static int open_listener(struct verbs_shared *sh, char *why, size_t size)
     return rc;
 }
 
+static void forget_devices(struct verbs_shared *sh)
+{
+    struct ibv_context **all = rdma_get_devices(NULL);
+    if (all)
+        rdma_free_devices(all);
+    sh->stale = false;
+}
+
+void verbs_device_gone(struct verbs_shared *sh, const struct ibv_context *verbs)
+{
+    verbs_unwatch(sh, verbs);
+    sh->stale = true;
+    loop_timer(sh->loop, &sh->again, AGAIN_NS);
+}
+
 static void on_again(struct timer *t)
 {
     struct verbs_shared *sh = container_of(t, struct verbs_shared, again);
+    if (sh->stale)
+        forget_devices(sh);
     char why[XPORT_WHY] = "";
     bool had = sh->listener;
-    if (open_listener(sh, why, sizeof(why)) < 0)
-        return;
+    int rc = open_listener(sh, why, sizeof(why));
     if (sh->listener && !had)
         log_info("verbs listens on %s, port %u, by %s:%u", sh->address, sh->port, verbs_device_name(sh->listener->verbs), sh->listener->port_num);
     verbs_dev_scan(sh->env, sh->listener);
-    if (!sh->listener)
+    if (rc == 0 && !sh->listener)
         verbs_dev_check(sh->env, why, sizeof(why));
     tell_changed(sh, why);
 }
@@ -262,11 +279,9 @@ void verbs_listen_lost(struct verbs_shared *sh, const char *why)
         struct verbs *k = list_entry(n, struct verbs, pending);
         fail_end(k, sh->address, why);
     }
-    verbs_unwatch(sh, sh->listener->verbs);
+    verbs_device_gone(sh, sh->listener->verbs);
     drop_listener(sh);
-    verbs_dev_scan(sh->env, NULL);
     tell_changed(sh, text);
-    loop_timer(sh->loop, &sh->again, AGAIN_NS);
 }
 
 int verbs_listen_start(struct verbs_shared *sh, char *why, size_t size)

@@ -130,7 +130,7 @@ static void post(struct verbs_qp *q)
 
 /* ------------------------------------------------------------ sending */
 
-static bool announce_due(const struct verbs_qp *q) { return q->rq_total - q->rq_told >= VERBS_RECEIVES / 2; }
+static bool announce_due(const struct verbs_qp *q) { return q->rq_total - q->rq_told >= VERBS_RECEIVES / 2; } /* all that were posted at first */
 
 /* Room for one chunk and for the SEND that a notice still needs. */
 static bool has_room(const struct verbs_qp *q)
@@ -145,7 +145,7 @@ static bool next_message(struct verbs_qp *q, struct frame *out)
     uint64_t left = q->peer_rq_total - q->sent - (q->notice.len ? 1 : 0);
     if (left == 0 || !has_room(q))
         return false;
-    if (left > 1 && framed_next(q->f, out))
+    if ((left > 1 || q->f->reset_due) && framed_next(q->f, out)) /* nothing follows a RESET */
         return true;
     return announce_due(q) && framed_again(q->f, out);
 }
@@ -189,7 +189,7 @@ static bool take(struct verbs_qp *q, unsigned slot, size_t n)
     uint64_t rq_total = 0;
     uint8_t *bytes = receive_slot(q, slot);
     q->heard = true;
-    if (q->f->rc || q->rc)
+    if (q->rc)
         return false;
     if (verbs_message_decode(bytes, n, &in, &rq_total) < 0) {
         framed_garbage(q->f, bytes);
@@ -201,6 +201,8 @@ static bool take(struct verbs_qp *q, unsigned slot, size_t n)
         return false;
     }
     q->peer_rq_total = rq_total;
+    if (q->f->rc) /* over, but a RESET may still need room at the peer */
+        return true;
     if (framed_input(q->f, &in) == 0 && in.type == FRAME_DATA)
         framed_filled(q->f, in.a, in.len); /* the WRITEs before it have brought them */
     return true;
@@ -219,6 +221,7 @@ static void sends_done(struct verbs_qp *q, unsigned upto)
 static void failed(struct verbs_qp *q, const struct ibv_wc *wc)
 {
     bool receive = wc->wr_id & RECEIVE_BIT;
+    q->undelivered |= !receive && !verbs_qp_idle(q);
     if (wc->status != IBV_WC_WR_FLUSH_ERR && !q->closed)
         verbs_qp_fail(q, -SST_ELOST, "%s (%s, vendor error %#x)", ibv_wc_status_str(wc->status), receive ? "receive" : "send", wc->vendor_err);
     if (!receive)
@@ -233,6 +236,8 @@ static void complete(struct verbs_qp *q, const struct ibv_wc *wc, unsigned *agai
         failed(q, wc);
     else if (!(wc->wr_id & RECEIVE_BIT))
         sends_done(q, slot + 1);
+    else if (wc->opcode != IBV_WC_RECV) /* a WRITE with immediate data takes a receive, too, and leaves nothing in it */
+        verbs_qp_fail(q, -SST_EPROTO, "a receive was used by something else than a SEND (%d)", (int)wc->opcode);
     else if (take(q, slot, wc->byte_len))
         again[(*n)++] = slot;
 }

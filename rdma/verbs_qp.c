@@ -43,28 +43,47 @@ int verbs_qp_open(struct verbs_qp *q, struct rdma_cm_id *id, struct framed *f)
     q->pd = ibv_alloc_pd(id->verbs);
     q->channel = ibv_create_comp_channel(id->verbs);
     if (q->channel && fcntl(q->channel->fd, F_SETFL, O_NONBLOCK) == 0 && fcntl(q->channel->fd, F_SETFD, FD_CLOEXEC) == 0)
-        q->cq = ibv_create_cq(id->verbs, (int)(VERBS_RECEIVES + VERBS_SENDS + VERBS_WRITES), NULL, q->channel, 0);
+        q->cq = ibv_create_cq(id->verbs, (int)(VERBS_RECEIVES + VERBS_SENDS + VERBS_WRITES), NULL, q->channel,
+                              (int)(q->comp_vector % (unsigned)MAX(id->verbs->num_comp_vectors, 1)));
     if (!q->pd || !q->cq)
         return verbs_qp_fail(q, -SST_EDEVICE, "%s: no protection domain or completion queue: %s", device(q), strerror(errno));
     if (posix_memalign((void **)&q->pool, 4096, POOL_SIZE) != 0)
         return verbs_qp_fail(q, -ENOMEM, "%s: no memory for messages", device(q));
+    memset(q->pool, 0, POOL_SIZE);
     return 0;
 }
 
-static int register_memory(struct verbs_qp *q, void *base, size_t size, int access)
+static size_t ring_size(const struct verbs_qp *q) { return q->f->rx ? q->f->rx->cap : q->f->tx->cap; }
+static size_t whole_pages(size_t n) { return (n + 4095) / 4096 * 4096; }
+
+/* What the kernel counts against RLIMIT_MEMLOCK for this process now. */
+static size_t pinned_now(void)
+{
+    char line[128];
+    unsigned long long kib = 0;
+    FILE *f = fopen("/proc/self/status", "re");
+    while (f && fgets(line, sizeof(line), f))
+        if (sscanf(line, "VmPin: %llu kB", &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return (size_t)kib << 10;
+}
+
+static int register_memory(struct verbs_qp *q, void *base, size_t size, int access, struct ibv_mr **out)
 {
     struct rlimit lock;
-    char need[UNITS_TEXT], have[UNITS_TEXT];
-    struct ibv_mr *mr = ibv_reg_mr(q->pd, base, size, access);
-    *(base == q->pool ? &q->pool_mr : access ? &q->rx_mr : &q->tx_mr) = mr;
-    if (mr)
+    char what[UNITS_TEXT], have[UNITS_TEXT];
+    *out = ibv_reg_mr(q->pd, base, size, access);
+    if (*out)
         return 0;
     int err = errno;
-    if (err == ENOMEM && getrlimit(RLIMIT_MEMLOCK, &lock) == 0 && lock.rlim_cur != RLIM_INFINITY)
-        return verbs_qp_fail(q, -ENOMEM, "%s of %s needs %zu bytes of locked memory, RLIMIT_MEMLOCK is %s: raise LimitMEMLOCK in the unit "
-                             "(ulimit -l) or lower window", base == q->pool ? "message pool" : "ring", units_size(need, size), size,
+    size_t need = pinned_now() + whole_pages(size) + (base == q->pool ? 0 : whole_pages(POOL_SIZE));
+    if (err == ENOMEM && getrlimit(RLIMIT_MEMLOCK, &lock) == 0 && lock.rlim_cur < need)
+        return verbs_qp_fail(q, -ENOMEM, "ring of %s needs %zu bytes of locked memory in all, RLIMIT_MEMLOCK is %s: raise LimitMEMLOCK in the unit "
+                             "(ulimit -l) or lower window", units_size(what, base == q->pool ? ring_size(q) : size), need,
                              units_size(have, lock.rlim_cur));
-    return verbs_qp_fail(q, -SST_EDEVICE, "cannot register %s on %s: %s", units_size(need, size), device(q), strerror(err));
+    return verbs_qp_fail(q, -SST_EDEVICE, "cannot register %s on %s: %s", units_size(what, size), device(q), strerror(err));
 }
 
 /* A wish: where there is one node only, or none of its memory is left, others do. */
@@ -84,17 +103,17 @@ int verbs_qp_register(struct verbs_qp *q)
     int node = q->conf->numa_node >= 0 ? (int)q->conf->numa_node : verbs_dev_numa(q->verbs->device);
     prefer_node(rx, node);
     prefer_node(tx, node);
-    int rc = rx ? register_memory(q, rx->base, rx->cap, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE) : 0;
+    int rc = rx ? register_memory(q, rx->base, rx->cap, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE, &q->rx_mr) : 0;
     if (rc == 0 && tx)
-        rc = register_memory(q, tx->base, tx->cap, 0);
-    return rc < 0 ? rc : register_memory(q, q->pool, POOL_SIZE, IBV_ACCESS_LOCAL_WRITE);
+        rc = register_memory(q, tx->base, tx->cap, 0, &q->tx_mr);
+    return rc < 0 ? rc : register_memory(q, q->pool, POOL_SIZE, IBV_ACCESS_LOCAL_WRITE, &q->pool_mr);
 }
 
 /* ------------------------------------------------------------ the queue pair */
 
 static int step(struct verbs_qp *q, struct ibv_qp_attr *a, int mask, const char *name)
 {
-    if (q->verbs && mask & IBV_QP_AV && !a->ah_attr.is_global)
+    if (mask & IBV_QP_AV && !a->ah_attr.is_global)
         mask &= ~UCM_BUG_BITS;
     int err = ibv_modify_qp(q->qp, a, mask);
     return err ? verbs_qp_fail(q, -SST_EDEVICE, "%s: the queue pair cannot become %s: %s", device(q), name, strerror(abs(err))) : 0;
@@ -145,6 +164,14 @@ int verbs_qp_create(struct verbs_qp *q)
 
 static enum ibv_mtu smaller(enum ibv_mtu mtu, unsigned limit) { return limit && limit < mtu ? (enum ibv_mtu)limit : mtu; }
 
+/* What the configuration and our own port allow: the path's, as the connection manager has it, is that of the side that connects. */
+static unsigned mtu_wanted(const struct verbs_qp *q)
+{
+    struct ibv_port_attr port;
+    unsigned active = !q->iwarp && ibv_query_port(q->verbs, q->id->port_num, &port) == 0 ? port.active_mtu : 0, limit = (unsigned)q->conf->path_mtu;
+    return limit && (limit < active || !active) ? limit : active;
+}
+
 int verbs_qp_ready(struct verbs_qp *q)
 {
     struct ibv_qp_attr a;
@@ -153,7 +180,9 @@ int verbs_qp_ready(struct verbs_qp *q)
         return 0;
     if (attributes(q, IBV_QPS_RTR, &a, &mask) < 0)
         return q->rc;
-    a.path_mtu = smaller(smaller(a.path_mtu, (unsigned)q->conf->path_mtu), q->peer.mtu);
+    a.path_mtu = smaller(smaller(a.path_mtu, mtu_wanted(q)), q->peer.mtu);
+    if (q->conf->traffic_class && a.ah_attr.is_global)
+        a.ah_attr.grh.traffic_class = (uint8_t)q->conf->traffic_class;
     q->mtu = a.path_mtu;
     q->gid_index = a.ah_attr.is_global ? a.ah_attr.grh.sgid_index : -1;
     if (step(q, &a, mask, "ready to receive") < 0 || attributes(q, IBV_QPS_RTS, &a, &mask) < 0)
@@ -169,7 +198,7 @@ int verbs_qp_ready(struct verbs_qp *q)
 void verbs_qp_intro(const struct verbs_qp *q, struct verbs_intro *out)
 {
     *out = (struct verbs_intro){ .receives = VERBS_RECEIVES, .chunk_max = q->chunk_max,
-                                 .mtu = (uint8_t)(q->mtu ? q->mtu : (unsigned)q->conf->path_mtu) };
+                                 .mtu = (uint8_t)(q->mtu ? q->mtu : mtu_wanted(q)) };
     memcpy(out->cookie, q->f->cookie, FRAME_COOKIE);
     if (q->rx_mr) {
         out->base = (uintptr_t)q->f->rx->base;

@@ -51,7 +51,9 @@ struct verbs_qp {
     unsigned events;                  /* to be acknowledged */
     unsigned mtu;                     /* enum ibv_mtu in use; 0: not known (iWARP) */
     int gid_index;                    /* -1: none */
+    unsigned comp_vector;             /* of the device's interrupts, modulo their number */
     bool armed, inlined, iwarp;
+    bool undelivered;                 /* a SEND, and with it what came before it, may not have arrived */
     bool heard;                       /* something came from the peer */
     bool closed;                      /* the connection is over, errors mean nothing any more */
     int rc;                           /* first failure, with its sentence */

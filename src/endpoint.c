@@ -628,6 +628,8 @@ static int apply_options(struct endpoint *ep)
     int code = apply(ep, mem_printf("link.chunk=%llu", (unsigned long long)ep->o->chunk));
     if (code == 0 && *devices)
         code = apply(ep, mem_printf("ucx.devices=%s", devices));
+    if (code == 0 && *devices && strchr(ep->o->devices[0], ':')) /* "mlx5_0:1" is a port of an RDMA device */
+        code = apply(ep, mem_printf("rdma.device=%s", ep->o->devices[0]));
     if (code == 0 && *ep->o->require && !strv_has(endpoint_transport_names, ep->o->require))
         code = endpoint_complain(ep, -SST_EUSAGE, "--require %s: must be verbs, ucx or link", ep->o->require);
     return code;

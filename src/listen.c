@@ -71,10 +71,10 @@ static int judge(struct visitor *v, const Offer *o, char *why, size_t size)
     return ep->listening->busy ? -SST_EBUSY : 0;
 }
 
-/* That a machine without RDMA devices does not listen by verbs is no news to anybody. */
+/* verbs does not encrypt, so nobody gets it who did not ask for it or name a device. */
 static bool listens_by(const struct endpoint *ep, const char *transport)
 {
-    return endpoint_wants(ep, transport) && (endpoint_asked(ep) || !str_eq(transport, "verbs") || pool_has_device(&ep->local.w, transport));
+    return endpoint_wants(ep, transport) && (endpoint_asked(ep) || !str_eq(transport, "verbs") || ep->o->devices[0]);
 }
 
 /* The visitor's conversation becomes the endpoint's hop: everything from here on is as in an attach of our own. */
@@ -274,7 +274,7 @@ static void offer_verbs(struct endpoint *ep, const char *host)
 {
     char why[160];
     AUTO_FREE char *setting = mem_printf("rdma.listen=%s", host);
-    if (!is_any(host) && endpoint_wants(ep, "verbs"))
+    if (!is_any(host) && listens_by(ep, "verbs"))
         conf_set(ep->conf, setting, why, sizeof(why));
 }
 

@@ -77,14 +77,15 @@ json "$tmp/send.out" '1 / (d["counters"]["work_requests"] >= d["counters"]["post
 c -S "$tmp/G/sock" info -j
 json "$tmp/ctl.out" 'len(d["worker_states"])' | grep -qx 2 || fail "$(cat "$tmp/ctl.out")"
 
-step "auto by an address of a device is verbs, direct too; by another address it is not, and says why"
-# direct ADDRESS [OPTIONS of the sender]
+step "direct: verbs does not encrypt, so a device must be named; by the address of another it is not, and says why"
+# direct ADDRESS [OPTIONS of the sender]; $named: the device of the receiver
+named=
 direct()
 {
     local at=$1 pin
     shift
     take_ports
-    start recv "$builddir/scistream-recv" --listen "$at:$base" --secret-file "$tmp/secret" --report json -o "$tmp/out"
+    start recv "$builddir/scistream-recv" --listen "$at:$base" --secret-file "$tmp/secret" --report json -o "$tmp/out" ${named:+--device $named}
     wait_said recv 'sha256:[0-9a-f]*' 30
     pin=$(grep -o -m 1 'sha256:[0-9a-f]*' "$tmp/recv.err" | head -n 1)
     start send "$builddir/scistream-send" --secret-file "$tmp/secret" --pin "$pin" --report json "$@" "direct://$at:$base" "$tmp/in"
@@ -92,10 +93,17 @@ direct()
 direct "$RDMA_THERE"
 ends send 0 60
 ends recv 0 15
-[ "$(json "$tmp/send.out" 'd["transport"]')" = verbs ] || fail "not by verbs: $(cat "$tmp/send.out" "$tmp/send.err")"
-direct 127.0.0.1
-ends send 0 60 'by link; passed over verbs: .*no RDMA device has this address'
+[ "$(json "$tmp/send.out" 'd["transport"]')" = link ] || fail "without encryption, and nobody asked: $(cat "$tmp/send.out" "$tmp/send.err")"
+named=$name_there
+direct "$RDMA_THERE"
+ends send 0 60
 ends recv 0 15
+[ "$(json "$tmp/send.out" 'd["transport"]')" = verbs ] || fail "not by verbs: $(cat "$tmp/send.out" "$tmp/send.err")"
+named=lo
+direct 127.0.0.1
+ends send 0 60 'passed over verbs: .*no RDMA device has this address'
+ends recv 0 15
+named=
 
 step "a port that is down is shown so, and again when it is back"
 ip link set veth1 down

@@ -4,7 +4,7 @@ requires "no RDMA devices: run it by tests/vm/run" test -n "${RDMA_HERE:-}"
 gateway_defaults='workers = 1' rdma_transports='"verbs"' ucx_section=
 [ -e /sys/class/infiniband/siw0 ] && kind=siw || kind=rxe
 
-resources() { rdma resource show 2>/dev/null | sed 's/ctx.*//'; }
+resources() { rdma resource show 2>/dev/null | sed 's/^[0-9]*: //; s/ctx.*//' | sort; } # a device that comes back has another number
 
 # What the gateway said since the last mark.
 marked=0
