@@ -84,7 +84,7 @@ const char *evil_meet(struct evil *e)
     if (!e->accepts && a->early)
         return raw_request(&e->r, private, sizeof(private));
     why = e->accepts ? raw_accept(&e->r, private, sizeof(private)) : raw_connect(&e->r, private, sizeof(private));
-    if (!*why && verbs_intro_decode(e->r.told, e->r.n_told, &e->peer) < 0)
+    if (!*why && !e->accepts && verbs_intro_decode(e->r.told, e->r.n_told, &e->peer) < 0)
         return "its intro is none";
     return why;
 }

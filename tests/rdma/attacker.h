@@ -40,7 +40,7 @@ bool evil_hello(struct evil *e);
 /* A message as it should be, with the count of receives as it is. The status of its completion. */
 int evil_tell(struct evil *e, struct frame f);
 struct frame evil_data(uint64_t off, uint32_t len);
-/* Show the intro, as spoiled, and read the peer's. "" or what came instead. */
+/* Show the intro, as spoiled, and read the acceptor's. "" or what came instead. */
 const char *evil_meet(struct evil *e);
 /* Read what the peer says until the connection is over, and report it. */
 void evil_aftermath(struct evil *e);
