@@ -3,15 +3,15 @@
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires_rdma
 start_gateway_pair detector
-make_data 5000000 >"$tmp/in"
+make_data $((5000000 / slow)) >"$tmp/in" # 2 s
 
 for transport in $rdma link; do
     start_recv recv B/detector --report none
-    send 0 A/detector --rate 20Mbit --transport $transport --report json "$tmp/in"
+    send 0 A/detector --rate $((20000 / slow))kbit --transport $transport --report json "$tmp/in"
     ends recv 0
     same "$tmp/in" "$tmp/recv.out"
     seconds=$(json "$tmp/send.out" 'd["seconds"]')
-    step "5 MB at 20 Mbit/s by $transport: $seconds s"
+    step "$((5000000 / slow)) bytes at $((20000 / slow)) kbit/s by $transport: $seconds s"
     $python -c "import sys; sys.exit(not 1.85 < $seconds < 2.4 * $slow)" || fail "2 s were expected"
     $python -c "import sys; sys.exit(not $(json "$tmp/send.out" 'd["wait"]["rate"]') > 0.5 > $(json "$tmp/send.out" 'd["wait"]["credits"]'))" ||
         fail "waits: $(cat "$tmp/send.out")"

@@ -93,7 +93,7 @@ for dir in "$tmp" /dev/shm; do
 done
 make_data 1000000 6 >"$tmp/grows"
 receive recv
-start_send send A/detector --window 64K --rate 20Mbit "$tmp/grows" "$tmp/gate"
+start_send send A/detector --window 64K --rate $((8 / slow))Mbit "$tmp/grows" "$tmp/gate"
 wait_for 10 flowing B 100000
 make_data 500000 7 >>"$tmp/grows"
 exec {gate}<>"$tmp/gate"

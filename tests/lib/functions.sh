@@ -288,7 +288,13 @@ stream()
 # idle GATEWAY: no session is left
 idle() { ctl "$1" sessions 2>/dev/null | grep -qx 'no sessions'; }
 # flowing GATEWAY [BYTES]: a channel of it has moved that many
-flowing() { ctl "$1" sessions --json 2>/dev/null | $python -ISc '
-import json, sys
-d = json.load(sys.stdin)
-sys.exit(not any(c["state"] == "flowing" and c["bytes_out"] >= int(sys.argv[1]) for s in d["sessions"] for c in s["channels"]))' "${2:-1}"; }
+flowing()
+{
+    local told
+    told=$(ctl "$1" sessions --json 2>/dev/null)
+    while [[ $told =~ \"state\":\"flowing\",[^{}]*\"bytes_out\":([0-9]+)(.*) ]]; do
+        [ "${BASH_REMATCH[1]}" -lt "${2:-1}" ] || return 0
+        told=${BASH_REMATCH[2]}
+    done
+    return 1
+}
