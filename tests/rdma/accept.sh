@@ -41,4 +41,4 @@ ends serve 0
 step "nothing is left"
 left=$(ls -d /dev/shm/scistream-accept-* "${TMPDIR:-/tmp}"/scistream-accept-* 2>/dev/null)
 [ -z "$left" ] || fail "left behind: $left"
-[ -z "$(pgrep -x 'scistreamd|scistream-send|scistream-recv')" ] || fail "still running: $(pgrep -ax 'scistreamd|scistream-send|scistream-recv')"
+for p in scistreamd scistream-send scistream-recv; do ! pgrep -x $p >/dev/null || fail "$p still runs: $(pgrep -ax $p)"; done
