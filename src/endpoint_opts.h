@@ -33,7 +33,7 @@ struct endpoint_opts {
                  "how the bytes travel; auto: verbs, else ucx, where both ends can, else link"), \
     ENDPOINT_ROW(require, "require", 'R', VALUE_STR, "", 0, 0, NULL, "T", NULL, "fail unless this transport is used"), \
     ENDPOINT_ROW(devices, "device", 'd', VALUE_LIST, "", 0, 0, NULL, "DEV", NULL, \
-                 "device ucx may use (lo, ib0, mlx5_0:1); may be repeated; default: the one that routes to the gateway; " \
+                 "device verbs (mlx5_0:1) and ucx (lo, ib0, mlx5_0:1) may use; may be repeated; default: the one that leads to the peer; " \
                  "scistream-recv --listen: none"), \
     ENDPOINT_ROW(window, "window", 'w', VALUE_SIZE, "4M", 64 << 10, 4ULL << 30, NULL, "SIZE", NULL, "ring of this program: bytes in flight"), \
     ENDPOINT_ROW(chunk, "chunk", 0, VALUE_SIZE, "256K", 4 << 10, 64 << 20, NULL, "SIZE", NULL, "largest piece on a link"), \
