@@ -190,6 +190,7 @@ int verbs_qp_ready(struct verbs_qp *q)
     if (q->conf->ack_timeout)
         a.timeout = (uint8_t)q->conf->ack_timeout;
     a.retry_cnt = (uint8_t)q->conf->retry_count;
+    a.rnr_retry = 0; /* receives are counted: a peer without one lies, and what it asked for does not matter */
     return step(q, &a, mask, "ready to send");
 }
 

@@ -2,14 +2,14 @@
 # The RDMA devices as people and scripts see them: with a gateway and without, a port that is down and comes back, and what verbs says when
 # none can be used. For the guest of tests/vm/run, where veth0 and veth1 carry the devices of $RDMA_HERE and $RDMA_THERE.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires "no RDMA devices: run it by tests/vm/run" test -n "${RDMA_HERE:-}"
-ucx_section=
+. "$srcdir/tests/rdma/functions.sh"
+gateway_defaults='workers = 2'
 rdma_transports='"verbs", "link"'
 global="rdma { listen = \"$RDMA_THERE\" }"
 openssl rand -hex 32 >"$tmp/secret"
 chmod 600 "$tmp/secret"
 export XDG_RUNTIME_DIR=$tmp/nobody # no gateway there
-undo+=('ip link set veth0 up; ip link set veth1 up')
+undo+=(wire_up)
 
 c() { start ctl "$builddir/scistreamctl" "$@"; finish ctl 30; [ $status = 0 ] || fail "exit code $status: $(cat "$tmp/ctl.err")"; }
 has() { grep -Eq -- "$1" "$tmp/ctl.out" || fail "no '$1' in: $(cat "$tmp/ctl.out" "$tmp/ctl.err")"; }
@@ -110,7 +110,7 @@ ip link set veth1 down
 wanted=down wait_for 10 state_is
 c devices
 has "^$name_there +veth1 +$link +down "
-ip link set veth1 up
+wire_up
 wanted=active wait_for 20 state_is
 
 step "no port is active: --require verbs fails with what was looked at, auto says it and goes on"

@@ -177,9 +177,6 @@ for e in send recv; do
     again
 done
 
-here=$(ip -o addr show | awk -v a="$RDMA_HERE" 'index($4, a "/") == 1 { print $2 }')
-there=$(ip -o addr show | awk -v a="$RDMA_THERE" 'index($4, a "/") == 1 { print $2 }')
-
 if chosen loss; then
     step "packets vanish: no retry helps"
     begin "packets vanish"
@@ -213,16 +210,6 @@ if chosen end; then
 fi
 
 management_works() { timeout 30 "$builddir/verbs_stranger" "$RDMA_THERE" 7 cookie | grep -q REJECTED; } # port 7: nobody listens
-
-# The guest's routes across the wire go with the link.
-wire_up()
-{
-    ip link set $there up
-    ip route replace "$RDMA_HERE" dev $there src "$RDMA_THERE" table "1${RDMA_HERE//./}"
-    ip route replace "$RDMA_THERE" dev $here src "$RDMA_HERE" table "1${RDMA_THERE//./}"
-    ip neigh replace "$RDMA_HERE" lladdr "$(cat /sys/class/net/$here/address)" dev $there nud permanent
-    ip neigh replace "$RDMA_THERE" lladdr "$(cat /sys/class/net/$there/address)" dev $here nud permanent
-}
 
 if chosen down; then
     step "the link goes down"

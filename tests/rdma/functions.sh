@@ -59,3 +59,18 @@ stream_beside()
     ends beside_recv 0
     same "$tmp/block" "$tmp/beside.dat"
 }
+
+# The interfaces below the two devices.
+here=$(ip -o addr show | awk -v a="$RDMA_HERE" 'index($4, a "/") == 1 { print $2 }')
+there=$(ip -o addr show | awk -v a="$RDMA_THERE" 'index($4, a "/") == 1 { print $2 }')
+
+# The guest's routes across the wire go with the link.
+wire_up()
+{
+    ip link set $here up
+    ip link set $there up
+    ip route replace "$RDMA_HERE" dev $there src "$RDMA_THERE" table "1${RDMA_HERE//./}"
+    ip route replace "$RDMA_THERE" dev $here src "$RDMA_HERE" table "1${RDMA_THERE//./}"
+    ip neigh replace "$RDMA_HERE" lladdr "$(cat /sys/class/net/$here/address)" dev $there nud permanent
+    ip neigh replace "$RDMA_THERE" lladdr "$(cat /sys/class/net/$there/address)" dev $here nud permanent
+}

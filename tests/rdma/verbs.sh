@@ -22,7 +22,7 @@ direct()
     same "$file" "$tmp/direct.dat"
 }
 
-resources() { rdma resource show 2>/dev/null | sed 's/ctx.*//'; }
+resources() { rdma resource show 2>/dev/null | sed 's/^[0-9]*: //; s/ctx.*//' | sort; }
 openssl rand -hex 32 >"$tmp/secret"
 chmod 600 "$tmp/secret"
 resources >"$tmp/before"
