@@ -181,7 +181,7 @@ same() { cmp "$1" "$2" >/dev/null || fail "${2##*/} differs from ${1##*/}: $(cmp
 rdma=${SST_RDMA:-ucx}
 if [ $rdma = verbs ]; then
     requires "no RDMA devices: run it by tests/vm/run" test -n "${RDMA_THERE:-}"
-    rdma_at=$RDMA_THERE rdma_device='(rxe|siw)[01]:1' rdma_security='unencrypted, Ethernet, MTU [0-9]+'
+    rdma_at=$RDMA_THERE rdma_device='(rxe|siw)[01]:1' rdma_security='unencrypted, [^,]+(, GID [0-9]+)?, MTU [0-9]+'
     ucx_section='' verbs_section="rdma { listen = \"$RDMA_THERE\" }"
 else
     rdma_at=127.0.0.1 rdma_device=lo rdma_security=unencrypted ucx_section='ucx { devices = {"lo"} }' verbs_section=''
