@@ -5,7 +5,6 @@
 requires_rdma
 gateway_defaults='workers = 1
 peer_timeout = 2s'
-[ $rdma = verbs ] && waits=25 || waits=60 # per cent; verbs: in a guest, where moving bytes takes the rest
 start_gateway_pair detector
 
 cat >"$tmp/reader.py" <<'END'
@@ -19,39 +18,43 @@ END
 
 # counted GATEWAY WHAT: of its channel
 counted() { [[ $(ctl "$1" sessions --json) =~ \"$2\":([0-9]+) ]] && echo "${BASH_REMATCH[1]}" || echo 0; }
+# waits GATEWAY: age, and ms it has waited for source, credits and sink
+waits() { local w; for w in age wait_source wait_credits wait_sink; do counted "$1" ${w}_ms; done | tr '\n' ' '; }
+declare -A half
 
 for transport in $rdma link; do
+    half=()
     mkfifo "$tmp/$transport"
     input=$tmp/$transport start reader $python "$tmp/reader.py" $slow
     to B/detector --transport $transport
     start recv bash -c 'out=$1; shift; exec "$@" >"$out"' - "$tmp/$transport" "$builddir/scistream-recv" "${to[@]}" --transport $transport --report json
-    make_data 12000000 >"$tmp/in"
+    make_data 20000000 >"$tmp/in" # more than the rings of all take at once
     begin=$(now_ms)
     start_send send A/detector --transport $transport --report json "$tmp/in"
     wait_for 10 flowing B 2000000
     processes="${pid[send]} ${pid[recv]} ${pid[A]} ${pid[B]} $(workers_of A) $(workers_of B)"
     for p in $processes; do rss[$p]=$(rss_kib $p); done
 
-    while alive send; do
+    until [ $(($(now_ms) - begin)) -gt $((4500 * slow)) ] || ! alive send; do
         read -r want got <<<"$(counted A bytes_in) $(counted B bytes_out)" # A first: what passes meanwhile is not counted twice
         # between the two: the rings of A and B, what the receiver has confirmed meanwhile
         [ $((want - got)) -lt 4500000 ] || fail "$want bytes are in A, $got have left B: that is more than the rings"
+        # who waits for whom is measured when the rings are full
+        if [ -z "${half[*]}" ] && [ $(($(now_ms) - begin)) -gt $((2500 * slow)) ]; then for g in A B; do half[$g]=$(waits $g); done; fi
         sleep 0.3
-        [ $(($(now_ms) - begin)) -lt $((4500 * slow)) ] || break
     done
-    alive send || fail "12 MB went through a reader of 1 MB/s in $(($(now_ms) - begin)) ms: $(cat "$tmp/send.err")"
+    alive send || fail "20 MB went through a reader of 1 MB/s in $(($(now_ms) - begin)) ms: $(cat "$tmp/send.err")"
     for p in $processes; do
         now=$(rss_kib $p)
         sanitized || [ $((now - rss[$p])) -lt 1024 ] || fail "process $p ($(cat /proc/$p/comm)) has grown from ${rss[$p]} to $now KiB"
     done
     step "$transport: $got bytes in $(($(now_ms) - begin)) ms"
     for g in A B; do
-        read -r source credits sink <<<"$(ctl $g sessions --json | $python -c '
-import json, sys
-c = json.load(sys.stdin)["sessions"][0]["channels"][0]
-print(*[round(100 * c["wait_%s_ms" % w] / c["age_ms"]) for w in ("source", "credits", "sink")])')"
-        step "    $g waited for source $source %, credits $credits %, sink $sink %"
-        [ $((credits + sink)) -gt $waits ] || fail "gateway $g does not know who is slow"
+        read -r age source credits sink age0 source0 credits0 sink0 <<<"$(waits $g) ${half[$g]}"
+        age=$((age - age0))
+        held=$((100 * (credits + sink - credits0 - sink0) / age))
+        step "    then $g waited for source $((100 * (source - source0) / age)) %, for the receiver $held %"
+        [ $held -gt 80 ] || fail "gateway $g does not know who is slow"
     done
     kill -INT "${pid[send]}" # it has been shown
     ends send 76
