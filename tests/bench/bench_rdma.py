@@ -27,17 +27,18 @@ def listening(port):
     return re.search(rf"state LISTEN .*:{port}\b", run(["rdma", "resource", "show", "cm_id"]).stdout)
 
 
-def perftest(tool, *options, bytes_=None, to=None):
+def perftest(tool, *options, bytes_=None):
     """The output of the client, with the server at the other end of the pair."""
-    size = next((options[i + 1] for i, o in enumerate(options) if o == "-s"), None)
     port = free_port()
     argv = [tool, "-R", "-p", str(port), *options]
     if bytes_:
         argv += ["-s", str(CHUNK), "-n", str(max(bytes_ // CHUNK, 8))]
     server = start(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(f"{tool} listens", lambda: listening(port) or server.poll() is not None)
-    out = run([*argv, to or THERE])
-    stop(server)
+    try:
+        out = run([*argv, THERE], patience=60)
+    finally:
+        stop(server)
     if out.returncode or not re.search(r"^ *\d+ +\d+ +[\d.]", out.stdout, re.M):
         raise RuntimeError(f"{tool}: {(out.stderr or out.stdout).strip()[-200:]}")
     return [float(w) for w in re.findall(r"^ *\d+ +\d+ +[\d. \t]+$", out.stdout, re.M)[-1].split()]
@@ -68,7 +69,7 @@ def in_turn(measurements, runs=None):
     got = {name: [] for name in measurements}
     for _ in range(runs or common.ARGS.runs):
         for name, measure in measurements.items():
-            r = attempt(name, measure) if len(got[name]) or _ == 0 else None     # what failed once is not tried again
+            r = attempt(name, measure) if len(got[name]) or _ < 2 else None     # what fails twice is not tried again
             if r:
                 got[name].append(r)
     return got
@@ -100,10 +101,12 @@ def cpu_note(runs):
 def bench_direct():
     mib, tool = common.ARGS.mib, "ib_write_bw" if common.ARGS.layout == "rxe" else "ib_send_bw"
     reach = ">= 0.85" if common.ARGS.layout == "rxe" else ">= 0.8"
-    got = in_turn({"ours": lambda: direct([hole(mib)]), tool: lambda: one_perftest_bw(tool, mib),
-                   "ib_send_bw -e": lambda: one_perftest_bw("ib_send_bw", mib, "-e"), "real": lambda: direct([data_file(32)] * (mib // 32), (), ())})
+    asleep = {"ib_send_bw -e": lambda: one_perftest_bw("ib_send_bw", mib, "-e")} if common.ARGS.layout == "rxe" else {}     # hangs over soft-iWARP
+    got = in_turn({"ours": lambda: direct([hole(mib)]), tool: lambda: one_perftest_bw(tool, mib), **asleep,
+                   "real": lambda: direct([data_file(32)] * (mib // 32), (), ())})
     compare(f"direct, 1 MiB chunks [Gbit/s] vs {tool} -R", got, "ours", tool, reach, note=cpu_note(got["ours"]))
-    compare("direct, 1 MiB chunks [Gbit/s] vs ib_send_bw -R -e", got, "ours", "ib_send_bw -e", "reported", note="the peer sleeps as we do")
+    if asleep:
+        compare("direct, 1 MiB chunks [Gbit/s] vs ib_send_bw -R -e", got, "ours", "ib_send_bw -e", "reported", note="the peer sleeps as we do")
     compare(f"direct, real data, digest [Gbit/s] vs {tool} -R", got, "real", tool, "reported", note=cpu_note(got["real"]))
 
 

@@ -66,9 +66,9 @@ def stop(*procs):
             p.wait()
 
 
-def run(argv, **kw):
+def run(argv, patience=None, **kw):
     """In the foreground; what it said is in .stdout and .stderr."""
-    return subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, **kw)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=patience or PATIENCE, **kw)
 
 
 def program(name):
