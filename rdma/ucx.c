@@ -358,6 +358,7 @@ static void set_environment(const struct conf_ucx *c, const char *devices)
     setenv("UCX_NET_DEVICES", devices, 1);
     setenv("UCX_TLS", !str_eq(c->transports, "auto") ? c->transports : ib && net ? "rc,tcp" : ib ? "rc" : "tcp", 1);
     setenv("UCX_TCP_CM_REUSEADDR", "y", 1);
+    setenv("UCX_IB_RX_QUEUE_LEN", "256", 0); /* a worker, one a channel, registers that many receives of 8K; at the default, 4095, 34 MB */
     setenv("UCX_TCP_RX_SEG_SIZE", "16K", 0); /* what a read brings beyond the header of a chunk is copied: at the default, 64K of each 256K */
     if (!str_eq(c->port_range, "0"))
         setenv("UCX_TCP_PORT_RANGE", c->port_range, 1);

@@ -211,9 +211,12 @@ int ucx_ep_progress(struct ucx_ep *u)
     return worked;
 }
 
+/* libucx does not look again after it has armed a completion queue. Some devices (Soft-RoCE) then raise no event for what came just before. */
 int ucx_ep_arm(struct ucx_ep *u)
 {
-    return u->worker && ucp_worker_arm(u->worker) == UCS_ERR_BUSY ? -EBUSY : 0;
+    if (!u->worker)
+        return 0;
+    return ucp_worker_arm(u->worker) == UCS_ERR_BUSY || ucx_ep_progress(u) ? -EBUSY : 0;
 }
 
 /* ------------------------------------------------------------ the end */
