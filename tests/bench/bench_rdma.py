@@ -412,10 +412,20 @@ def measure(args):
     print("@json " + json.dumps({"kernel": os.uname().release, "cpus": os.cpu_count(), "rows": common.ROWS}), flush=True)
 
 
+def guest_command():
+    """tests/vm/run with its cache, set up when that is empty."""
+    vm = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "vm", "run")
+    cache = os.environ.get("SCISTREAM_VM_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "scistream-vm")
+    if not os.path.exists(os.path.join(cache, "kver")):
+        status = subprocess.run([vm, "--setup", "--cache", cache]).returncode
+        if status:
+            sys.exit(status)
+    return [vm, "--cache", cache]
+
+
 def in_guest(args, layout):
     """Boot, measure there, print what it says; the rows, or None when there is no such guest."""
-    vm = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "vm", "run")
-    argv = [vm, "--layout", layout, "--timeout", str(args.timeout), "--", "/usr/bin/python3", os.path.abspath(__file__), os.path.abspath(args.build),
+    argv = [*guest_command(), "--layout", layout, "--timeout", str(args.timeout), "--", "/usr/bin/python3", os.path.abspath(__file__), os.path.abspath(args.build),
             "--layout", layout, "--runs", str(args.runs), "--mib", str(args.mib), "--seconds", str(args.seconds), *(["--only", args.only] if args.only else [])]
     env = dict(os.environ, RDMA_HERE="10.99.0.1", RDMA_THERE="10.99.0.2", PYTHONDONTWRITEBYTECODE="1", TMPDIR="/tmp")
     p = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=env)
