@@ -211,22 +211,6 @@ fi
 
 management_works() { timeout 30 "$builddir/verbs_stranger" "$RDMA_THERE" 7 cookie | grep -q REJECTED; } # port 7: nobody listens
 
-if chosen down; then
-    step "the link goes down"
-    begin "link down"
-    ip link set $there down
-    within 40 eval 'gone send && gone recv'
-    over 1 send 'port|retry counter exceeded|the path to it is gone|down'
-    over 1 recv 'port|retry counter exceeded|the path to it is gone|down'
-    goes_on
-    wire_up
-    management_works || { # nothing of ours is asked: a farewell found no route, and Soft-RoCE's queue pair 1 never forgets that
-        step "    not even others connect by ${kind}1 any more: it is made anew"
-        timeout 60 rdma link delete ${kind}1 && rdma link add ${kind}1 type $kind netdev $there
-    }
-    again
-fi
-
 # removed DEVICE NETDEV GATEWAY-SAYS: under load, and back
 removed()
 {
@@ -245,6 +229,22 @@ if chosen remove; then
     removed ${kind}0 $here 'aborted: '
     step "the device of the gateway is removed under load"
     removed ${kind}1 $there 'removed'
+fi
+
+if chosen down; then
+    step "the link goes down"
+    begin "link down"
+    ip link set $there down
+    within 40 eval 'gone send && gone recv'
+    over 1 send 'port|retry counter exceeded|the path to it is gone|down'
+    over 1 recv 'port|retry counter exceeded|the path to it is gone|down'
+    goes_on
+    wire_up
+    management_works || { # nothing of ours is asked: a farewell found no route, and Soft-RoCE's queue pair 1 never forgets that
+        step "    not even others connect by ${kind}1 any more: it is made anew"
+        timeout 60 rdma link delete ${kind}1 && rdma link add ${kind}1 type $kind netdev $there
+    }
+    again
 fi
 
 step "the stream beside is whole, and nothing is left"
