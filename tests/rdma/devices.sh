@@ -67,7 +67,7 @@ exec {source}>"$tmp/source"
 cat "$tmp/in" >&$source
 wait_for 60 flowing G 3000000
 c -S "$tmp/G/sock" sessions
-has "^    source  .* by verbs on $name_there, unencrypted, .*MTU [0-9]+"
+has "^    source  .* by verbs on $name_there, unencrypted, $link"
 exec {source}>&-
 ends send 0 60
 ends recv 0 15
