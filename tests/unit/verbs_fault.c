@@ -11,7 +11,8 @@ bool fault_arm(unsigned n)
     fault.call = "none";
     fault.left = n;
     fault.fired = false;
-    return fault.armed = true;
+    fault.armed = true;
+    return true;
 }
 
 bool fault_fired(const char **call)
