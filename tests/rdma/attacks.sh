@@ -121,7 +121,6 @@ fi
 [ $kind = rxe ] && refused_read='remote (access|invalid request) error' || refused_read=$refused
 [ $kind = rxe ] && denied='remote access error' || denied='work queue.* error|access error|closed by the peer before the end'
 [ $kind = rxe ] && overrun='RNR retry counter exceeded' || overrun=$denied
-[ $kind = rxe ] && reset='told RESET 26' || reset='silent: disconnected' # on iWARP who accepted must not speak first
 step "attached senders"
 attack send silent 'no answer in time, waiting for its HELLO|no data connection in time' # an acceptor that heard nothing says nothing: iWARP has it so
 attack send early-data 'DATA \[0, \+100\) before HELLO' 'told RESET 1'
