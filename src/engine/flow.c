@@ -73,7 +73,8 @@ static enum stats_wait waiting_for(const struct flow *f)
     const struct ring *r = &f->ring;
     if (r->put > r->sub && !ring_waiting(r))
         return WAIT_RATE;
-    if (r->put > r->sub || ring_room(r) == 0) /* bytes that are not taken, or taken but not released */
+    /* Bytes that are not taken; or taken and not released, with less room left than a source that reads in quarters of its ring can use. */
+    if (r->put > r->sub || (r->put > r->rel && (ring_ended(r) || ring_room(r) < r->cap / 4)))
         return f->sink ? f->sink->ops->blocked(f->sink) : WAIT_SINK;
     return WAIT_SOURCE;
 }

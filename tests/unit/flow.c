@@ -210,6 +210,23 @@ static void test_wait_for_release(void)
     end();
 }
 
+/* The same with a last quarter of the ring free, which a source of whole quarters cannot use, and after the end. */
+static void test_wait_for_release_of_a_part(void)
+{
+    begin_both(10 * WINDOW, false);
+    sink.lag = true;
+    source.part = WINDOW - 1000;
+    source.quarter = true;
+    check_wait(WAIT_SINK);
+    CU_ASSERT(flow.ring.sub == flow.ring.put && ring_room(&flow.ring) > 0);
+    end();
+    begin_both(1000, false);
+    sink.lag = true;
+    check_wait(WAIT_SINK);
+    CU_ASSERT(flow_ended(&flow) && flow.ring.sub == 1000 && flow.ring.rel == 0);
+    end();
+}
+
 static void on_far_closed(struct xport *x UNUSED) {}
 
 static void test_wait_for_credits(void)
@@ -336,5 +353,6 @@ static void test_slowest_rate(void)
 
 UNIT_MAIN("flow", UNIT(test_digest), UNIT(test_counters), UNIT(test_turn_is_bounded), UNIT(test_one_end),
           UNIT(test_failures_are_not_hidden), UNIT(test_ring_refused), UNIT(test_waits), UNIT(test_wait_for_release),
+          UNIT(test_wait_for_release_of_a_part),
           UNIT(test_wait_for_credits), UNIT(test_wait_for_rate), UNIT(test_end_waits_for_nothing), UNIT(test_rate), UNIT(test_no_catching_up),
           UNIT(test_slow_sink_paced), UNIT(test_no_rate), UNIT(test_slowest_rate))
