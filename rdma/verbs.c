@@ -369,5 +369,6 @@ static int verbs_listen(struct xport_env *env, char *why, size_t size)
 const struct xport_ops xport_verbs_ops = {
     .name = "verbs", .kind = XPORT_VERBS, .listen = verbs_listen, .unlisten = verbs_unlisten, .create = verbs_create,
     .connect = verbs_connect, .accept = verbs_accept, .mem_add = xport_take_ring, .fill = verbs_move, .drain = verbs_move,
-    .shut = verbs_shut, .progress = verbs_progress, .arm = verbs_arm, .close = verbs_close, .blocked = verbs_blocked,
+    .shut = verbs_shut, .progress = verbs_progress, .arm = verbs_arm, .close = verbs_close, .by_chunk = true,
+    .blocked = verbs_blocked,
 };

@@ -3,6 +3,7 @@
 #include "src/core/err.h"
 
 #define TURN_ROUNDS 4             /* fill + drain rounds before other channels get their turn */
+#define FILLS 4                   /* before a drain by the chunk */
 #define PACE_SLICE_NS (2 * NS_PER_MS)
 
 int flow_init(struct flow *f, size_t window, enum ring_pages pages, bool digest, struct stats_flow *stats)
@@ -92,12 +93,20 @@ static void account(struct flow *f, uint64_t now, bool moved)
     stats_set(&s->rel, f->ring.rel);
 }
 
+static bool fill(struct flow *f)
+{
+    int n = 0, most = f->sink && f->sink->ops->by_chunk ? FILLS : 1;
+    while (n < most && f->source && xport_fill(f->source, &f->ring) == 0)
+        n++;
+    return n > 0;
+}
+
 /* One look at both ends. True: a counter moved, or an end did something else (opened its next file) and wants another look. */
 static bool pump_once(struct flow *f)
 {
     struct ring *r = &f->ring;
     uint64_t before = r->put + r->sub + r->rel;
-    bool did = f->source && xport_fill(f->source, r) == 0;
+    bool did = fill(f);
     hash_new_bytes(f);
     did |= f->sink && xport_drain(f->sink, r) == 0;
     if (f->sink && !f->shut && ring_all_submitted(r))

@@ -65,13 +65,30 @@ bool framed_lazy(const struct framed *f)
 
 static bool eos_due(const struct framed *f) { return f->tx && !f->eos_sent && f->hello_seen && ring_all_submitted(f->tx); }
 
+/* What may gather meanwhile to a whole chunk: bytes, while others are under way; a limit, while the peer has a chunk to consume, which will
+ * raise it without us. */
+static bool worth_waiting(const struct framed *f, uint64_t n, uint64_t whole)
+{
+    const struct ring *r = f->tx;
+    if (f->eager || n >= whole || (ring_ended(r) && n == ring_waiting(r)))
+        return false;
+    return f->hold || (f->edge && n < ring_waiting(r) && r->sub - f->acked >= whole);
+}
+
+/* With edges, up to the next multiple of a chunk: one short chunk would else put the edge into another one in every lap of the ring. */
+static uint64_t whole_chunk(const struct framed *f)
+{
+    uint64_t at = f->tx->sub % f->tx->cap;
+    return f->edge ? MIN(f->chunk_send - at % f->chunk_send, f->tx->cap - at) : f->chunk_send;
+}
+
 static uint64_t sendable(const struct framed *f)
 {
     if (!f->tx || f->limit <= f->tx->sub)
         return 0;
-    uint64_t whole = f->edge ? MIN(f->chunk_send, f->tx->cap - f->tx->sub % f->tx->cap) : f->chunk_send;
+    uint64_t whole = whole_chunk(f);
     uint64_t n = MIN(MIN(ring_waiting(f->tx), f->limit - f->tx->sub), whole);
-    return f->hold && !f->eager && n < whole && !ring_ended(f->tx) ? 0 : n;
+    return worth_waiting(f, n, whole) ? 0 : n;
 }
 
 bool framed_control_due(const struct framed *f)

@@ -52,6 +52,7 @@ struct xport_ops {
     /* End it: rc 0 cleanly, else as an abort with that reason (a peer that can hear it is told). done(x) is called from the loop, not
      * from here, when no memory of the rings will be touched any more; x is freed after done returned. In any state, half-built too. */
     void (*close)(struct xport *x, int rc);
+    bool by_chunk; /* a drain of few bytes costs what one of many does: the source shall bring first what it has */
     /* What x waits for when it has bytes to drain and drains none: WAIT_CREDITS or WAIT_SINK. */
     enum stats_wait (*blocked)(const struct xport *x);
 };

@@ -187,7 +187,8 @@ class Gateway:
             raise RuntimeError(open(self.log.name).read().strip())
 
     def ready(self):
-        return self.ask("info").returncode == 0
+        said = self.ask("info")
+        return said.returncode == 0 and json.loads(said.stdout)["worker_states"]
 
     def ask(self, *command):
         return run([program("scistreamctl"), "--socket", f"{self.folder}/sock", "-j", *command])

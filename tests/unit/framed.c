@@ -433,6 +433,36 @@ static void test_edge(void)
     ring_commit(&tx, 100);
     CU_ASSERT(next() == FRAME_DATA && last.a == CAP && last.len == CHUNK);
     close_rings();
+    sender(false, CAP);
+    f.edge = true;
+    ring_commit(&tx, 10);
+    CU_ASSERT(next() == FRAME_DATA && last.len == 10);
+    ring_commit(&tx, 2 * CHUNK);
+    CU_ASSERT(next() == FRAME_DATA && last.len == CHUNK - 10); /* the next begin at whole chunks again, and so fit the edge */
+    CU_ASSERT(next() == FRAME_DATA && last.a == CHUNK && last.len == CHUNK);
+    close_rings();
+}
+
+/* Where each DATA costs the same (edge), a limit for a part of a chunk is not used while the peer has a whole one to consume. */
+static void test_whole_chunks(void)
+{
+    sender(false, CHUNK + 10);
+    f.edge = true;
+    ring_commit(&tx, 2 * CHUNK);
+    CU_ASSERT(next() == FRAME_DATA && last.len == CHUNK);
+    CU_ASSERT_EQUAL(next(), 0);
+    CU_ASSERT_EQUAL(say(FRAME_LIMIT, CHUNK + 10, 1), 0); /* it has no whole one any more */
+    CU_ASSERT(next() == FRAME_DATA && last.len == 10);
+    CU_ASSERT_EQUAL(say(FRAME_LIMIT, CHUNK + 20, 1), 0);
+    CU_ASSERT_EQUAL(next(), 0);
+    ring_end(&tx, tx.put);
+    CU_ASSERT_EQUAL(next(), 0);
+    f.eager = true;
+    CU_ASSERT(next() == FRAME_DATA && last.len == 10);
+    f.eager = false;
+    CU_ASSERT_EQUAL(say(FRAME_LIMIT, 4 * CHUNK, 1), 0);
+    CU_ASSERT(next() == FRAME_DATA && last.len == CHUNK - 20);
+    close_rings();
 }
 
 /* Little was consumed: no limit is due, but one can be asked for. */
@@ -754,7 +784,7 @@ UNIT_MAIN("framed", UNIT(test_hello_first), UNIT(test_before_hello), UNIT(test_s
           UNIT(test_version), UNIT(test_data_in_order), UNIT(test_data_refused), UNIT(test_data_at_limit), UNIT(test_untold_limit),
           UNIT(test_too_many_ranges), UNIT(test_eos), UNIT(test_eos_of_nothing), UNIT(test_eos_refused), UNIT(test_second_eos),
           UNIT(test_data_after_eos), UNIT(test_limit_refused), UNIT(test_consumed_beyond_limit), UNIT(test_sending), UNIT(test_chunk_send), UNIT(test_hold),
-          UNIT(test_eager), UNIT(test_edge), UNIT(test_lazy_limit), UNIT(test_limit_again), UNIT(test_gate),
+          UNIT(test_eager), UNIT(test_edge), UNIT(test_whole_chunks), UNIT(test_lazy_limit), UNIT(test_limit_again), UNIT(test_gate),
           UNIT(test_end_of_ours), UNIT(test_nothing_to_send), UNIT(test_limit_by_eighths), UNIT(test_limit_for_small_peer),
           UNIT(test_limit_for_absurd_peer),
           UNIT(test_limit_for_large_peer), UNIT(test_limit_when_used_up), UNIT(test_limit_for_unknown_peer),
