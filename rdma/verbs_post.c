@@ -10,6 +10,7 @@
 #define POLL_MAX 64U             /* completions a call takes: others want their turn too */
 #define EVENTS_MAX 64U           /* acknowledged together: ibv_ack_cq_events takes a lock */
 #define SILENT_SENDS (VERBS_SENDS / 4)
+#define SILENT_PART 8            /* of our ring */
 #define RECEIVE_BIT (1ULL << 32) /* in wr_id */
 #define NOTICE_PART 4            /* of the smaller ring: more in one notice would let both ends wait for each other */
 
@@ -51,7 +52,16 @@ static void signal_it(struct verbs_qp *q, struct ibv_send_wr *wr)
 {
     wr->send_flags |= IBV_SEND_SIGNALED;
     q->awaited = q->next;
-    q->data_untold = false;
+    q->untold = false;
+}
+
+/* Nobody waits for the completion of most limits; nor, with low latency, which gathers nothing, for that of DATA while the ring has room. */
+static bool unawaited(const struct verbs_qp *q, const struct frame *m)
+{
+    const struct ring *tx = q->f->tx;
+    if (m->type == FRAME_DATA)
+        return q->f->eager && tx->sub - tx->rel < tx->cap / SILENT_PART;
+    return m->type == FRAME_LIMIT && !ring_ended(q->f->rx);
 }
 
 /* The completion of a SEND tells those of all before it, so few are asked for: of what somebody waits for, at the end of a batch (post),
@@ -59,18 +69,17 @@ static void signal_it(struct verbs_qp *q, struct ibv_send_wr *wr)
 static void add_send(struct verbs_qp *q, const struct frame *m)
 {
     unsigned slot = q->next % VERBS_SENDS;
-    bool data = m->type == FRAME_DATA, lazy = m->type == FRAME_LIMIT && !ring_ended(q->f->rx);
     verbs_message_encode(m, q->rq_total, send_slot(q, slot));
     struct ibv_send_wr *wr = add_request(q, IBV_WR_SEND, (struct ibv_sge){ .addr = (uintptr_t)send_slot(q, slot), .length = VERBS_MESSAGE,
                                                                            .lkey = q->pool_mr->lkey });
     wr->send_flags = q->inlined ? IBV_SEND_INLINE : 0;
-    q->sends[slot].end = data ? m->a + m->len : 0;
+    q->sends[slot].end = m->type == FRAME_DATA ? m->a + m->len : 0;
     q->sends[slot].writes = q->n_wr_writes;
     q->n_wr_writes = 0;
     q->next++;
     q->sent++;
     q->rq_told = q->rq_total;
-    q->data_untold |= !lazy;
+    q->untold |= !unawaited(q, m);
     if (q->next - q->awaited >= SILENT_SENDS)
         signal_it(q, wr);
 }
@@ -118,7 +127,7 @@ static void post(struct verbs_qp *q)
     add_notice(q);
     if (q->n_wr == 0)
         return;
-    if (q->data_untold)
+    if (q->untold)
         signal_it(q, &q->wr[q->n_wr - 1]);
     int err = ibv_post_send(q->qp, q->wr, &bad);
     stats_add(&q->stats->posts, 1);

@@ -47,7 +47,7 @@ struct verbs_qp {
     struct ibv_sge sge[VERBS_BATCH];
     unsigned n_wr, n_wr_writes;
     struct frame notice;              /* DATA of the WRITEs in it that no SEND tells yet; len 0: none */
-    bool data_untold;                 /* a SEND of DATA is not signalled: the batch must end with one that is */
+    bool untold;                      /* somebody waits for a SEND that is not signalled: the batch must end with one that is */
     unsigned events;                  /* to be acknowledged */
     unsigned mtu;                     /* enum ibv_mtu in use; 0: not known (iWARP) */
     int gid_index;                    /* -1: none */
