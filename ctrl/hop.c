@@ -5,6 +5,7 @@
 #include "config.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
+#include "src/core/ring.h"
 
 #define GRACE_NS (1000 * NS_PER_MS) /* an ABORT that explains a broken data path comes within this, or not at all */
 
@@ -46,6 +47,12 @@ static void on_grace_over(struct timer *t)
 }
 
 static void next_step(struct hop *h) { loop_timer(h->loop, &h->step, h->step_ns); }
+
+/* Both sides register their rings within it, where an adapter wants that. */
+static void data_step(struct hop *h, uint64_t window, uint64_t peer_window)
+{
+    loop_timer(h->loop, &h->step, h->step_ns + ring_pin_ns(window) + ring_pin_ns(peer_window));
+}
 
 /* Only failures that the peer's own end can explain are worth waiting for its words. */
 static bool peer_may_explain(int rc)
@@ -273,7 +280,7 @@ static void on_prepared(struct hop *h, const Scistream__Worker__Prepared *p)
     m.passed_over = &over_list;
     m.n_passed_over = h->report.passed_over[0] ? 1 : 0;
     attach_answer(&h->at, &m);
-    next_step(h);
+    data_step(h, p->window, h->give.peer_window);
 }
 
 void hop_waiting(struct hop *h, const char *text) { attach_waiting(&h->at, text); }
@@ -375,7 +382,7 @@ static void on_answer(struct attach *a, const Answer *m)
     h->give.plain = m->plaintext;
     str_copy(h->report.transport, sizeof(h->report.transport), m->transport);
     keep_passed_over(h, m);
-    next_step(h);
+    data_step(h, h->want.window, m->window);
     h->ev->answered(h, m);
 }
 

@@ -44,7 +44,6 @@ struct ucx_shared {
     struct list pending;
     char address[XPORT_TEXT], devices[XPORT_TEXT];
     uint16_t port;
-    uint64_t patience_ns;
 };
 
 static struct ucx *ucx_of(struct xport *x) { return container_of(x, struct ucx, x); }
@@ -204,7 +203,7 @@ static int ucx_connect(struct xport *x, const struct xport_spec *s)
     ucs_status_t st = ucx_ep_connect(&k->u, &to);
     if (st != UCS_OK)
         return xport_fail(x, -EHOSTUNREACH, "ucx to %s over %s: %s%s", k->peer, shared_of(x->env)->devices, ucs_status_string(st), ucx_log_last());
-    loop_timer(x->env->loop, &k->patience, shared_of(x->env)->patience_ns);
+    loop_timer(x->env->loop, &k->patience, xport_patience(x, s->peer_window));
     return 0;
 }
 
@@ -257,7 +256,7 @@ static void on_request(ucp_conn_request_h request, void *arg)
     ucs_status_t st = ucx_ep_accept(&k->u, request);
     if (st != UCS_OK)
         k->u.broken = st;
-    loop_timer(sh->loop, &k->patience, sh->patience_ns);
+    loop_timer(sh->loop, &k->patience, xport_patience(&k->x, k->f.peer_ring));
     xport_kick(&k->x);
 }
 
@@ -451,7 +450,6 @@ static int ucx_listen(struct xport_env *env, char *why, size_t why_size)
     sh->loop = env->loop;
     sh->io.fd = -1;
     sh->io.ready = on_shared;
-    sh->patience_ns = env->conf->g.attach_timeout;
     list_init(&sh->pending);
     task_init(&sh->task, shared_progress, shared_arm);
     join(sh->devices, sizeof(sh->devices), c->devices);

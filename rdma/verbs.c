@@ -359,7 +359,6 @@ static int verbs_listen(struct xport_env *env, char *why, size_t size)
     sh->env = env;
     sh->loop = env->loop;
     sh->conf = &env->conf->rdma;
-    sh->patience_ns = env->conf->g.attach_timeout;
     rc = verbs_listen_start(sh, why, size);
     if (rc < 0 && !timer_pending(&sh->again))
         verbs_unlisten(env);

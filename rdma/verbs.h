@@ -47,7 +47,6 @@ struct verbs_shared {
     char address[XPORT_TEXT];
     uint16_t port;
     const struct conf_rdma *conf;
-    uint64_t patience_ns;
 };
 
 static inline struct verbs *verbs_of(struct xport *x) { return container_of(x, struct verbs, x); }

@@ -17,10 +17,11 @@
 #include "src/core/secret.h"
 #include "src/core/wire.h"
 
-#define RESOLVE_MS(k) ((int)(shared(k)->patience_ns / NS_PER_MS))
+#define RESOLVE_MS(k) ((int)((k)->x.env->conf->g.attach_timeout / NS_PER_MS))
 #define EVENTS_MAX 64    /* of a turn: others want theirs, too */
 #define LOOK_MS 1500     /* for each address of the peer */
 #define REJ_NOBODY 8     /* InfiniBand's reject reasons (IBA 12.6.7.2): invalid service id */
+#define NOBODY "nobody listens there"
 #define REJ_CONSUMER 28  /* the listener said no, its reason in the private data */
 
 /* ------------------------------------------------------------ events of connections */
@@ -33,9 +34,12 @@ struct cm_event {
     size_t n;
 };
 
+/* iWARP's connection manager returns at once what TCP says. */
 static int fail_step(struct verbs *k, const char *step)
 {
-    return xport_fail(&k->x, -SST_EDEVICE, "verbs to %s: %s: %s", k->to, step, strerror(errno));
+    int err = errno;
+    bool network = err == ECONNREFUSED || err == ETIMEDOUT || err == EHOSTUNREACH || err == ENETUNREACH || err == ECONNRESET;
+    return xport_fail(&k->x, network ? -err : -SST_EDEVICE, "verbs to %s: %s: %s", k->to, step, err == ECONNREFUSED ? NOBODY : strerror(err));
 }
 
 static struct verbs_shared *shared(const struct verbs *k) { return verbs_shared_of(k->x.env); }
@@ -75,9 +79,10 @@ static int begin_memory(struct verbs *k)
 
 static int on_route(struct verbs *k, const struct cm_event *e UNUSED) { return begin_memory(k); }
 
+/* No READs in either direction: no resources for them. */
 static struct rdma_conn_param parameters(const struct verbs *k, const uint8_t private[VERBS_PRIVATE])
 {
-    return (struct rdma_conn_param){ .private_data = private, .private_data_len = VERBS_PRIVATE, .responder_resources = 1, .initiator_depth = 1,
+    return (struct rdma_conn_param){ .private_data = private, .private_data_len = VERBS_PRIVATE,
                                      .retry_count = (uint8_t)shared(k)->conf->retry_count, .rnr_retry_count = 0, .qp_num = k->q.qp->qp_num };
 }
 
@@ -149,7 +154,7 @@ static int on_failure(struct verbs *k, const struct cm_event *e)
         if (e->status == REJ_CONSUMER || (told && err_from_wire(told) != -SST_EABORTED))
             return xport_fail(&k->x, err_from_wire(told), "verbs to %s: rejected: %s", k->to, err_text(err_from_wire(told)));
         return xport_fail(&k->x, -ECONNREFUSED, "verbs to %s over %s: %s", k->to, device,
-                          e->status == REJ_NOBODY || e->status == -ECONNREFUSED ? "nobody listens there" : "rejected");
+                          e->status == REJ_NOBODY || e->status == -ECONNREFUSED ? NOBODY : "rejected");
     case RDMA_CM_EVENT_DEVICE_REMOVAL:
         verbs_device_gone(shared(k), k->id->verbs);
         return xport_fail(&k->x, -SST_EDEVICE, "verbs with %s: device %s was removed", k->to, device);
@@ -230,7 +235,7 @@ int verbs_cm_look(struct verbs *k, char *const *addresses)
         if (addr_numeric(*addresses, 0, &l->at[l->n]) == 0 && l->at[l->n].sa.sa_family == sh->at.sa.sa_family)
             l->n++;
     k->state = VERBS_LOOK;
-    loop_timer(sh->loop, &k->patience, sh->patience_ns);
+    loop_timer(sh->loop, &k->patience, k->x.env->conf->g.attach_timeout);
     look_at_next(k, "it has an address of another family");
     return 1;
 }
@@ -308,7 +313,7 @@ static void on_request(struct verbs_shared *sh, const struct cm_event *e)
         k->peer = intro;
         k->id = e->id;
         k->id->context = k;
-        loop_timer(sh->loop, &k->patience, sh->patience_ns);
+        loop_timer(sh->loop, &k->patience, xport_patience(&k->x, k->f.peer_ring));
         begin_memory(k);
         xport_kick(&k->x);
         return;
@@ -366,7 +371,7 @@ int verbs_cm_connect(struct verbs *k, const union sockaddr_any *to)
         return fail_step(k, "making a connection");
     }
     k->state = VERBS_ADDRESS;
-    loop_timer(sh->loop, &k->patience, sh->patience_ns);
+    loop_timer(sh->loop, &k->patience, xport_patience(&k->x, k->f.peer_ring));
     if (tos && rdma_set_option(k->id, RDMA_OPTION_ID, RDMA_OPTION_ID_TOS, &tos, sizeof(tos)) < 0)
         return fail_step(k, "setting the traffic class");
     bool bound = source_address(k, at.sa.sa_family, &from);

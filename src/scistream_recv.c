@@ -42,6 +42,9 @@ static char *final_name, *part_name;
 static int part_lock = -1; /* a duplicate of the open .part: it keeps the lock until the file has its name */
 static unsigned number;
 static struct endpoint receiver;
+static void on_missing(struct timer *t);
+static struct timer missing_timer = { .fire = on_missing };
+static uint64_t missing_from; /* bytes that were there when nothing was under way */
 static bool in_place; /* a device or FIFO is written as it is: there is nothing to rename */
 
 /* ------------------------------------------------------------ the file and its name */
@@ -167,9 +170,35 @@ static bool put_in_place(struct endpoint *ep)
 
 /* ------------------------------------------------------------ the stream */
 
+/* The sender has read its whole input, and our ring is empty, so that nobody on the way waits for us: what is missing must come. An adapter
+ * of iWARP counts as sent what its TCP has taken, hence nobody before us may ever notice that the rest was lost. */
+static void on_missing(struct timer *t)
+{
+    struct endpoint *ep = &receiver;
+    const struct stats_channel *st = pool_channel_stats(&ep->local.w, &ep->pc);
+    uint64_t ns = 2 * ep->conf->g.peer_timeout; /* a hop that notices by itself knows more, and gets the time to say so */
+    char text[192];
+    if (ep->state != EP_FLOWING || ep->ended || !st)
+        return;
+    uint64_t put = stats_get(&st->flow[0].put);
+    bool empty = put == stats_get(&st->flow[0].rel);
+    if (empty && put == missing_from) {
+        snprintf(text, sizeof(text), "%llu of %llu bytes are here without the end of the stream, and nothing has come for %.0f s: the path to the sender is gone",
+                 (unsigned long long)put, (unsigned long long)ep->theirs.total, (double)ns / 1e9);
+        endpoint_finish(ep, -SST_ETIMEOUT, text);
+        return;
+    }
+    missing_from = empty ? put : UINT64_MAX;
+    loop_timer(&ep->loop, t, ns);
+}
+
 /* Only when everything arrived, is written and agrees is the sender told so. */
 static void moved(struct endpoint *ep)
 {
+    if (ep->told && !ep->ended && !timer_pending(&missing_timer)) {
+        missing_from = UINT64_MAX;
+        loop_timer(&ep->loop, &missing_timer, NS_PER_S);
+    }
     if (!ep->ended || !ep->finished || !ep->told || ep->state != EP_FLOWING)
         return;
     if (!endpoint_same_total(ep) || !put_in_place(ep))
@@ -184,6 +213,7 @@ static void moved(struct endpoint *ep)
 static void failed(struct endpoint *ep)
 {
     loop_timer_stop(&ep->loop, &reader_timer);
+    loop_timer_stop(&ep->loop, &missing_timer);
     if (part_name && part_lock >= 0)
         endpoint_say(ep, "what arrived is kept in %s", part_name);
 }

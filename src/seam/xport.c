@@ -41,6 +41,11 @@ int xport_take_ring(struct xport *x, struct ring *r, bool in)
     return 0;
 }
 
+uint64_t xport_patience(const struct xport *x, uint64_t peer_window)
+{
+    return x->env->conf->g.attach_timeout + ring_pin_ns(x->in ? x->in->cap : 0) + ring_pin_ns(x->out ? x->out->cap : 0) + ring_pin_ns(peer_window);
+}
+
 void xport_close(struct xport *x, int rc, void (*done)(struct xport *x))
 {
     x->closed = done;

@@ -104,6 +104,8 @@ void xport_env_fini(struct xport_env *env);
 /* For the transports: the common beginning of create, and the end of close (calls closed, then frees the memory at x, from the loop). */
 void xport_init(struct xport *x, const struct xport_ops *ops, struct xport_env *env);
 void xport_bye(struct xport *x);
+/* Nanoseconds that a step of connecting may take where both sides register their rings within it. */
+uint64_t xport_patience(const struct xport *x, uint64_t peer_window);
 /* mem_add of those that need nothing done with the ring's memory yet. */
 int xport_take_ring(struct xport *x, struct ring *r, bool in);
 

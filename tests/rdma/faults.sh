@@ -236,8 +236,10 @@ if chosen down; then
     begin "link down"
     ip link set $there down
     within 40 eval 'gone send && gone recv'
-    over 1 send 'port|retry counter exceeded|the path to it is gone|down'
-    over 1 recv 'port|retry counter exceeded|the path to it is gone|down'
+    down='port|retry counter exceeded|the path to it is gone|down'
+    [ $kind = rxe ] || down+='|closed by the peer' # iWARP closes its connections first
+    over 1 send "$down"
+    over 1 recv "$down"
     goes_on
     wire_up
     management_works || { # nothing of ours is asked: a farewell found no route, and Soft-RoCE's queue pair 1 never forgets that
