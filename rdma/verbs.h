@@ -1,7 +1,7 @@
 /* The verbs transport, inside: one end of a channel, and what all of a worker share. verbs.c is the seam, verbs_cm.c connections,
  * verbs_listen.c the listener and what devices report. */
-#ifndef RDMA_VERBS_H
-#define RDMA_VERBS_H
+#ifndef RDMA_VERBS_XPORT_H /* RDMA_VERBS_H is the guard of librdmacm's rdma_verbs.h */
+#define RDMA_VERBS_XPORT_H
 
 #include "rdma/verbs_qp.h"
 #include "src/core/addr.h"
@@ -77,6 +77,8 @@ void verbs_cm_event(struct io *io, uint32_t events);
 /* verbs_listen.c */
 int verbs_listen_start(struct verbs_shared *sh, char *why, size_t size);
 void verbs_listen_stop(struct verbs_shared *sh);
+/* The address of the listener went to another port, as a bond's does: it is bound again, and what is connected stays. */
+void verbs_listen_moved(struct verbs_shared *sh);
 /* A device was removed: let it go, or some drivers wait for ever. */
 void verbs_device_gone(struct verbs_shared *sh, const struct ibv_context *verbs);
 /* The listener's device is gone: bind again when it is back. */

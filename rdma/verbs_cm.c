@@ -19,7 +19,8 @@
 
 #define RESOLVE_MS(k) ((int)((k)->x.env->conf->g.attach_timeout / NS_PER_MS))
 #define EVENTS_MAX 64    /* of a turn: others want theirs, too */
-#define LOOK_MS 1500     /* for each address of the peer */
+#define LOOK_MS 1500     /* for each address of the peer, when they are few */
+#define LAST_POLLS 8     /* more than all receives hold */
 #define REJ_NOBODY 8     /* InfiniBand's reject reasons (IBA 12.6.7.2): invalid service id */
 #define NOBODY "nobody listens there"
 #define REJ_CONSUMER 28  /* the listener said no, its reason in the private data */
@@ -34,12 +35,18 @@ struct cm_event {
     size_t n;
 };
 
+/* What the network says may be another thing the next time. */
+static int code_of(int err)
+{
+    bool network = err == ECONNREFUSED || err == ETIMEDOUT || err == EHOSTUNREACH || err == ENETUNREACH || err == ECONNRESET;
+    return network ? -err : -SST_EDEVICE;
+}
+
 /* iWARP's connection manager returns at once what TCP says. */
 static int fail_step(struct verbs *k, const char *step)
 {
     int err = errno;
-    bool network = err == ECONNREFUSED || err == ETIMEDOUT || err == EHOSTUNREACH || err == ENETUNREACH || err == ECONNRESET;
-    return xport_fail(&k->x, network ? -err : -SST_EDEVICE, "verbs to %s: %s: %s", k->to, step, err == ECONNREFUSED ? NOBODY : strerror(err));
+    return xport_fail(&k->x, code_of(err), "verbs to %s: %s: %s", k->to, step, err == ECONNREFUSED ? NOBODY : strerror(err));
 }
 
 static struct verbs_shared *shared(const struct verbs *k) { return verbs_shared_of(k->x.env); }
@@ -79,10 +86,9 @@ static int begin_memory(struct verbs *k)
 
 static int on_route(struct verbs *k, const struct cm_event *e UNUSED) { return begin_memory(k); }
 
-/* No READs in either direction: no resources for them. */
 static struct rdma_conn_param parameters(const struct verbs *k, const uint8_t private[VERBS_PRIVATE])
 {
-    return (struct rdma_conn_param){ .private_data = private, .private_data_len = VERBS_PRIVATE,
+    return (struct rdma_conn_param){ .private_data = private, .private_data_len = VERBS_PRIVATE, .responder_resources = 1, .initiator_depth = 1,
                                      .retry_count = (uint8_t)shared(k)->conf->retry_count, .rnr_retry_count = 0, .qp_num = k->q.qp->qp_num };
 }
 
@@ -132,7 +138,7 @@ static int on_established(struct verbs *k, const struct cm_event *e)
 
 static int on_disconnected(struct verbs *k, const struct cm_event *e UNUSED)
 {
-    while (verbs_qp_poll(&k->q)) /* what arrived before it counts: an EOS, or the reason of a RESET */
+    for (int i = 0; i < LAST_POLLS && verbs_qp_poll(&k->q); i++) /* what arrived before it counts: an EOS, or the reason of a RESET */
         ;
     k->lost = true;
     return verbs_check(k);
@@ -145,7 +151,8 @@ static int on_failure(struct verbs *k, const struct cm_event *e)
     uint32_t told = wire_u32(&w); /* 0 when there is none */
     switch (e->type) {
     case RDMA_CM_EVENT_ADDR_ERROR:
-        return xport_fail(&k->x, -SST_EDEVICE, "verbs to %s: no RDMA device of this machine reaches it: %s", k->to, strerror(abs(e->status)));
+        return xport_fail(&k->x, code_of(abs(e->status)), "verbs to %s: no RDMA device of this machine reaches it: %s", k->to,
+                          strerror(abs(e->status)));
     case RDMA_CM_EVENT_ROUTE_ERROR:
         return xport_fail(&k->x, -EHOSTUNREACH, "verbs to %s over %s: no route: %s", k->to, device, strerror(abs(e->status)));
     case RDMA_CM_EVENT_UNREACHABLE:
@@ -182,6 +189,12 @@ void verbs_cm_unreached(struct verbs *k, const char *why)
     xport_kick(&k->x);
 }
 
+/* All together half of the time that the step of the attach has: another transport shall be tried within it. */
+static int look_ms(const struct verbs *k)
+{
+    return (int)MIN((uint64_t)LOOK_MS, k->x.env->conf->g.attach_timeout / NS_PER_MS / 2 / MAX(k->look->n, 1U));
+}
+
 static void look_at_next(struct verbs *k, const char *why)
 {
     struct verbs_shared *sh = shared(k);
@@ -198,7 +211,7 @@ static void look_at_next(struct verbs *k, const char *why)
     addr_numeric(shared(k)->conf->listen, 0, &from); /* the listener's address, and any port */
     if (rdma_create_id(sh->events, &k->id, k, RDMA_PS_TCP) < 0)
         k->id = NULL;
-    if (!k->id || rdma_resolve_addr(k->id, &from.sa, &to->sa, LOOK_MS) < 0)
+    if (!k->id || rdma_resolve_addr(k->id, &from.sa, &to->sa, look_ms(k)) < 0)
         look_at_next(k, strerror(errno));
 }
 
@@ -210,7 +223,7 @@ static int on_look_failed(struct verbs *k, const struct cm_event *e)
 
 static int on_look_address(struct verbs *k, const struct cm_event *e UNUSED)
 {
-    if (rdma_resolve_route(k->id, LOOK_MS) < 0)
+    if (rdma_resolve_route(k->id, look_ms(k)) < 0)
         look_at_next(k, strerror(errno));
     return 0;
 }
@@ -235,7 +248,7 @@ int verbs_cm_look(struct verbs *k, char *const *addresses)
         if (addr_numeric(*addresses, 0, &l->at[l->n]) == 0 && l->at[l->n].sa.sa_family == sh->at.sa.sa_family)
             l->n++;
     k->state = VERBS_LOOK;
-    loop_timer(sh->loop, &k->patience, k->x.env->conf->g.attach_timeout);
+    loop_timer(sh->loop, &k->patience, k->x.env->conf->g.attach_timeout / 2);
     look_at_next(k, "it has an address of another family");
     return 1;
 }
@@ -333,6 +346,8 @@ void verbs_cm_event(struct io *io, uint32_t events UNUSED)
         rdma_ack_cm_event(e); /* before acting: an id cannot be destroyed while an event of it is not acknowledged */
         if (copy.type == RDMA_CM_EVENT_CONNECT_REQUEST)
             on_request(sh, &copy);
+        else if (copy.id == sh->listener && copy.type == RDMA_CM_EVENT_ADDR_CHANGE)
+            verbs_listen_moved(sh);
         else if (copy.id == sh->listener)
             verbs_listen_lost(sh, rdma_event_str(copy.type));
         else if (copy.id->context)

@@ -26,9 +26,9 @@ struct verbs_device {
 
 /* ------------------------------------------------------------ what devices report */
 
-static void fail_end(struct verbs *k, const char *device, const char *what)
+static void fail_end(struct verbs *k, int rc, const char *device, const char *what)
 {
-    xport_fail(&k->x, -SST_EDEVICE, "verbs with %s: %s: %s", k->to, device, what);
+    xport_fail(&k->x, rc, "verbs with %s: %s: %s", k->to, device, what);
     xport_kick(&k->x);
 }
 
@@ -42,8 +42,8 @@ static bool of_port(enum ibv_event_type type)
     return type == IBV_EVENT_PORT_ERR || type == IBV_EVENT_PORT_ACTIVE || type == IBV_EVENT_GID_CHANGE || type == IBV_EVENT_LID_CHANGE;
 }
 
-/* What concerns a queue pair, a port or the whole device ends those ends that it concerns. */
-static void fail_ends(struct verbs_device *d, enum ibv_event_type type, const struct ibv_qp *qp, int port)
+/* What concerns a queue pair, a completion queue (object), a port or the whole device ends those ends that it concerns. */
+static void fail_ends(struct verbs_device *d, enum ibv_event_type type, const void *object, int port)
 {
     const char *what = type == IBV_EVENT_DEVICE_FATAL ? "the device failed or was removed"
                        : type == IBV_EVENT_PORT_ERR   ? "its port went down"
@@ -51,9 +51,9 @@ static void fail_ends(struct verbs_device *d, enum ibv_event_type type, const st
     log_warn("%s: %s", verbs_device_name(d->verbs), what);
     list_for_each_safe(n, &d->shared->ends) {
         struct verbs *k = list_entry(n, struct verbs, node);
-        bool concerned = qp ? k->q.qp == qp : type == IBV_EVENT_DEVICE_FATAL || (k->id && k->id->port_num == port);
+        bool concerned = object ? k->q.qp == object || k->q.cq == object : type == IBV_EVENT_DEVICE_FATAL || (k->id && k->id->port_num == port);
         if (k->q.verbs == d->verbs && concerned)
-            fail_end(k, verbs_device_name(d->verbs), what);
+            fail_end(k, type == IBV_EVENT_PORT_ERR ? -ENETDOWN : -SST_EDEVICE, verbs_device_name(d->verbs), what);
     }
 }
 
@@ -67,15 +67,15 @@ static void connection_works(struct verbs_device *d, const struct ibv_qp *qp)
     }
 }
 
-static void act_on(struct verbs_device *d, enum ibv_event_type type, const struct ibv_qp *qp, int port)
+static void act_on(struct verbs_device *d, enum ibv_event_type type, const void *object, int port)
 {
     struct verbs_shared *sh = d->shared;
     const struct ibv_context *verbs = d->verbs;
     log_debug("%s: %s", verbs_device_name(verbs), ibv_event_type_str(type));
     if (type == IBV_EVENT_COMM_EST)
-        connection_works(d, qp);
-    else if (qp || type == IBV_EVENT_PORT_ERR || type == IBV_EVENT_DEVICE_FATAL)
-        fail_ends(d, type, qp, port);
+        connection_works(d, object);
+    else if (object || type == IBV_EVENT_PORT_ERR || type == IBV_EVENT_DEVICE_FATAL)
+        fail_ends(d, type, object, port);
     if (of_port(type))
         loop_timer(sh->loop, &sh->again, NS_PER_MS);
     if (type == IBV_EVENT_DEVICE_FATAL) {
@@ -91,10 +91,10 @@ static void on_async(struct io *io, uint32_t events)
     struct ibv_async_event e;
     while (io->fd >= 0 && ibv_get_async_event(d->verbs, &e) == 0) {
         enum ibv_event_type type = e.event_type;
-        const struct ibv_qp *qp = of_queue_pair(type) ? e.element.qp : NULL;
+        const void *object = of_queue_pair(type) ? (void *)e.element.qp : type == IBV_EVENT_CQ_ERR ? e.element.cq : NULL;
         int port = of_port(type) ? e.element.port_num : 0;
         ibv_ack_async_event(&e); /* or its queue pair cannot be destroyed */
-        act_on(d, type, qp, port);
+        act_on(d, type, object, port);
         if (type == IBV_EVENT_DEVICE_FATAL)
             return; /* d is freed */
     }
@@ -277,11 +277,18 @@ void verbs_listen_lost(struct verbs_shared *sh, const char *why)
     log_error("verbs listener is gone: %s; it is bound again when the device is back", text);
     list_for_each_safe(n, &sh->pending) {
         struct verbs *k = list_entry(n, struct verbs, pending);
-        fail_end(k, sh->address, why);
+        fail_end(k, -SST_EDEVICE, sh->address, why);
     }
     verbs_device_gone(sh, sh->listener->verbs);
     drop_listener(sh);
     tell_changed(sh, text);
+}
+
+void verbs_listen_moved(struct verbs_shared *sh)
+{
+    log_warn("rdma.listen = %s: its address has another port now: the listener is bound again", sh->conf->listen);
+    drop_listener(sh);
+    loop_timer(sh->loop, &sh->again, NS_PER_MS);
 }
 
 int verbs_listen_start(struct verbs_shared *sh, char *why, size_t size)

@@ -10,7 +10,7 @@
 #define POLL_MAX 64U             /* completions a call takes: others want their turn too */
 #define EVENTS_MAX 64U           /* acknowledged together: ibv_ack_cq_events takes a lock */
 #define SILENT_SENDS (VERBS_SENDS / 4)
-#define SILENT_PART 8            /* of our ring */
+#define SILENT_BYTES 4096U
 #define RECEIVE_BIT (1ULL << 32) /* in wr_id */
 #define NOTICE_PART 4            /* of the smaller ring: more in one notice would let both ends wait for each other */
 
@@ -55,12 +55,12 @@ static void signal_it(struct verbs_qp *q, struct ibv_send_wr *wr)
     q->untold = false;
 }
 
-/* Nobody waits for the completion of most limits; nor, with low latency, which gathers nothing, for that of DATA while the ring has room. */
+/* Nobody waits for the completion of most limits; nor, with low latency, which gathers nothing, for that of a few bytes: fewer than an
+ * eighth of any window, or a link that brings them would wait for room. On iWARP nothing else tells that the path is gone. */
 static bool unawaited(const struct verbs_qp *q, const struct frame *m)
 {
-    const struct ring *tx = q->f->tx;
     if (m->type == FRAME_DATA)
-        return q->f->eager && tx->sub - tx->rel < tx->cap / SILENT_PART;
+        return q->f->eager && !q->iwarp && q->f->tx->sub - q->f->tx->rel < SILENT_BYTES;
     return m->type == FRAME_LIMIT && !ring_ended(q->f->rx);
 }
 
@@ -80,7 +80,7 @@ static void add_send(struct verbs_qp *q, const struct frame *m)
     q->sent++;
     q->rq_told = q->rq_total;
     q->untold |= !unawaited(q, m);
-    if (q->next - q->awaited >= SILENT_SENDS)
+    if (q->next - q->awaited >= SILENT_SENDS || q->writes >= VERBS_WRITES / 2)
         signal_it(q, wr);
 }
 

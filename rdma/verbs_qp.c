@@ -80,7 +80,7 @@ static int register_memory(struct verbs_qp *q, void *base, size_t size, int acce
     int err = errno;
     size_t need = pinned_now() + whole_pages(size) + (base == q->pool ? 0 : whole_pages(POOL_SIZE));
     if (err == ENOMEM && getrlimit(RLIMIT_MEMLOCK, &lock) == 0 && lock.rlim_cur < need)
-        return verbs_qp_fail(q, -ENOMEM, "ring of %s needs %zu bytes of locked memory in all, RLIMIT_MEMLOCK is %s: raise LimitMEMLOCK in the unit "
+        return verbs_qp_fail(q, -SST_ECONF, "ring of %s needs %zu bytes of locked memory in all, RLIMIT_MEMLOCK is %s: raise LimitMEMLOCK in the unit "
                              "(ulimit -l) or lower window", units_size(what, base == q->pool ? ring_size(q) : size), need,
                              units_size(have, lock.rlim_cur));
     return verbs_qp_fail(q, -SST_EDEVICE, "cannot register %s on %s: %s", units_size(what, size), device(q), strerror(err));

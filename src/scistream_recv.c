@@ -36,6 +36,7 @@ static const struct opts_command command = {
             "  75 try again later, 76 aborted or protocol error, 78 configuration. See scistream(7).\n",
 };
 
+#define MISSING_S 60 /* a hop that notices by itself that its path is gone knows more, and has said so by then */
 #define READER_NS (100 * NS_PER_MS) /* between two looks for the reader of a FIFO */
 
 static char *final_name, *part_name;
@@ -176,20 +177,19 @@ static void on_missing(struct timer *t)
 {
     struct endpoint *ep = &receiver;
     const struct stats_channel *st = pool_channel_stats(&ep->local.w, &ep->pc);
-    uint64_t ns = 2 * ep->conf->g.peer_timeout; /* a hop that notices by itself knows more, and gets the time to say so */
     char text[192];
-    if (ep->state != EP_FLOWING || ep->ended || !st)
+    if (ep->state != EP_FLOWING || !ep->told || ep->ended || !st)
         return;
     uint64_t put = stats_get(&st->flow[0].put);
     bool empty = put == stats_get(&st->flow[0].rel);
     if (empty && put == missing_from) {
-        snprintf(text, sizeof(text), "%llu of %llu bytes are here without the end of the stream, and nothing has come for %.0f s: the path to the sender is gone",
-                 (unsigned long long)put, (unsigned long long)ep->theirs.total, (double)ns / 1e9);
+        snprintf(text, sizeof(text), "%llu of %llu bytes are here without the end of the stream, and nothing has come for %d s: the path to it is gone",
+                 (unsigned long long)put, (unsigned long long)ep->theirs.total, MISSING_S);
         endpoint_finish(ep, -SST_ETIMEOUT, text);
         return;
     }
     missing_from = empty ? put : UINT64_MAX;
-    loop_timer(&ep->loop, t, ns);
+    loop_timer(&ep->loop, t, MISSING_S * NS_PER_S);
 }
 
 /* Only when everything arrived, is written and agrees is the sender told so. */
@@ -203,6 +203,7 @@ static void moved(struct endpoint *ep)
         return;
     if (!endpoint_same_total(ep) || !put_in_place(ep))
         return;
+    loop_timer_stop(&ep->loop, &missing_timer);
     ep->state = EP_CONFIRMED;
     ep->confirmed = true;
     hop_confirm(&ep->hop, &ep->mine);

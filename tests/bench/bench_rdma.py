@@ -420,14 +420,12 @@ def measure(args):
 
 
 def guest_command():
-    """tests/vm/run with its cache, set up when that is empty."""
+    """tests/vm/run, with a guest set up."""
     vm = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "vm", "run")
-    cache = os.environ.get("SCISTREAM_VM_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "scistream-vm")
-    if not os.path.exists(os.path.join(cache, "kver")):
-        status = subprocess.run([vm, "--setup", "--cache", cache]).returncode
-        if status:
-            sys.exit(status)
-    return [vm, "--cache", cache]
+    status = subprocess.run([vm, "--setup"]).returncode
+    if status:
+        sys.exit(status)
+    return [vm]
 
 
 def in_guest(args, layout):

@@ -40,6 +40,9 @@ step "chunks and windows that do not divide each other"
 make_data 3000001 >"$tmp/in"
 direct "$tmp/in" --window 100K --chunk 7K
 direct "$tmp/in" --window 1M --chunk 900K
+step "low latency: many small writes into a large ring, and through a small one"
+direct "$tmp/in" --low-latency --window 64M --chunk 4K
+direct "$tmp/in" --low-latency --window 64K
 
 step "verbs => A => TLS link => B => verbs"
 global="rdma { listen = \"$RDMA_THERE\" }"
@@ -48,6 +51,14 @@ make_data 10000000 >"$tmp/in"
 stream "$tmp/in" A/detector B/detector --require verbs
 grep -q 'by verbs on .* -> .* by link' "$tmp/A.err" || fail "A did not take verbs: $(cat "$tmp/A.err")"
 grep -q 'by link .* -> .* by verbs on' "$tmp/B.err" || fail "B did not give verbs"
+
+step "low latency: the small ring of a link before a large one of verbs"
+make_data 1000000 >"$tmp/in"
+start_recv recv B/detector --require verbs --low-latency --report none -o "$tmp/out"
+start_send send B/detector --require link --low-latency --window 64K --report none "$tmp/in"
+ends send 0 60
+ends recv 0 15
+same "$tmp/in" "$tmp/out"
 
 step "four streams at once"
 for i in 1 2 3 4; do
