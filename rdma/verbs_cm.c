@@ -22,8 +22,8 @@
 #define LOOK_MS 1500     /* for each address of the peer, when they are few */
 #define LAST_POLLS 8     /* more than all receives hold */
 #define REJ_NOBODY 8     /* InfiniBand's reject reasons (IBA 12.6.7.2): invalid service id */
-#define NOBODY "nobody listens there"
 #define REJ_CONSUMER 28  /* the listener said no, its reason in the private data */
+#define NOBODY "nobody listens there"
 
 /* ------------------------------------------------------------ events of connections */
 

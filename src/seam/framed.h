@@ -18,7 +18,7 @@ struct framed {
     bool keep;                   /* bytes of tx stay until the peer consumed them (link); else the carriage releases */
     uint32_t chunk_max;          /* largest DATA that is taken */
     uint32_t chunk_send;         /* largest DATA that is sent; at most what the peer takes */
-    bool edge;                   /* DATA ends where the view of tx does: it lies in one piece of registered memory */
+    bool edge;                   /* DATA lies in one piece of registered memory: it ends where the view of tx does, and at whole chunks */
     bool eager;                  /* never hold: small pieces go at once */
     bool hold;                   /* DATA is under way: let what comes meanwhile gather to a full chunk, unless it is the end */
     uint64_t peer_ring;          /* bytes the peer can hold unconsumed; 0: not known */

@@ -227,6 +227,22 @@ static void test_wait_for_release_of_a_part(void)
     end();
 }
 
+/* A sink by the chunk is handed what several fills brought, any other one what each brought. */
+static void test_fills_before_a_drain(void)
+{
+    struct xport_ops by_chunk = xport_mem_ops;
+    by_chunk.by_chunk = true;
+    for (int i = 0; i < 2; i++) {
+        begin_both(10 * WINDOW, false);
+        source.part = 1000;
+        if (i)
+            flow.sink->ops = &by_chunk;
+        CU_ASSERT_TRUE(flow_pump(&flow));
+        CU_ASSERT(sink.calls > 0 && sink.moved == sink.calls * (i ? 4000U : 1000U));
+        end();
+    }
+}
+
 static void on_far_closed(struct xport *x UNUSED) {}
 
 static void test_wait_for_credits(void)
@@ -353,6 +369,6 @@ static void test_slowest_rate(void)
 
 UNIT_MAIN("flow", UNIT(test_digest), UNIT(test_counters), UNIT(test_turn_is_bounded), UNIT(test_one_end),
           UNIT(test_failures_are_not_hidden), UNIT(test_ring_refused), UNIT(test_waits), UNIT(test_wait_for_release),
-          UNIT(test_wait_for_release_of_a_part),
-          UNIT(test_wait_for_credits), UNIT(test_wait_for_rate), UNIT(test_end_waits_for_nothing), UNIT(test_rate), UNIT(test_no_catching_up),
+          UNIT(test_wait_for_release_of_a_part), UNIT(test_fills_before_a_drain), UNIT(test_wait_for_credits),
+          UNIT(test_wait_for_rate), UNIT(test_end_waits_for_nothing), UNIT(test_rate), UNIT(test_no_catching_up),
           UNIT(test_slow_sink_paced), UNIT(test_no_rate), UNIT(test_slowest_rate))

@@ -531,7 +531,17 @@ static void test_random(void)
     CU_ASSERT(refused > 1000);
 }
 
-UNIT_MAIN("ring", UNIT(test_caps),
+/* What an adapter gets for the pages grows with them, and not with what a peer makes up. */
+static void test_pin_time(void)
+{
+    CU_ASSERT_EQUAL(ring_pin_ns(0), 0);
+    CU_ASSERT_EQUAL(ring_pin_ns(4 << 20), 0);
+    CU_ASSERT_EQUAL(ring_pin_ns(1 << 30), 16 * NS_PER_S);
+    CU_ASSERT_EQUAL(ring_pin_ns(RING_CAP_MAX), 64 * NS_PER_S);
+    CU_ASSERT_EQUAL(ring_pin_ns(UINT64_MAX), 64 * NS_PER_S);
+}
+
+UNIT_MAIN("ring", UNIT(test_caps), UNIT(test_pin_time),
 #ifndef WITH_SANITIZER
           UNIT(test_largest),
 #endif
