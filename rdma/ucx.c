@@ -93,7 +93,7 @@ static void wait_again(struct ucx *k, const char *why)
     struct framed old = k->f;
     framed_init(&k->f, old.cookie, old.chunk_max, old.peer_ring);
     k->f.eager = old.eager;
-    framed_set_rings(&k->f, old.rx, old.tx, old.tx != NULL);
+    framed_set_rings(&k->f, old.rx, old.tx, k->x.forward);
     if (open_worker(k, 0) == 0)
         list_add_tail(&shared_of(k->x.env)->pending, &k->pending);
 }
@@ -183,7 +183,7 @@ static void begin(struct ucx *k, const struct xport_spec *s)
     k->x.state = XPORT_OPENING;
     framed_init(&k->f, s->cookie, s->chunk_max, s->peer_window);
     k->f.eager = s->low_latency;
-    framed_set_rings(&k->f, k->x.in, k->x.out, k->x.out != NULL);
+    framed_set_rings(&k->f, k->x.in, k->x.out, k->x.forward);
 }
 
 static int ucx_connect(struct xport *x, const struct xport_spec *s)

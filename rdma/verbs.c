@@ -187,7 +187,7 @@ static void begin(struct verbs *k, const struct xport_spec *s)
     k->f.eager = s->low_latency;
     k->f.chunk_max = UINT32_MAX; /* no buffer bounds a DATA, whose bytes are in the ring when it comes; the limit does */
     k->f.edge = true;
-    framed_set_rings(&k->f, k->x.in, k->x.out, k->x.out != NULL);
+    framed_set_rings(&k->f, k->x.in, k->x.out, k->x.forward);
     k->q.conf = &k->x.env->conf->rdma;
     k->q.stats = k->x.env->stats;
     k->q.comp_vector = k->x.env->index;

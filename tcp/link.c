@@ -190,7 +190,7 @@ static void begin(struct link *k, const struct xport_spec *s)
     framed_init(&k->f, s->cookie, s->chunk_max, s->peer_window);
     k->f.eager = s->low_latency;
     k->f.keep = true;
-    framed_set_rings(&k->f, k->x.in, k->x.out, k->x.out != NULL);
+    framed_set_rings(&k->f, k->x.in, k->x.out, k->x.forward);
     memcpy(k->key, s->key, sizeof(k->key));
     k->plain = s->plain;
 }

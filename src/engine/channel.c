@@ -1,5 +1,5 @@
-/* Happy path: channel_new -> both ends opened, each up -> flow pumped until ended, then finished -> channel_close -> closed.
- * A failing end stops the pumping; the channel then waits for channel_close, which the owner always calls. After the flow is
+/* Happy path: channel_new -> both ends opened, each up -> flows pumped until ended, then finished -> channel_close -> closed.
+ * A failing end stops the pumping; the channel then waits for channel_close, which the owner always calls. After all flows are
  * finished a failing end is only the peer leaving first, and is not reported. */
 #include "src/engine/channel.h"
 
@@ -30,10 +30,16 @@ static void on_up(struct xport *x)
     pump(c);
 }
 
-/* A source that has brought everything, or anything after the end, may fail without harm; but not by breaking the protocol. */
-static bool harmless(const struct channel *c, enum channel_side side)
+/* The flow that an end brings, and the one that it takes; NULL: simplex, and not in this direction. */
+static struct flow *brought_by(struct channel *c, enum channel_side side) { return side == SIDE_SOURCE ? &c->flow[FORWARD] : c->n_flows > 1 ? &c->flow[BACKWARD] : NULL; }
+static struct flow *taken_by(struct channel *c, enum channel_side side) { return brought_by(c, side == SIDE_SOURCE ? SIDE_SINK : SIDE_SOURCE); }
+
+/* An end that has brought everything and taken everything, or any after the end, may fail without harm; but not by breaking the protocol. */
+static bool harmless(struct channel *c, enum channel_side side)
 {
-    return c->finished || c->closing || (side == SIDE_SOURCE && flow_ended(&c->flow) && c->end[side]->rc != -SST_EPROTO);
+    const struct flow *in = brought_by(c, side), *out = taken_by(c, side);
+    bool done = (!in || flow_ended(in)) && (!out || flow_finished(out));
+    return c->finished || c->closing || (done && c->end[side]->rc != -SST_EPROTO);
 }
 
 static void on_failed(struct xport *x)
@@ -74,8 +80,9 @@ static void on_report(struct defer *d)
         if (take(&c->up_due[s]) && !c->closing)
             c->events->up(c, s);
     }
-    if (take(&c->ended_due) && !c->closing)
-        c->events->ended(c);
+    for (unsigned i = 0; i < c->n_flows; i++)
+        if (take(&c->ended_due[i]) && !c->closing)
+            c->events->ended(c, i);
     if (take(&c->finished_due) && !c->closing)
         c->events->finished(c);
     for (enum channel_side s = 0; s < SIDES; s++)
@@ -89,12 +96,16 @@ static void on_report(struct defer *d)
 
 static void note_progress(struct channel *c)
 {
-    struct flow *f = &c->flow;
-    if (!f->end_told && flow_ended(f)) {
-        f->end_told = c->ended_due = true;
-        report(c);
+    bool finished = true;
+    for (unsigned i = 0; i < c->n_flows; i++) {
+        struct flow *f = &c->flow[i];
+        if (!f->end_told && flow_ended(f)) {
+            f->end_told = c->ended_due[i] = true;
+            report(c);
+        }
+        finished &= flow_finished(f);
     }
-    if (!c->finished && flow_finished(f)) {
+    if (!c->finished && finished) {
         c->finished = c->finished_due = true;
         report(c);
     }
@@ -110,7 +121,8 @@ static int channel_progress(struct task *t)
         worked |= xport_progress(c->end[s]);
     if (c->failed)
         return 0;
-    worked |= flow_pump(&c->flow);
+    for (unsigned i = 0; i < c->n_flows && !c->failed; i++)
+        worked |= flow_pump(&c->flow[i]);
     note_progress(c);
     return worked;
 }
@@ -123,7 +135,7 @@ static int channel_arm(struct task *t)
     for (enum channel_side s = 0; s < SIDES; s++)
         if (xport_arm(c->end[s]) == -EBUSY)
             return -EBUSY;
-    uint64_t wait = flow_paced_wait(&c->flow);
+    uint64_t wait = flow_paced_wait(&c->flow[FORWARD]);
     if (wait)
         loop_timer(c->env->loop, &c->pace, wait);
     return 0;
@@ -132,6 +144,15 @@ static int channel_arm(struct task *t)
 static void on_pace(struct timer *t) { pump(container_of(t, struct channel, pace)); }
 
 /* ------------------------------------------------------------ life */
+
+static int make_flows(struct channel *c, const struct channel_spec *s)
+{
+    enum ring_pages pages = (enum ring_pages)c->env->conf->g.huge_pages;
+    int rc = 0;
+    for (unsigned i = 0; i < c->n_flows && rc == 0; i++)
+        rc = flow_init(&c->flow[i], s->window, pages, s->digest, &s->stats->flow[i]);
+    return rc;
+}
 
 int channel_new(struct xport_env *env, const struct channel_spec *s, const struct channel_events *ev, struct channel **out)
 {
@@ -144,12 +165,13 @@ int channel_new(struct xport_env *env, const struct channel_spec *s, const struc
     task_init(&c->task, channel_progress, channel_arm);
     defer_init(&c->report, on_report);
     c->pace.fire = on_pace;
-    int rc = flow_init(&c->flow, s->window, (enum ring_pages)env->conf->g.huge_pages, s->digest, &s->stats->flow[0]);
+    c->n_flows = s->duplex ? 2 : 1;
+    int rc = make_flows(c, s);
     if (rc < 0) {
         channel_free(c);
         return rc;
     }
-    flow_set_rate(&c->flow, s->rate);
+    flow_set_rate(&c->flow[FORWARD], s->rate);
     stats_set(&c->stats->id, c->id);
     *out = c;
     return 0;
@@ -161,10 +183,29 @@ void channel_free(struct channel *c)
     loop_timer_stop(c->env->loop, &c->pace);
     defer_cancel(&c->report);
     list_del(&c->node);
-    flow_fini(&c->flow);
+    for (unsigned i = 0; i < c->n_flows; i++)
+        flow_fini(&c->flow[i]);
     memset(&c->stats->flow, 0, sizeof(c->stats->flow));
     stats_set(&c->stats->id, 0);
     free(c);
+}
+
+static void set_end(struct channel *c, enum channel_side side, struct xport *x)
+{
+    struct flow *in = brought_by(c, side), *out = taken_by(c, side);
+    c->end[side] = x;
+    if (in)
+        in->source = x;
+    if (out)
+        out->sink = x;
+}
+
+static int add_rings(struct channel *c, enum channel_side side)
+{
+    struct xport *x = c->end[side];
+    struct flow *in = brought_by(c, side), *out = taken_by(c, side);
+    int rc = in ? x->ops->mem_add(x, &in->ring, true) : 0;
+    return rc == 0 && out ? x->ops->mem_add(x, &out->ring, false) : rc;
 }
 
 int channel_open_end(struct channel *c, enum channel_side side, const struct xport_ops *ops, const struct xport_spec *s,
@@ -177,11 +218,11 @@ int channel_open_end(struct channel *c, enum channel_side side, const struct xpo
         return -ENOMEM;
     x->host = &host;
     x->owner = c;
-    c->end[side] = x;
-    *(side == SIDE_SOURCE ? &c->flow.source : &c->flow.sink) = x;
+    x->forward = side == SIDE_SINK;
+    set_end(c, side, x);
     c->open_ends++;
     c->preparing[side] = answer != NULL;
-    int rc = ops->mem_add(x, &c->flow.ring, side == SIDE_SOURCE);
+    int rc = add_rings(c, side);
     if (rc == 0)
         rc = answer ? ops->accept(x, s, answer) : ops->connect(x, s);
     c->preparing[side] = rc == 1;
@@ -193,8 +234,7 @@ int channel_open_end(struct channel *c, enum channel_side side, const struct xpo
 
 static void forget_end(struct channel *c, enum channel_side side)
 {
-    c->end[side] = NULL;
-    *(side == SIDE_SOURCE ? &c->flow.source : &c->flow.sink) = NULL;
+    set_end(c, side, NULL);
     c->open_ends--;
 }
 

@@ -1,10 +1,11 @@
-/* A channel: two ends (xports) and the flow between them, as one task of the loop. */
+/* A channel: two ends (xports) and the flows between them, one or, duplex, two, as one task of the loop. */
 #ifndef SRC_ENGINE_CHANNEL_H
 #define SRC_ENGINE_CHANNEL_H
 
 #include "src/engine/flow.h"
 
-enum channel_side { SIDE_SOURCE, SIDE_SINK, SIDES };
+enum channel_side { SIDE_SOURCE, SIDE_SINK, SIDES }; /* the ends of the forward flow */
+enum { FORWARD, BACKWARD };
 
 struct channel;
 
@@ -12,8 +13,8 @@ struct channel;
 struct channel_events {
     void (*prepared)(struct channel *c, enum channel_side side, const struct xport_answer *a); /* channel_open_end had returned 1 */
     void (*up)(struct channel *c, enum channel_side side);
-    void (*ended)(struct channel *c);
-    void (*finished)(struct channel *c);
+    void (*ended)(struct channel *c, unsigned flow); /* every byte of it has arrived */
+    void (*finished)(struct channel *c);             /* every byte of all flows was taken */
     void (*failed)(struct channel *c, enum channel_side side); /* why: c->end[side]; pumping has stopped */
     void (*unusable)(struct channel *c, enum channel_side side, const char *why); /* not by this transport: that end is gone, another may be opened */
     void (*closed)(struct channel *c);                         /* free it */
@@ -27,18 +28,20 @@ struct channel {
     const struct channel_events *events;
     void *owner;
     struct xport *end[SIDES];
-    struct flow flow;
+    struct flow flow[2];             /* FORWARD: from the source to the sink; BACKWARD, when duplex: the other way */
+    unsigned n_flows;
     struct timer pace;
     struct stats_channel *stats;
     struct defer report;             /* events go out from the loop, not from inside an xport's call */
-    bool prepared_due[SIDES], up_due[SIDES], fail_due[SIDES], ended_due, finished_due, closed_due;
+    bool prepared_due[SIDES], up_due[SIDES], fail_due[SIDES], ended_due[2], finished_due, closed_due;
     struct xport_answer answer[SIDES]; /* of those whose accept put it off */
     bool preparing[SIDES], unusable_due[SIDES];
     bool finished, failed, closing;
     unsigned open_ends;
 };
 
-struct channel_spec { uint64_t id; size_t window; bool digest; uint64_t rate; struct stats_channel *stats; };
+/* rate paces the forward flow; digest is of each. */
+struct channel_spec { uint64_t id; size_t window; bool duplex, digest; uint64_t rate; struct stats_channel *stats; };
 
 /* Heap. 0 and *out; -errno of the ring. */
 int channel_new(struct xport_env *env, const struct channel_spec *s, const struct channel_events *ev, struct channel **out);

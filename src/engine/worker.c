@@ -92,7 +92,7 @@ static void on_prepared(struct channel *c, enum channel_side side, const struct 
     p.address = (char *)(uintptr_t)a->address;
     p.port = a->port;
     p.chunk_max = a->chunk_max;
-    p.window = c->flow.ring.cap;
+    p.window = c->flow[FORWARD].ring.cap;
     EMIT((struct worker *)c->owner, PREPARED, prepared, &p);
 }
 
@@ -111,14 +111,16 @@ static void on_up(struct channel *c, enum channel_side side)
     EMIT((struct worker *)c->owner, UP, up, &u);
 }
 
-static void on_ended(struct channel *c)
+static void on_ended(struct channel *c, unsigned flow)
 {
+    const struct flow *f = &c->flow[flow];
     Scistream__Worker__Ended e = SCISTREAM__WORKER__ENDED__INIT;
     uint8_t digest[DIGEST_SIZE];
     e.channel = c->id;
-    e.total = c->flow.ring.total;
-    if (c->flow.digest) {
-        digest_get(c->flow.digest, digest);
+    e.backward = flow == BACKWARD;
+    e.total = f->ring.total;
+    if (f->digest) {
+        digest_get(f->digest, digest);
         e.digest = (ProtobufCBinaryData){ sizeof(digest), digest };
     }
     EMIT((struct worker *)c->owner, ENDED, ended, &e);
@@ -128,7 +130,7 @@ static void on_finished(struct channel *c)
 {
     Scistream__Worker__Finished f = SCISTREAM__WORKER__FINISHED__INIT;
     f.channel = c->id;
-    f.total = c->flow.ring.total;
+    f.total = c->flow[FORWARD].ring.total;
     EMIT((struct worker *)c->owner, FINISHED, finished, &f);
 }
 
@@ -161,7 +163,7 @@ static void handle_open(struct worker *w, const Scistream__Worker__Open *m)
         return emit_failed(w, m->channel, SIDE_SOURCE, -SST_EINTERNAL, "this worker was not initialised");
     if (m->channel == 0 || find(w, m->channel) || m->slot >= STATS_CHANNELS || stats_get(&w->env.stats->ch[m->slot].id))
         return emit_failed(w, m->channel, SIDE_SOURCE, -SST_EINTERNAL, "channel or statistics slot is taken");
-    struct channel_spec s = { .id = m->channel, .window = m->window, .digest = m->digest, .rate = m->rate,
+    struct channel_spec s = { .id = m->channel, .window = m->window, .duplex = m->duplex, .digest = m->digest, .rate = m->rate,
                               .stats = &w->env.stats->ch[m->slot] };
     int rc = channel_new(&w->env, &s, &channel_events, &c);
     if (rc < 0) {

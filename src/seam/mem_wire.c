@@ -206,7 +206,7 @@ static void wire_open(struct mem *m, const struct xport_spec *s, uint32_t chunk,
     m->x.state = XPORT_OPENING;
     m->wire->end[side] = m;
     framed_init(&m->f, s->cookie, chunk, s->peer_window);
-    framed_set_rings(&m->f, m->x.in, m->x.out, m->x.out != NULL);
+    framed_set_rings(&m->f, m->x.in, m->x.out, m->x.forward);
     m->f.keep = m->wire->keep;
 }
 

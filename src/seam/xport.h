@@ -37,13 +37,14 @@ struct xport_ops {
     /* Expect a peer that shows the cookie; *a tells where. Returns as connect; or 1: prepared() or failed() follows, *a is not set. A
      * failure with -SST_ENOTRANSPORT before that means "not by this transport": the channel closes this end only, another may be tried. */
     int (*accept)(struct xport *x, const struct xport_spec *s, struct xport_answer *a);
-    /* The ring x fills (in) or drains; before connect or accept. 0 or -errno with xport_fail called (memory limits). */
+    /* The ring x fills (in) or drains; before connect or accept; one of each when duplex. 0 or -errno with xport_fail called (memory limits). */
     int (*mem_add)(struct xport *x, struct ring *r, bool in);
     /* Bring bytes into r, or let the peer bring more since r has room. 0: did something; -EAGAIN: nothing now; else x has failed. */
     int (*fill)(struct xport *x, struct ring *r);
     /* Hand waiting bytes of r to the peer. Same returns. */
     int (*drain)(struct xport *x, struct ring *r);
-    /* r is drained to its total: tell the peer. 0: the peer has everything and r is all released; -EAGAIN: not yet; else x has failed. */
+    /* r is drained to its total: tell the peer, while the other direction goes on. 0: the peer has everything and r is all released; -EAGAIN:
+     * not yet; else x has failed. */
     int (*shut)(struct xport *x, struct ring *r);
     /* Handle what happened. > 0: did something. */
     int (*progress)(struct xport *x);
@@ -63,7 +64,8 @@ struct xport {
     const struct xport_host *host;
     void *owner;                     /* the engine's */
     enum xport_state state;
-    struct ring *in, *out;           /* filled by us / drained by us; NULL: not in this direction */
+    struct ring *in, *out;           /* filled by us / drained by us; NULL: not in this direction; both: duplex */
+    bool forward;                    /* what we drain is the flow from SEND to RECV; set before mem_add */
     int rc;
     char why[XPORT_WHY];
     char device[XPORT_TEXT];         /* "lo", "mlx5_0:1": for reports, once up */

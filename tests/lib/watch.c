@@ -20,13 +20,17 @@ static void on_prepared(struct channel *c, enum channel_side side, const struct 
 
 static void on_up(struct channel *c, enum channel_side side) { event(c)->up[side]++; }
 
-static void on_ended(struct channel *c)
+static void on_ended(struct channel *c, unsigned flow)
 {
     struct watch *w = event(c);
+    if (flow == BACKWARD) {
+        w->ended_back++;
+        return;
+    }
     w->ended++;
-    w->has_digest = c->flow.digest != NULL;
+    w->has_digest = c->flow[FORWARD].digest != NULL;
     if (w->has_digest)
-        digest_get(c->flow.digest, w->digest);
+        digest_get(c->flow[FORWARD].digest, w->digest);
 }
 
 static void close_now(struct watch *w, int rc)
@@ -40,7 +44,7 @@ static void on_finished(struct channel *c)
 {
     struct watch *w = event(c);
     w->finished++;
-    w->total = c->flow.ring.total;
+    w->total = c->flow[FORWARD].ring.total;
     if (w->close_on_finish)
         close_now(w, 0);
 }

@@ -9,7 +9,7 @@
 struct watch {
     struct rig *rig;
     struct channel *c; /* NULL once closed */
-    unsigned prepared[SIDES], unusable[SIDES], up[SIDES], ended, finished, failed[SIDES], closed;
+    unsigned prepared[SIDES], unusable[SIDES], up[SIDES], ended, ended_back, finished, failed[SIDES], closed;
     int rc[SIDES];
     char why[SIDES][XPORT_WHY]; /* of failed, or of unusable */
     struct xport_answer answer; /* of prepared */

@@ -60,7 +60,7 @@ static void test_sink_later(void)
     watch_bytes(w, SIDE_SOURCE, "source", &chain.source);
     for (int i = 0; i < 20; i++)
         loop_turn(&rig.loop, 0);
-    CU_ASSERT(w->up[SIDE_SOURCE] == 1 && w->up[SIDE_SINK] == 0 && w->c->flow.ring.put == WINDOW);
+    CU_ASSERT(w->up[SIDE_SOURCE] == 1 && w->up[SIDE_SINK] == 0 && w->c->flow[0].ring.put == WINDOW);
     CU_ASSERT_FALSE(w->c->task.active); /* it sleeps, full */
     watch_bytes(w, SIDE_SINK, "sink", &chain.sink);
     CU_ASSERT_TRUE(chain_run(&chain));
@@ -287,7 +287,7 @@ static void test_slow_close(void)
     channel_close(w->c, -SST_EABORTED);
     for (int i = 0; i < 5; i++)
         loop_turn(&rig.loop, 0);
-    CU_ASSERT(w->closed == 0 && w->c->flow.ring.base);
+    CU_ASSERT(w->closed == 0 && w->c->flow[0].ring.base);
     CU_ASSERT_TRUE(watch_close(w, 0));
     CU_ASSERT(w->closed == 1 && w->finished == 0);
     end();

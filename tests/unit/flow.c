@@ -257,6 +257,7 @@ static void test_wait_for_credits(void)
     struct xport *far = xport_mem_ops.create(&rig.env[1]), *near = xport_mem_ops.create(&rig.env[0]);
     far->host = near->host = &host;
     far->ops->mem_add(far, &other, true);
+    near->forward = true;
     near->ops->mem_add(near, &flow.ring, false);
     CU_ASSERT(far->ops->accept(far, &s, &a) == 0 && near->ops->connect(near, &s) == 0);
     flow.source = open_end("source", &source, true);

@@ -198,12 +198,12 @@ static void test_paused_listener(void)
 
 static bool near_waits(void *arg UNUSED)
 {
-    return atomic_load(&s.near.c->stats->flow[0].waiting_for) == WAIT_CREDITS && s.near.c->flow.ring.put >= s.far.c->flow.ring.cap;
+    return atomic_load(&s.near.c->stats->flow[0].waiting_for) == WAIT_CREDITS && s.near.c->flow[0].ring.put >= s.far.c->flow[0].ring.cap;
 }
 
 static bool both_full(void *arg UNUSED)
 {
-    return s.far.c->flow.ring.put >= s.far_ring && s.near.c->flow.ring.put >= s.near_ring;
+    return s.far.c->flow[0].ring.put >= s.far_ring && s.near.c->flow[0].ring.put >= s.near_ring;
 }
 
 /* A sink that takes nothing stops the source after both rings are full; nobody spins meanwhile. */
@@ -217,7 +217,7 @@ static void test_stalled_sink(void)
         s.sink.later_ns = 10 * NS_PER_S;
         CU_ASSERT_TRUE(rig_until(&s.rig, near_waits, NULL));
         CU_ASSERT_TRUE(rig_until(&s.rig, both_full, NULL));
-        CU_ASSERT(s.far.c->flow.ring.put == s.far_ring && s.near.c->flow.ring.put <= s.near_ring + s.far_ring);
+        CU_ASSERT(s.far.c->flow[0].ring.put == s.far_ring && s.near.c->flow[0].ring.put <= s.near_ring + s.far_ring);
         unsigned turns = 0;
         for (uint64_t until = now_ns() + 200 * NS_PER_MS; now_ns() < until; turns++)
             loop_turn(&s.rig.loop, 20 * NS_PER_MS);
@@ -231,7 +231,7 @@ static void test_stalled_sink(void)
 
 static bool near_empty(void *arg UNUSED)
 {
-    const struct ring *r = &s.near.c->flow.ring;
+    const struct ring *r = &s.near.c->flow[0].ring;
     return r->put == 3000 && r->rel == r->put;
 }
 

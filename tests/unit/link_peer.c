@@ -170,7 +170,7 @@ static void test_lost(void)
         close_how(i % 2);
         CU_ASSERT_TRUE(rig_until(&s.rig, watch_over, &s.far));
         CU_ASSERT(s.far.failed[SIDE_SOURCE] == 1 && s.far.rc[SIDE_SOURCE] == (i % 2 ? -ECONNRESET : -SST_ELOST));
-        CU_ASSERT_EQUAL(s.far.c->flow.ring.put, lengths[i / 2] > FRAME_SIZE ? lengths[i / 2] - FRAME_SIZE : 0);
+        CU_ASSERT_EQUAL(s.far.c->flow[0].ring.put, lengths[i / 2] > FRAME_SIZE ? lengths[i / 2] - FRAME_SIZE : 0);
         finish();
     }
 }
@@ -229,7 +229,7 @@ static void test_broken_takers(void)
     }
 }
 
-static bool first_released(void *arg UNUSED) { return s.far.c->flow.ring.rel >= CHUNK; }
+static bool first_released(void *arg UNUSED) { return s.far.c->flow[0].ring.rel >= CHUNK; }
 
 /* It may consume less than was sent, and then leave. */
 static void test_taker_leaves(void)
@@ -245,7 +245,7 @@ static void test_taker_leaves(void)
     }
     raw_frame(fd, &(struct frame){ .type = FRAME_LIMIT, .a = 3 * CHUNK, .b = CHUNK });
     CU_ASSERT_TRUE(rig_until(&s.rig, first_released, NULL));
-    CU_ASSERT(s.far.c->flow.ring.rel == CHUNK && s.far.c->flow.ring.sub == 3 * CHUNK);
+    CU_ASSERT(s.far.c->flow[0].ring.rel == CHUNK && s.far.c->flow[0].ring.sub == 3 * CHUNK);
     shutdown(fd, SHUT_WR);
     check(SIDE_SINK, -SST_ELOST, "closed by the peer before the end", false);
 }

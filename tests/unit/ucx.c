@@ -77,7 +77,7 @@ static void test_close_at_once(void)
 
 static bool near_waits(void *arg UNUSED)
 {
-    return atomic_load(&s.near.c->stats->flow[0].waiting_for) == WAIT_CREDITS && s.far.c->flow.ring.put == s.far.c->flow.ring.cap;
+    return atomic_load(&s.near.c->stats->flow[0].waiting_for) == WAIT_CREDITS && s.far.c->flow[0].ring.put == s.far.c->flow[0].ring.cap;
 }
 
 static void test_stalled_sink(void)
@@ -317,7 +317,7 @@ static void be_peer(void)
     loop_run(&s.rig.loop);
 }
 
-static bool far_moves(void *arg UNUSED) { return s.far.c->flow.ring.rel >= 10000000 || watch_over(&s.far); }
+static bool far_moves(void *arg UNUSED) { return s.far.c->flow[0].ring.rel >= 10000000 || watch_over(&s.far); }
 
 static void test_peer_killed(void)
 {

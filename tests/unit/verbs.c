@@ -105,7 +105,7 @@ static void test_low_latency(void)
 
 static bool near_waits(void *arg UNUSED)
 {
-    return atomic_load(&s.near.c->stats->flow[0].waiting_for) == WAIT_CREDITS && s.far.c->flow.ring.put == s.far.c->flow.ring.cap;
+    return atomic_load(&s.near.c->stats->flow[0].waiting_for) == WAIT_CREDITS && s.far.c->flow[0].ring.put == s.far.c->flow[0].ring.cap;
 }
 
 static void test_stalled_sink(void)
@@ -191,7 +191,7 @@ static void be_peer(void)
     loop_run(&s.rig.loop);
 }
 
-static bool far_moves(void *arg UNUSED) { return s.far.c->flow.ring.rel >= 3000000 || watch_over(&s.far); }
+static bool far_moves(void *arg UNUSED) { return s.far.c->flow[0].ring.rel >= 3000000 || watch_over(&s.far); }
 
 static pid_t start_peer(void)
 {
