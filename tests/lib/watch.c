@@ -135,11 +135,11 @@ static void join(struct chain *c)
     struct xport_answer a = { .chunk_max = 0 };
     memcpy(s.cookie, cookie, sizeof(cookie));
     mem_wire_add("wire", c->wire);
-    s.peer_window = c->blind ? 0 : c->near.c->flow.ring.cap;
+    s.peer_window = c->blind ? 0 : c->near.c->flow[FORWARD].ring.cap;
     if (watch_end(&c->far, SIDE_SOURCE, &xport_mem_ops, &s, &a) < 0)
         return;
     s.chunk_max = a.chunk_max;
-    s.peer_window = c->blind ? 0 : c->far.c->flow.ring.cap;
+    s.peer_window = c->blind ? 0 : c->far.c->flow[FORWARD].ring.cap;
     watch_end(&c->near, SIDE_SINK, &xport_mem_ops, &s, NULL);
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
+#include "src/core/board.h"
 #include "src/core/err.h"
 #include "src/engine/worker.h"
 #include "src/seam/mem.h"
@@ -227,15 +228,16 @@ static void expect_closed(uint64_t id)
 
 static void test_init(void)
 {
-    int fds[3] = { -1, -1, -1 };
+    int fds[4] = { -1, -1, -1, -1 };
     begin_uninitialised();
     struct stats_page *page = stats_create(&fds[0]);
+    board_unmap(board_create(&fds[1]));
     int sockets[2];
     CU_ASSERT_EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
-    fds[1] = sockets[0];
-    fds[2] = sockets[1];
-    int link = fds[1], extra = fds[2];
-    init(fds, 3, true);
+    fds[2] = sockets[0];
+    fds[3] = sockets[1];
+    int link = fds[2], extra = fds[3];
+    init(fds, 4, true);
     const Scistream__Worker__Started *s = NEXT(STARTED)->started;
     CU_ASSERT_EQUAL_FATAL(s->n_transports, 5);
     CU_ASSERT(str_eq(s->transports[0]->name, "mem") && str_eq(s->transports[0]->problem, ""));
