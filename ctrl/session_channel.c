@@ -299,8 +299,9 @@ static void on_hop_over(struct hop *h, int rc, bool by_peer, const char *text)
         shop_release(sh);
         return;
     }
-    if (c->state == SC_CONFIRMED) {
-        end_if_both_over(c);
+    if (c->state == SC_CONFIRMED || (c->confirm_waits && rc == 0)) {
+        if (c->state == SC_CONFIRMED)
+            end_if_both_over(c);
         return;
     }
     AUTO_FREE char *full = by_peer ? mem_strdup(text)
