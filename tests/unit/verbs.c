@@ -370,9 +370,51 @@ static void duplex_open(int reverse)
 
 static void test_duplex_sizes(void)
 {
-    for (int reverse = 0; reverse < 2; reverse++) {
-        duplex_open(reverse);
-        stage_boundary_sizes(&s);
+    duplex_open(1);
+    stage_boundary_sizes(&s);
+    stage_close(&s);
+}
+
+static bool both_up(void *arg UNUSED) { return stage_over(&s) || (s.near.up[stage_near_side(&s)] && s.far.up[stage_far_side(&s)]); }
+
+/* Kinds: 1 the forward flow moves, 2 the other, 3 both. */
+static bool are_full(void *kind)
+{
+    const struct ring *there = &s.far.c->flow[FORWARD].ring, *here = &s.near.c->flow[BACKWARD].ring;
+    int k = *(int *)kind;
+    return stage_over(&s) || ((!(k & 1) || there->put == there->cap) && (!(k & 2) || here->put == here->cap));
+}
+
+static void hold(bool sources, bool back_sources, bool sinks)
+{
+    s.source.held = sources;
+    s.back_source.held = back_sources;
+    s.sink.held = s.back_sink.held = sinks;
+    if (!s.near.c)
+        return;
+    xport_kick(s.near.c->end[SIDE_SOURCE]);
+    xport_kick(s.far.c->end[SIDE_SINK]);
+}
+
+/* Small pieces at once, and nobody consumes: nothing but the count of receives is to be told, by who has nothing else to say, or by both
+ * when they have used up what they know of. */
+static void test_duplex_receives(void)
+{
+    for (int kind = 1; kind < 4; kind++) {
+        duplex_open(0);
+        s.spec.low_latency = true;
+        s.source.part = s.back_source.part = 64;
+        s.back_bytes = 1 << 20;
+        hold(true, true, true);
+        stage_stream(&s, 1 << 20);
+        CU_ASSERT_TRUE(rig_until(&s.rig, both_up, NULL));
+        hold(!(kind & 1), !(kind & 2), true);
+        CU_ASSERT_TRUE(rig_until(&s.rig, are_full, &kind));
+        CU_ASSERT(!stage_over(&s) && (!(kind & 1) || near_end()->q.sent > VERBS_RECEIVES) && (!(kind & 2) || far_end()->q.sent > VERBS_RECEIVES));
+        hold(false, false, false);
+        CU_ASSERT_TRUE(rig_until(&s.rig, stage_over, &s));
+        CU_ASSERT_TRUE(stage_whole(&s));
+        stage_end_stream(&s);
         stage_close(&s);
     }
 }
@@ -604,6 +646,7 @@ static const struct unit units[] = {
     UNIT(test_moods), UNIT(test_reports), UNIT(test_close_at_once), UNIT(test_low_latency), UNIT(test_stalled_sink), UNIT(test_abort),
     UNIT(test_abandoned), UNIT(test_peer_killed), UNIT(test_wrong_cookie), UNIT(test_mute_listener), UNIT(test_mute_guest),
     UNIT(test_every_call_fails), UNIT(test_locked_memory), UNIT(test_many_at_once), UNIT(test_nothing_left), UNIT(test_duplex_sizes),
+    UNIT(test_duplex_receives),
     UNIT(test_duplex_moods), UNIT(test_duplex_close_at_once), UNIT(test_half_close), UNIT(test_independent), UNIT(test_duplex_abort),
     UNIT(test_footprint),
 };
