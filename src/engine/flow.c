@@ -119,8 +119,9 @@ static bool discard(struct ring *r)
     return n > 0;
 }
 
-/* One look at both ends. True: a counter moved, or an end did something else (opened its next file) and wants another look. */
-static bool pump_once(struct flow *f)
+/* One look at both ends. True: a counter moved (*moved, too), or an end did something else (opened its next file, or served the other
+ * direction) and wants another look. */
+static bool pump_once(struct flow *f, bool *moved)
 {
     struct ring *r = &f->ring;
     uint64_t before = r->put + r->sub + r->rel;
@@ -129,7 +130,9 @@ static bool pump_once(struct flow *f)
     did |= f->discard ? discard(r) : f->sink && xport_drain(f->sink, r) == 0;
     if ((f->sink || f->discard) && !f->shut && ring_all_submitted(r))
         f->shut = f->discard || xport_shut(f->sink, r) == 0;
-    return did || r->put + r->sub + r->rel != before;
+    bool counted = r->put + r->sub + r->rel != before;
+    *moved |= counted;
+    return did || counted;
 }
 
 /* False: there is no memory, and the source has failed for it. */
@@ -150,16 +153,16 @@ static void give_back(struct flow *f)
 int flow_pump(struct flow *f)
 {
     uint64_t now = now_ns();
-    bool moved = false;
+    bool did = false, moved = false;
     if (!borrow(f))
         return 0;
     if (f->rate_bytes)
         move_gate(f, now);
-    for (int i = 0; i < TURN_ROUNDS && pump_once(f); i++)
-        moved = true;
+    for (int i = 0; i < TURN_ROUNDS && pump_once(f, &moved); i++)
+        did = true;
     give_back(f);
     account(f, now, moved);
-    return moved;
+    return did;
 }
 
 bool flow_ended(const struct flow *f) { return ring_ended(&f->ring) && (!f->digest || f->hashed == f->ring.put); }
