@@ -23,6 +23,7 @@ struct shop {
     struct sessions *ss;
     struct schannel *c;      /* NULL until the offer was accepted */
     unsigned side;
+    const char *principal;   /* how the peer was authenticated: "secret", "local"; whom we dialed: "pin", "certificate" */
     struct defer gone;
     struct list node;        /* in sessions.guests before it has a channel */
     bool over;
@@ -40,7 +41,8 @@ struct schannel {
     struct pool_client pc;
     struct timer patience;   /* rendezvous; later: the peers' clean end */
     uint64_t window, admitted;
-    bool next_opened, has_done, ended, finished, closing_sent;
+    bool next_opened, has_done, ended, finished, closing_sent, counted; /* counted: its end is */
+    enum tally_outcome outcome;
     uint64_t ended_total;
     struct attach_total total;
     uint64_t born_ns, flowing_ns;
