@@ -15,8 +15,8 @@ import argparse, functools, glob, json, os, re, resource, shutil, statistics, su
 
 sys.dont_write_bytecode = True
 import common
-from common import (Direct, Gateway, children_of, cpu_of, free_port, hole, in_work, iperf_end, iperf_server, median_of, own_namespace, program, run, row,
-                    start, stop, wait_listen, wait_until)
+from common import (Direct, Gateway, children_of, cpu_of, free_port, hole, in_work, iperf_end, iperf_server, median_of, own_namespace, program, row,
+                    run, start, stop, wait_listen, wait_until)
 
 HERE = "127.0.0.1"
 RAW = {}        # everything measured: {group: {relay: [run, …]}}, for the JSON file
@@ -133,7 +133,8 @@ CIPHER = "TLS_AES_256_GCM_SHA384"   # that of our links
 class StunnelPair(Relay):
     def __init__(self, to, at=HERE):
         port, between = free_port(), free_port()
-        procs = [self.begin("b", f"{HERE}:{between}", to, f"cert = {certificate()}"), self.begin("a", f"{at}:{port}", f"{HERE}:{between}", "client = yes")]
+        procs = [self.begin("b", f"{HERE}:{between}", to, f"cert = {certificate()}"),
+                 self.begin("a", f"{at}:{port}", f"{HERE}:{between}", "client = yes")]
         wait_listen(between)
         super().__init__(at, port, *procs)
 
@@ -147,8 +148,8 @@ class StunnelPair(Relay):
 def certificate():
     pem = in_work("peers.pem")
     if not os.path.exists(pem):
-        run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", pem + ".key", "-out", pem + ".crt",
-             "-days", "2", "-subj", "/CN=localhost"], check=True)
+        run([*"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost".split(),
+             "-keyout", pem + ".key", "-out", pem + ".crt"], check=True)
         with open(os.open(pem, os.O_WRONLY | os.O_CREAT, 0o600), "w") as f:
             f.write(open(pem + ".crt").read() + open(pem + ".key").read())
     return pem
@@ -398,7 +399,8 @@ def bench_mixed():
         runs["hops"].append(two_hops(files))
     g.close()
     row("ucx in, tcp out [Gbit/s] vs the slower of its hops, both at once", median_of(runs["ours"]), median_of(runs["hops"]), ">= 0.9",
-        f"ucx {median_of(runs['hops'], 'ucx'):.1f}, tcp {median_of(runs['hops'], 'tcp'):.1f}; {median_of(runs['ours'], 'cpu_gb'):.2f} CPU-s/GB in the gateway")
+        f"ucx {median_of(runs['hops'], 'ucx'):.1f}, tcp {median_of(runs['hops'], 'tcp'):.1f}; "
+        f"{median_of(runs['ours'], 'cpu_gb'):.2f} CPU-s/GB in the gateway")
 
 
 # ---------------------------------------------------------------- main

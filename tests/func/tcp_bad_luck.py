@@ -167,7 +167,7 @@ def few_descriptors(door, behind, n):
 
 
 def little_memory(door, behind, most):
-    """Servers that do not read, so that every connection needs its memory: at some point new ones are reset; the old ones get all their bytes through."""
+    """Servers that do not read, so that every connection needs its memory: at some point new ones are reset, and nothing befalls the old ones."""
     l = listen(behind)
     held = []
     for _ in range(int(most)):

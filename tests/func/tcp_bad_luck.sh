@@ -4,7 +4,12 @@
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 v4=tcp://127.0.0.1
 
-luck() { PATIENCE=$((10 * slow)) start case timeout $((80 * slow)) $python "$srcdir/tests/func/tcp_bad_luck.py" "$@"; ends case 0 80; step "    $(tr '\n' ' ' <"$tmp/case.out")"; }
+luck()
+{
+    PATIENCE=$((10 * slow)) start case timeout $((80 * slow)) $python "$srcdir/tests/func/tcp_bad_luck.py" "$@"
+    ends case 0 80
+    step "    $(tr '\n' ' ' <"$tmp/case.out")"
+}
 lines_of() { wc -l <"$tmp/$1.err"; }
 
 global='workers = 2' gateway_defaults='' new_tcp_gateway G

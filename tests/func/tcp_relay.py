@@ -217,7 +217,7 @@ def fill(s, most=64 << 20):
 
 
 def slow_reader(door, behind, limit_kib, *pids):
-    """A server that does not read: the client stops soon, the workers do not grow, and all of it arrives in the end. The same in the other direction."""
+    """A server that does not read: the client stops soon, no worker grows, and all of it arrives in the end. Then in the other direction."""
     for who in 0, 1:
         c, b, l = pair(door, behind)
         writer, reader = (c, b) if who == 0 else (b, c)

@@ -20,7 +20,12 @@ fi
 start_gateway G
 plain="$v4:$at $v4:$((at + 1))"
 
-relay() { PATIENCE=$((10 * slow)) start case timeout $((60 * slow)) $python "$srcdir/tests/func/tcp_relay.py" "$@"; ends case 0 60; step "    $(cat "$tmp/case.out")"; }
+relay()
+{
+    PATIENCE=$((10 * slow)) start case timeout $((60 * slow)) $python "$srcdir/tests/func/tcp_relay.py" "$@"
+    ends case 0 60
+    step "    $(cat "$tmp/case.out")"
+}
 
 relay both_ways $plain
 for w in $(workers_of G); do fds[$w]=$(fd_count $w); done
