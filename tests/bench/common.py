@@ -256,8 +256,12 @@ def haproxy(name, listens, to, options="", tune="", maxconn=100):
     path = in_work(f"haproxy-{name}.cfg")
     with open(path, "w") as f:
         f.write(HAPROXY.format(maxconn=maxconn, tune=tune) + f"listen {name}\n  bind {listens}\n{options}\n  server next {to}\n")
-    p = start(["haproxy", "-f", path], stderr=subprocess.DEVNULL)
-    wait_listen(int(listens.split()[0].rsplit(":", 1)[1]))
+    log = in_work(f"haproxy-{name}.log")
+    p = start(["haproxy", "-f", path], stderr=open(log, "w"))
+    try:
+        wait_listen(int(listens.split()[0].rsplit(":", 1)[1]))
+    except RuntimeError:
+        raise RuntimeError(f"haproxy does not start: {open(log).read().strip()}") from None
     return p
 
 
