@@ -162,8 +162,6 @@ static const char *missing_feature(const Offer *o)
     for (size_t i = 0; i < o->n_require; i++)
         if (!strv_has(features, o->require[i]))
             return o->require[i];
-    if (o->duplex)
-        return "duplex";
     if (o->lanes > 1)
         return "lanes";
     if (o->resume)
@@ -224,6 +222,7 @@ static void prepare(struct hop *h)
     m.transport = h->report.transport;
     m.plain = h->give.plain;
     m.low_latency = h->give.low_latency;
+    m.simplex = h->give.simplex;
     m.peer_window = h->give.peer_window;
     m.peer_addresses = words;
     m.n_peer_addresses = hop_peer_addresses(h, words, &storage);
@@ -322,6 +321,7 @@ static void send_offer(struct hop *h, const uint8_t *proof)
     o.software = w->software;
     o.probe = w->probe;
     o.low_latency = w->low_latency;
+    o.duplex = w->duplex;
     attach_offer(&h->at, &o);
 }
 

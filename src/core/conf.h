@@ -56,9 +56,9 @@
     SIZE(chunk, "256K", 4 << 10, 64 << 20, "largest chunk on a link")
 
 #define CONF_ROUTE(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
-    LIST(accept, "link", "transports by which senders attach, best first") \
+    LIST(accept, "link", "transports by which senders attach, best first; tcp://ADDRESS:PORT = where TCP peers connect") \
     LIST(deliver, "", "transports by which receivers attach, best first; instead of connect") \
-    STR(connect, "", "next gateway: gateway://host[:port]/route") \
+    STR(connect, "", "next gateway: gateway://host[:port]/route, or TCP peer: tcp://host:port") \
     LIST(connect_transports, "link", "transports towards the next gateway, best first") \
     STR(secret_file, "", "file with the secret that both ends of an attach share") \
     STR(connect_secret_file, "", "the same towards the next gateway; default: secret_file") \
@@ -66,9 +66,17 @@
     STR(connect_ca, "", "PEM file with the CA of the next gateway; default without a pin: the system's") \
     STR(connect_tls_name, "", "name expected in the next gateway's certificate; default: its host") \
     SIZE(window, "4M", 64 << 10, 4ULL << 30, "ring of each channel: bytes in flight per flow") \
-    INT(channels, "1", 1, 65536, "channels open at once") \
+    INT(channels, "0", 0, 65536, "channels open at once; 0 = 1, or connections where TCP peers come or go by links alone") \
     FLAG(low_latency, "no", "small pieces go at once, they are not gathered while others are under way") \
-    FLAG(plaintext, "no", "links of this route without TLS")
+    FLAG(plaintext, "no", "links of this route without TLS") \
+    ENUM(dial, "send", "send|recv", "towards the next gateway: send = as the sender, recv = as the receiver of what comes from there") \
+    INT(connections, "10000", 1, 1000000, "TCP peers connected at once by tcp:// in accept") \
+    STR(source_address, "", "numeric address that connections to the TCP peer come from; default: the system's choice") \
+    FLAG(proxy_protocol, "no", "connections to the TCP peer begin with a PROXY protocol v2 header that names who came") \
+    TIME(connect_timeout, "10s", 100 * NS_PER_MS, 3600 * NS_PER_S, "time for each address of the TCP peer to answer") \
+    TIME(keepalive, "60s", 0, 9 * 3600 * NS_PER_S, "after this much silence a TCP peer is asked whether it lives; 0 = never")
+
+#define CONF_TCP "tcp://" /* what words for TCP peers begin with */
 
 /* struct members from the tables */
 #define CONF_F_FLAG(f, ...) bool f;
@@ -110,6 +118,10 @@ int conf_check(const struct conf *c, char *why, size_t why_size);
 /* Of it what the section ucx alone can tell; conf_set looks at it too, since the utilities have no file to check. 0 or -SST_ECONF. */
 int conf_check_ucx(const struct conf *c, char *why, size_t why_size);
 const struct conf_route *conf_route(const struct conf *c, const char *name);
+/* Does anybody attach to it, or does it dial a gateway, so that there must be a secret? Else it is between TCP peers alone. */
+bool conf_route_attaches(const struct conf_route *r);
+/* The number that `channels` stands for. */
+uint32_t conf_route_channels(const struct conf_route *r);
 /* Everything in effect, in the file's own syntax, with each option's help above it when `commented`. */
 void conf_print(const struct conf *c, FILE *out, bool commented);
 /* The sections without routes as "key=value" strings for conf_set, as a worker is told them. Heap array of heap strings, NULL-terminated. */

@@ -73,7 +73,7 @@ static FromWorker *heard[HEARD_MAX];
 static unsigned n_heard, next_heard, idles;
 static bool handling;
 
-static void hear(void *user UNUSED, const FromWorker *m)
+static void hear(void *user UNUSED, const FromWorker *m, int fd UNUSED)
 {
     uint8_t data[2000];
     size_t n = scistream__worker__from_worker__get_packed_size(m);
