@@ -10,14 +10,14 @@ import time
 from collections import Counter
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from tcp_ends import (END, NOTHING, PATIENCE, RESET, Echo, accept, address, all_descriptors, check, dial, echoes, listen, outcome, read_all, reset,
-                      run_cases, say, until)
+from tcp_ends import (END, NOTHING, PATIENCE, RESET, Echo, accept, address, all_descriptors, check, dial, echoes, fate, listen, outcome, read_all,
+                      reset, run_cases, say, until)
 
 
 def shut_out(door, at_least="0", at_most="3"):
     """Whoever connects is reset, between so many seconds."""
     begin = time.monotonic()
-    how = outcome(dial(door))
+    how = fate(door)
     took = time.monotonic() - begin
     check("the client is reset", how == RESET, how, f"after {took:.2f} s")
     check("in time", float(at_least) <= took <= float(at_most) * PATIENCE / 10, took)
@@ -25,7 +25,7 @@ def shut_out(door, at_least="0", at_most="3"):
 
 def shut_out_often(door, n):
     for _ in range(int(n)):
-        how = outcome(dial(door))
+        how = fate(door)
         check("each client is reset", how == RESET, how)
 
 

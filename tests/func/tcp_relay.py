@@ -8,7 +8,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from tcp_ends import END, NOTHING, RESET, accept, check, dial, echoes, listen, outcome, read_all, read_exactly, reset, run_cases, say, until
+from tcp_ends import END, NOTHING, RESET, accept, check, dial, echoes, fate, listen, outcome, read_all, read_exactly, reset, run_cases, say, until
 
 BIG = bytes(range(256)) * 4096 * 3 + b"the last"    # 3 MiB, and the ring does not end where it does
 
@@ -285,10 +285,7 @@ def limit(door, behind, most):
     for _ in range(int(most)):
         c = dial(door)
         held.append((c, accept(l)[0]))
-    try:
-        how = outcome(dial(door))
-    except ConnectionResetError:
-        how = RESET
+    how = fate(door)
     check("one more is reset", how == RESET, how)
     for c, b in held:
         c.sendall(b"x")

@@ -97,6 +97,14 @@ def outcome(s, seconds=None):
         s.settimeout(before)
 
 
+def fate(at):
+    """How a new connection ends. It may be reset before connect has returned."""
+    try:
+        return outcome(dial(at))
+    except ConnectionResetError:
+        return RESET
+
+
 def echoes(s, text=b"hello"):
     s.sendall(text)
     return read_exactly(s, len(text)) == text
