@@ -1,3 +1,5 @@
+/* What is kept of a channel that has ended: a line of the log, a record, the tally. */
+#include "ctrl/session_priv.h"
 #include "src/core/log.h"
 
 static struct record_end record_end(const struct schannel *c, unsigned side)
