@@ -354,6 +354,40 @@ static void test_stream(void)
     end();
 }
 
+/* Each flow's end is told with its own total and digest, the finish once. */
+static void test_duplex(void)
+{
+    Scistream__Worker__Open o = SCISTREAM__WORKER__OPEN__INIT;
+    struct mem_plan back_source = { .bytes = 2000, .seed = 2 }, back_sink = { .seed = 2 };
+    uint64_t totals[2] = { 0, 0 };
+    begin();
+    o.channel = 5;
+    o.window = 65536;
+    o.digest = o.duplex = true;
+    o.slot = 5;
+    TELL(OPEN, open, &o);
+    source = (struct mem_plan){ .bytes = 1000, .seed = 1, .back = &back_sink };
+    sink = (struct mem_plan){ .seed = 1, .back = &back_source };
+    mem_plan_add("source", &source);
+    mem_plan_add("sink", &sink);
+    connect_mem(5, SOURCE, "source");
+    connect_mem(5, SINK, "sink");
+    turn();
+    NEXT(UP);
+    NEXT(UP);
+    for (int i = 0; i < 2; i++) {
+        const Scistream__Worker__Ended *e = NEXT(ENDED)->ended;
+        CU_ASSERT(e->channel == 5 && e->digest.len == DIGEST_SIZE && totals[e->backward] == 0);
+        totals[e->backward] = e->total;
+    }
+    CU_ASSERT(totals[FORWARD] == 1000 && totals[BACKWARD] == 2000);
+    CU_ASSERT_EQUAL(NEXT(FINISHED)->finished->total, 1000);
+    CU_ASSERT(sink.moved == 1000 && back_sink.moved == 2000 && sink.wrong == 0 && back_sink.wrong == 0);
+    close_channel(5, 0);
+    expect_closed(5);
+    end();
+}
+
 static void test_aborted(void)
 {
     begin();
@@ -641,7 +675,8 @@ static void test_shut(void)
         scistream__worker__from_worker__free_unpacked(heard[i], NULL);
 }
 
-UNIT_MAIN("worker", UNIT(test_init), UNIT(test_bad_setting), UNIT(test_before_init), UNIT(test_devices), UNIT(test_stream), UNIT(test_aborted),
+UNIT_MAIN("worker", UNIT(test_init), UNIT(test_bad_setting), UNIT(test_before_init), UNIT(test_devices), UNIT(test_stream),
+          UNIT(test_duplex), UNIT(test_aborted),
           UNIT(test_failing_end), UNIT(test_two_channels), UNIT(test_prepared_later), UNIT(test_unusable), UNIT(test_open_refused),
           UNIT(test_hop_refused), UNIT(test_hop_twice),
           UNIT(test_no_memory), UNIT(test_unknown_channel), UNIT(test_nothing), UNIT(test_ping), UNIT(test_stop), UNIT(test_shut))
