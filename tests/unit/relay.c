@@ -1,5 +1,6 @@
 /* Relays: doors on real listening sockets, two workers on one board, and applications at both sides. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include "src/core/board.h"
@@ -85,6 +86,7 @@ static void turn(void)
 static void begin(void)
 {
     log_threshold = LOG_LEVEL_ERROR;
+    signal(SIGPIPE, SIG_IGN); /* as the worker does */
     rig_open(&rig);
     before = footprint();
     board = board_create(NULL);

@@ -1,6 +1,7 @@
 /* Plain TCP peers at the ends of a channel, over real sockets on loopback: bytes both ways, half-closes, resets, dialing, and every way out. */
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -51,6 +52,7 @@ static void turn(void)
 
 static void begin_at(const char *host)
 {
+    signal(SIGPIPE, SIG_IGN); /* as every program of ours does: splice(2) cannot be told to send none */
     rig_open(&rig);
     mem_forget();
     pool = (struct ring_pool){ .cap = RING };
@@ -595,6 +597,30 @@ static void send_urgent(const char *front, const char *rear)
     CU_ASSERT_EQUAL(n, (ssize_t)(strlen(front) + 1 + strlen(rear)));
 }
 
+/* The same in the middle of so much that it goes through a pipe, and with an end of file behind it. */
+static void test_urgent_in_bulk(void)
+{
+    for (int fin = 0; fin < 2; fin++) {
+        begin();
+        open_relay();
+        client.to_send = 1000000;
+        app_play(&client);
+        UNTIL(backend.got == 1000000);
+        CU_ASSERT_TRUE(w.c->end[SIDE_SOURCE]->bulk);
+        client.to_send = 1200000;
+        app_play(&client);
+        CU_ASSERT(client.sent == 1200000 && send(client.fd, "!", 1, MSG_OOB | MSG_NOSIGNAL) == 1);
+        client.to_send = 1300000;
+        client.fin = backend.fin = fin;
+        UNTIL(backend.got == 1300000);
+        CU_ASSERT_EQUAL(backend.wrong, 0);
+        if (fin)
+            UNTIL(w.finished && backend.eof && client.eof);
+        CU_ASSERT_FALSE(watch_failed(&w));
+        end();
+    }
+}
+
 static void test_urgent(void)
 {
     begin();
@@ -868,6 +894,6 @@ static void test_close_everywhere(void)
 UNIT_MAIN("tcp", UNIT(test_sizes), UNIT(test_v6), UNIT(test_nobody_reads), UNIT(test_half_close), UNIT(test_end_before_dialed),
           UNIT(test_reset), UNIT(test_bytes_before_reset), UNIT(test_both_reset), UNIT(test_reset_after_end), UNIT(test_reset_after_both_ends),
           UNIT(test_linger), UNIT(test_death), UNIT(test_refused), UNIT(test_second_address), UNIT(test_no_answer), UNIT(test_source_address),
-          UNIT(test_no_descriptor), UNIT(test_no_socket), UNIT(test_proxy_header), UNIT(test_proxy), UNIT(test_urgent), UNIT(test_sink_drops),
+          UNIT(test_no_descriptor), UNIT(test_no_socket), UNIT(test_proxy_header), UNIT(test_proxy), UNIT(test_urgent), UNIT(test_urgent_in_bulk), UNIT(test_sink_drops),
           UNIT(test_sink_notices_reset), UNIT(test_settle), UNIT(test_settle_lost), UNIT(test_simplex_source), UNIT(test_other_takes_only),
           UNIT(test_other_brings_only), UNIT(test_nobody_is_duplex), UNIT(test_close_everywhere))
