@@ -48,6 +48,7 @@ struct hop {
     Scistream__Worker__Side side;
     bool preparing;                   /* server: the worker has not said yet whether the transport can be used */
     bool data_up, ready, told_up, broken;
+    bool peer_lost;                   /* the peer has ended it, since it lost the data connection; broken_rc and _text are its words */
     struct timer step, grace;         /* one step of the attach; after the data path broke */
     uint64_t step_ns;
     int broken_rc;

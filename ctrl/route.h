@@ -22,8 +22,8 @@ struct routes { struct route *r; size_t n; };
 /* Read secrets and certificates of all routes of c, which must outlive them. 0; -SST_ECONF and why. */
 int routes_load(struct routes *rs, const struct conf *c, char *why, size_t why_size);
 void routes_free(struct routes *rs); /* wipes; accepts zeroed memory */
-/* What those who send to us (else: receive from us) may attach by, best first. */
-static inline char *const *route_transports(const struct route *r, bool senders) { return senders ? r->accept : r->c->deliver; }
+/* What those who send to us (else: receive from us) may attach by, best first; to a TCP peer all attach alike. */
+static inline char *const *route_transports(const struct route *r, bool senders) { return senders || r->tcp ? r->accept : r->c->deliver; }
 const struct route *route_find(const struct routes *rs, const char *name);
 
 #endif

@@ -51,14 +51,13 @@ static HopMsg *side_message(const struct schannel *c, unsigned side)
 
 static void add_counters(ChannelMsg *m, const struct stats_flow *f)
 {
-    static const char *const waits[WAIT_KINDS] = { "source", "credits", "sink", "rate" };
     uint32_t now = atomic_load_explicit(&f->waiting_for, memory_order_relaxed);
     m->bytes_in = stats_get(&f->put);
     m->bytes_out = stats_get(&f->rel);
     m->wait_source_ms = stats_get(&f->wait_ns[WAIT_SOURCE]) / NS_PER_MS;
     m->wait_credits_ms = stats_get(&f->wait_ns[WAIT_CREDITS]) / NS_PER_MS;
     m->wait_sink_ms = stats_get(&f->wait_ns[WAIT_SINK]) / NS_PER_MS;
-    m->waiting_for = mem_strdup(now < WAIT_KINDS ? waits[now] : "");
+    m->waiting_for = mem_strdup(stats_wait_name(now));
 }
 
 static ChannelMsg *channel_message(const struct schannel *c)
@@ -111,6 +110,24 @@ Scistream__Gateway__V1__SessionsReply *sessions_reply(struct sessions *ss, const
             r->sessions[r->n_sessions++] = session_message(s);
     }
     return r;
+}
+
+/* A channel whose end is counted is in the sums of what is over. */
+void sessions_tally(const struct sessions *ss)
+{
+    _Static_assert(SC_CLOSING + 1 == TALLY_STATES, "the states of a channel");
+    uint64_t now = now_ns();
+    list_for_each(n, &ss->sessions) {
+        const struct session *s = list_entry(n, struct session, node);
+        struct tally_route *r = tally_route(ss->c.tally, s->route->c->name);
+        list_for_each(k, &s->channels) {
+            const struct schannel *c = list_entry(k, struct schannel, node);
+            const struct stats_channel *st = c->w && !c->counted ? pool_channel_stats(c->w, &c->pc) : NULL;
+            r->now.channels[c->state]++;
+            if (st)
+                tally_channel(r, st, now);
+        }
+    }
 }
 
 void sessions_reply_free(Scistream__Gateway__V1__SessionsReply *r) { scistream__gateway__v1__sessions_reply__free_unpacked(r, NULL); }

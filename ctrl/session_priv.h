@@ -23,6 +23,7 @@ struct shop {
     struct sessions *ss;
     struct schannel *c;      /* NULL until the offer was accepted */
     unsigned side;
+    const char *principal;   /* how the peer was authenticated: "secret", "local"; whom we dialed: "pin", "certificate" */
     struct defer gone;
     struct list node;        /* in sessions.guests before it has a channel */
     bool over;
@@ -49,7 +50,8 @@ struct schannel {
     struct pool_client pc;
     struct timer patience;   /* rendezvous; later: the peers' clean end */
     uint64_t window, admitted;
-    bool next_opened, has_done, ended, finished, confirm_waits, closing_sent;
+    bool next_opened, has_done, ended, finished, confirm_waits, closing_sent, counted; /* counted: its end is */
+    enum tally_outcome outcome;
     uint64_t ended_total;
     struct attach_total total, confirmed; /* confirmed: while confirm_waits */
     uint64_t born_ns, flowing_ns;
@@ -70,6 +72,9 @@ struct sessions {
 
 /* session_offer.c: judge an offer, and put it into a channel. */
 void session_offer(struct shop *sh, const Offer *o);
+/* session_end.c: once, while its hops are still there: the log, the record, the tally. rc: of an abort. */
+#define ABORTED "aborted: " /* what the reason of one begins with */
+void schannel_note_end(struct schannel *c, int rc);
 /* session_channel.c */
 const struct hop_events *session_hop_events(void);
 void schannel_forget(struct schannel *c);                            /* without a word, at the very end */

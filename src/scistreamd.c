@@ -21,6 +21,7 @@
 #include "src/core/log.h"
 #include "src/core/opts.h"
 #include "src/core/units.h"
+#include "src/observe.h"
 #include "src/scistreamd.h"
 #include "tcp/sock.h"
 
@@ -37,6 +38,7 @@ struct daemon {
     struct doors *doors;
     struct service service;
     struct grpc_server *server;
+    struct observe observe;
     struct timer drain, look;       /* drain_timeout; until the last relay has ended */
     char name[256], *socket_path;
     char why[WHY];
@@ -192,6 +194,13 @@ static void on_door(struct pool *p UNUSED, void *user, struct pool_worker *w, co
         doors_relayed(d->doors, w, m->relayed);
     else
         sessions_came(d->service.sessions, w, m->came);
+}
+
+static void on_worker_died(struct pool *p UNUSED, void *user, const struct pool_worker *w)
+{
+    struct daemon *d = user;
+    if (w->stats)
+        tally_keep(&d->observe.tally, d->conf, w->stats);
 }
 
 static void on_workers_broken(struct pool *p UNUSED, void *user, const char *why)
@@ -394,8 +403,7 @@ static int load(struct daemon *d)
     int days = tls_ctx_days_left(d->tls);
     if (days < 0)
         return fail(d, 78, "certificate %s expired %d days ago: renew it", g->certificate, -days);
-    if (days < 30)
-        log_warn("certificate %s expires in %d days", g->certificate, days);
+    expiry_say(d->tls, g->certificate);
     if (routes_load(&d->routes, d->conf, d->why, sizeof(d->why)) < 0)
         return 78;
     return admission_check_limits(d->conf, d->why, sizeof(d->why)) < 0 ? 78 : 0;
@@ -423,7 +431,7 @@ static int open_worker_program(struct daemon *d, int *fd)
 static int start_pool(struct daemon *d, int *program_fd, int *link_fds, unsigned n)
 {
     static const struct pool_events events = { .ready = on_workers_ready, .worker_started = on_worker_started, .at_door = on_door,
-                                              .broken = on_workers_broken };
+                                              .died = on_worker_died, .broken = on_workers_broken };
     struct pool_config pc = { .conf = d->conf, .program_fd = fd_take(program_fd), .n = n, .link_fds = link_fds };
     int rc = pool_start(&d->loop, &pc, &events, d, &d->pool);
     return rc < 0 ? fail(d, 78, "cannot start workers: %s", err_text(rc)) : 0;
@@ -453,9 +461,13 @@ static int start(struct daemon *d)
     if (code == 0 && !(d->doors = doors_open(d->conf, &d->routes, d->why, sizeof(d->why))))
         code = 78;
     if (code == 0)
+        code = observe_bind(&d->observe, d->conf, d->why, sizeof(d->why)) < 0 ? 78 : 0;
+    if (code == 0)
         code = open_worker_program(d, &program_fd);
     if (code == 0)
         code = drop_root(d);
+    if (code == 0)
+        code = observe_start(&d->observe, &d->loop, &d->tls, d->name, d->why, sizeof(d->why)) < 0 ? 78 : 0;
     if (code == 0)
         code = start_pool(d, &program_fd, link_fds, n);
     if (code)
@@ -464,10 +476,10 @@ static int start(struct daemon *d)
     if (!d->resolver)
         return fail(d, 78, "the resolver cannot start: see /etc/resolv.conf");
     struct sessions_config sc = { .loop = &d->loop, .conf = d->conf, .routes = &d->routes, .pool = d->pool, .resolver = d->resolver,
-                                  .name = d->name, .doors = d->doors };
-    doors_start(d->doors, &d->loop, d->pool, d->resolver);
-    d->service.pool = d->pool;
-    d->service.sessions = sessions_new(&sc);
+                                  .name = d->name, .doors = d->doors, .tally = &d->observe.tally, .records = &d->observe.records };
+    doors_start(d->doors, &d->loop, d->pool, d->resolver, &d->observe.records);
+    d->service.pool = d->observe.sources.pool = d->pool;
+    d->service.sessions = d->observe.sources.sessions = sessions_new(&sc);
     return 0;
 }
 
@@ -485,6 +497,7 @@ static int serve(struct daemon *d)
 {
     d->drain.fire = on_drain_over;
     d->look.fire = on_look;
+    observe_init(&d->observe, d->conf);
     raise_limits();
     int code = load(d);
     if (code == 0 && (loop_init(&d->loop) < 0 || set_signals(d) < 0))
@@ -502,6 +515,7 @@ static void clean_up(struct daemon *d)
 {
     if (d->socket_path)
         unlink(d->socket_path);
+    observe_stop(&d->observe);
     grpc_server_free(d->server);
     sessions_free(d->service.sessions);
     doors_free(d->doors);

@@ -8,6 +8,7 @@
  * Failures: refused, unreachable, no answer within connect_ns, reset, time-out of keepalive. The socket is set to reset when it is closed, from
  * the start until a clean end: an abort, or the death of this process, is never an end of file.
  */
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -18,7 +19,9 @@
 #include "tcp/proxy.h"
 #include "tcp/sock.h"
 
-#define FILL_MAX (256U << 10) /* of one recv */
+#define FILL_MAX (256U << 10) /* of one recv or splice */
+#define BULK_MIN (64U << 10)
+#define CALM 32               /* reads of less in a row, after which it is no bulk any more */
 #define DROP_MAX (64U << 10)
 #define SETTLE_NS (20 * NS_PER_MS) /* between two looks whether the peer's kernel has everything */
 
@@ -33,6 +36,7 @@ struct tcp {
     uint8_t head[PROXY_MAX];     /* still to be sent before anything else */
     size_t head_len, head_at;
     bool fin_sent, settle, fin_seen;
+    unsigned calm;
     char peer[ADDR_TEXT];
 };
 
@@ -175,15 +179,35 @@ static ssize_t receive(struct tcp *t, void *to, size_t n)
     return got;
 }
 
+/* Much at once goes through a pipe; a while of little ends that. */
+static void note_size(struct tcp *t, size_t n)
+{
+    if (n >= BULK_MIN)
+        t->calm = 0;
+    else if (t->calm < CALM)
+        t->calm++;
+    t->x.bulk = n >= BULK_MIN || (t->x.bulk && t->calm < CALM);
+}
+
+/* -EAGAIN is said of an empty socket and of a full pipe. */
+static ssize_t receive_piped(struct tcp *t, const struct ring *r, size_t n)
+{
+    ssize_t got = splice(t->s.io.fd, NULL, r->pipe[1], NULL, n, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    if (got < 0 && errno == EAGAIN && ring_held(r) == 0)
+        t->s.can_read = false;
+    return got < 0 ? -errno : got;
+}
+
 static int tcp_fill(struct xport *x, struct ring *r)
 {
     struct tcp *t = tcp_of(x);
     size_t room = MIN(ring_room(r), FILL_MAX);
     if (!t->s.can_read || room == 0)
         return -EAGAIN;
-    ssize_t n = receive(t, ring_at(r, r->put), room);
+    ssize_t n = r->piped ? receive_piped(t, r, room) : receive(t, ring_at(r, r->put), room);
     if (n < 0)
-        return n == -EAGAIN ? -EAGAIN : broken(t, (int)n);
+        return n == -EAGAIN || n == -EINTR ? -EAGAIN : broken(t, (int)n);
+    note_size(t, (size_t)n);
     if (n == 0)
         ring_end(r, r->put);
     else
@@ -191,17 +215,32 @@ static int tcp_fill(struct xport *x, struct ring *r)
     return 0;
 }
 
+static ssize_t send_piped(struct tcp *t, const struct ring *r, size_t n)
+{
+    ssize_t sent = splice(r->pipe[0], NULL, t->s.io.fd, NULL, n, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    if (sent < 0 && errno == EAGAIN)
+        t->s.can_write = false;
+    return sent < 0 ? -errno : sent;
+}
+
+static ssize_t send_ring(struct tcp *t, const struct ring *r, size_t n)
+{
+    struct iovec iov = { ring_at(r, r->sub), n };
+    ssize_t sent = sock_sendv(&t->s, &iov, 1);
+    if (sent >= 0 && (size_t)sent < n)
+        t->s.can_write = false;
+    return sent;
+}
+
 static int tcp_drain(struct xport *x, struct ring *r)
 {
     struct tcp *t = tcp_of(x);
-    struct iovec iov = { ring_at(r, r->sub), ring_waiting(r) };
+    size_t waiting = ring_waiting(r);
     if (!t->s.can_write)
         return -EAGAIN;
-    ssize_t n = sock_sendv(&t->s, &iov, 1);
+    ssize_t n = r->piped ? send_piped(t, r, waiting) : send_ring(t, r, waiting);
     if (n < 0)
-        return n == -EAGAIN ? -EAGAIN : broken(t, (int)n);
-    if ((size_t)n < iov.iov_len)
-        t->s.can_write = false;
+        return n == -EAGAIN || n == -EINTR ? -EAGAIN : broken(t, (int)n);
     ring_submit(r, (size_t)n);
     ring_release_to(r, r->sub);
     return 0;

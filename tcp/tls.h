@@ -28,6 +28,8 @@ void tls_ctx_free(struct tls_ctx *c); /* null-safe */
 void tls_ctx_pin(const struct tls_ctx *c, char out[TLS_PIN_TEXT]);
 /* Days until the server context's certificate expires; negative: expired. */
 int tls_ctx_days_left(const struct tls_ctx *c);
+/* Unix time at which it expires; 0: there is none. */
+int64_t tls_ctx_expires(const struct tls_ctx *c);
 
 /* name: SNI and the name to verify (client with CA), or NULL. The context must outlive it. Does not take fd. */
 struct tls *tls_new_server(struct tls_ctx *c, int fd);

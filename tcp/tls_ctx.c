@@ -184,6 +184,13 @@ int tls_ctx_days_left(const struct tls_ctx *c)
     return seconds < 0 ? days - 1 : days;
 }
 
+int64_t tls_ctx_expires(const struct tls_ctx *c)
+{
+    struct tm tm;
+    const X509 *x = SSL_CTX_get0_certificate(c->ssl);
+    return x && ASN1_TIME_to_tm(X509_get0_notAfter(x), &tm) ? (int64_t)timegm(&tm) : 0;
+}
+
 static int verify_pin(X509_STORE_CTX *store, void *arg)
 {
     const struct tls_ctx *c = arg;

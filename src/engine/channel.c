@@ -31,14 +31,15 @@ static void on_up(struct xport *x)
 }
 
 /* The flow that an end brings, and the one that it takes; NULL: simplex, and not in this direction. */
-static struct flow *brought_by(struct channel *c, enum channel_side side) { return side == SIDE_SOURCE ? &c->flow[FORWARD] : c->n_flows > 1 ? &c->flow[BACKWARD] : NULL; }
-static struct flow *taken_by(struct channel *c, enum channel_side side) { return brought_by(c, side == SIDE_SOURCE ? SIDE_SINK : SIDE_SOURCE); }
+static struct flow *backward(struct channel *c) { return c->n_flows > 1 ? &c->flow[BACKWARD] : NULL; }
+static struct flow *brought_by(struct channel *c, enum channel_side side) { return side == SIDE_SOURCE ? &c->flow[FORWARD] : backward(c); }
+static struct flow *taken_by(struct channel *c, enum channel_side side) { return side == SIDE_SINK ? &c->flow[FORWARD] : backward(c); }
 
 /* An end that has brought everything and taken everything, or any after the end, may fail without harm; but not by breaking the protocol. */
 static bool harmless(struct channel *c, enum channel_side side)
 {
     const struct flow *in = brought_by(c, side), *out = taken_by(c, side);
-    bool done = (!in || flow_ended(in)) && (!out || flow_finished(out));
+    bool done = (!in || ring_ended(&in->ring)) && (!out || flow_finished(out));
     return c->finished || c->closing || (done && c->end[side]->rc != -SST_EPROTO);
 }
 

@@ -97,6 +97,7 @@ static void account(struct flow *f, uint64_t now, bool moved)
     if (was < WAIT_KINDS)
         stats_add(&s->wait_ns[was], now - f->since_ns);
     f->since_ns = now;
+    stats_set(&s->since_ns, now);
     atomic_store_explicit(&s->waiting_for, moved || flow_finished(f) ? WAIT_KINDS : waiting_for(f), memory_order_relaxed);
     stats_set(&s->put, f->ring.put);
     stats_set(&s->sub, f->ring.sub);
@@ -119,8 +120,9 @@ static bool discard(struct ring *r)
     return n > 0;
 }
 
-/* One look at both ends. True: a counter moved, or an end did something else (opened its next file) and wants another look. */
-static bool pump_once(struct flow *f)
+/* One look at both ends. True: a counter moved (*moved, too), or an end did something else (opened its next file, or served the other
+ * direction) and wants another look. */
+static bool pump_once(struct flow *f, bool *moved)
 {
     struct ring *r = &f->ring;
     uint64_t before = r->put + r->sub + r->rel;
@@ -129,13 +131,15 @@ static bool pump_once(struct flow *f)
     did |= f->discard ? discard(r) : f->sink && xport_drain(f->sink, r) == 0;
     if ((f->sink || f->discard) && !f->shut && ring_all_submitted(r))
         f->shut = f->discard || xport_shut(f->sink, r) == 0;
-    return did || r->put + r->sub + r->rel != before;
+    bool counted = r->put + r->sub + r->rel != before;
+    *moved |= counted;
+    return did || counted;
 }
 
 /* False: there is no memory, and the source has failed for it. */
 static bool borrow(struct flow *f)
 {
-    int rc = f->pool && f->source && !ring_ended(&f->ring) ? ring_pool_lend(f->pool, &f->ring) : 0;
+    int rc = f->pool && f->source && !ring_ended(&f->ring) ? ring_pool_lend(f->pool, &f->ring, f->source->bulk) : 0;
     if (rc < 0)
         xport_fail(f->source, rc, "ring of %zu bytes: %s (memory, or vm.max_map_count mappings, used up)", f->ring.cap, err_text(rc));
     return rc == 0;
@@ -150,16 +154,16 @@ static void give_back(struct flow *f)
 int flow_pump(struct flow *f)
 {
     uint64_t now = now_ns();
-    bool moved = false;
+    bool did = false, moved = false;
     if (!borrow(f))
         return 0;
     if (f->rate_bytes)
         move_gate(f, now);
-    for (int i = 0; i < TURN_ROUNDS && pump_once(f); i++)
-        moved = true;
+    for (int i = 0; i < TURN_ROUNDS && pump_once(f, &moved); i++)
+        did = true;
     give_back(f);
     account(f, now, moved);
-    return moved;
+    return did;
 }
 
 bool flow_ended(const struct flow *f) { return ring_ended(&f->ring) && (!f->digest || f->hashed == f->ring.put); }

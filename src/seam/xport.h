@@ -65,6 +65,7 @@ struct xport {
     void *owner;                     /* the engine's */
     enum xport_state state;
     struct ring *in, *out;           /* filled by us / drained by us; NULL: not in this direction; both: duplex */
+    bool bulk;                       /* it brings much at once: a ring that borrows may be a pipe, which fill and drain of this transport know */
     bool forward;                    /* what we drain is the flow from SEND to RECV; set before mem_add */
     int rc;
     char why[XPORT_WHY];

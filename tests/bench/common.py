@@ -188,7 +188,7 @@ class Gateway:
         path = os.path.join(self.folder, "bench.conf")
         with open(path, "w") as f:
             f.write(f'name = "{name}"\nlisten = "{host}:{self.port}"\nlink_ports = "{first}-{min(first + 99, 65535)}"\n'
-                    f'control_socket = "{self.folder}/sock"\nuser = "root"\nlog_level = warn\n'
+                    f'control_socket = "{self.folder}/sock"\nuser = "root"\nlog_level = warn\nmetrics = ""\n'
                     f'certificate = "{self.folder}/gateway.crt"\nkey = "{self.folder}/gateway.key"\n{conf}\n'
                     f'route "bench" {{ {route} secret_file = "{self.secret}" }}\n')
         self.log = open(os.path.join(self.folder, "log"), "w")
