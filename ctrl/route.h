@@ -10,7 +10,9 @@
 struct route {
     const struct conf_route *c;
     struct secret secret, next_secret;
-    bool connects;             /* else receivers attach here */
+    bool connects;             /* to a gateway or a TCP peer; else receivers attach here */
+    bool tcp;                  /* to a TCP peer */
+    char **accept;             /* transports of the configuration's accept; its doors are not among them */
     struct addr next;          /* connects: where */
     struct tls_ctx *next_tls;
 };
@@ -20,8 +22,8 @@ struct routes { struct route *r; size_t n; };
 /* Read secrets and certificates of all routes of c, which must outlive them. 0; -SST_ECONF and why. */
 int routes_load(struct routes *rs, const struct conf *c, char *why, size_t why_size);
 void routes_free(struct routes *rs); /* wipes; accepts zeroed memory */
-/* What those who send to us (else: receive from us) may attach by, best first. */
-static inline char *const *route_transports(const struct route *r, bool senders) { return senders ? r->c->accept : r->c->deliver; }
+/* What those who send to us (else: receive from us) may attach by, best first; to a TCP peer all attach alike. */
+static inline char *const *route_transports(const struct route *r, bool senders) { return senders || r->tcp ? r->accept : r->c->deliver; }
 const struct route *route_find(const struct routes *rs, const char *name);
 
 #endif

@@ -35,14 +35,15 @@ struct daemon {
     struct tls_ctx *tls;
     struct resolver *resolver;
     struct pool *pool;
+    struct doors *doors;
     struct service service;
     struct grpc_server *server;
     struct observe observe;
-    struct timer drain;
+    struct timer drain, look;       /* drain_timeout; until the last relay has ended */
     char name[256], *socket_path;
     char why[WHY];
     int exit_code;
-    bool stopping, made_folder;
+    bool stopping, abort_relays, made_folder;
 };
 
 static struct daemon *self;
@@ -100,17 +101,45 @@ static void stop_workers(struct daemon *d)
 {
     grpc_server_drain(d->server);
     loop_timer_stop(&d->loop, &d->drain);
+    loop_timer_stop(&d->loop, &d->look);
     pool_stop(d->pool, on_gone, d);
 }
 
-static void on_idle(void *user) { stop_workers(user); }
+static uint64_t relays(const struct daemon *d)
+{
+    const struct board *b = pool_board(d->pool);
+    uint64_t n = 0;
+    for (unsigned i = 0; i < pool_size(d->pool); i++)
+        n += stats_get(&b->row[i].relays);
+    return n;
+}
+
+static void on_look(struct timer *t)
+{
+    struct daemon *d = container_of(t, struct daemon, look);
+    if (relays(d) == 0 || d->abort_relays)
+        stop_workers(d);
+    else
+        loop_timer(&d->loop, t, 50 * NS_PER_MS);
+}
+
+static void on_idle(void *user) { on_look(&((struct daemon *)user)->look); }
+
+/* Relays end with their workers. */
+static void abort_all(struct daemon *d)
+{
+    sessions_abort_all(d->service.sessions, -SST_EDRAINING, "it is shutting down");
+    if (sessions_channels(d->service.sessions) == 0)
+        stop_workers(d);
+    d->abort_relays = true;
+}
 
 static void on_drain_over(struct timer *t)
 {
     struct daemon *d = container_of(t, struct daemon, drain);
-    size_t n = sessions_channels(d->service.sessions);
+    size_t n = sessions_channels(d->service.sessions) + relays(d);
     log_warn("%zu channel%s still open after drain_timeout: aborted", n, n == 1 ? " is" : "s are");
-    sessions_abort_all(d->service.sessions, -SST_EDRAINING, "it is shutting down");
+    abort_all(d);
 }
 
 static void on_terminate(struct loop *l UNUSED, int signo)
@@ -119,14 +148,15 @@ static void on_terminate(struct loop *l UNUSED, int signo)
     char time[UNITS_TEXT];
     if (d->stopping) {
         log_warn("second signal: channels are aborted now");
-        sessions_abort_all(d->service.sessions, -SST_EDRAINING, "it is shutting down");
+        abort_all(d);
         return;
     }
     d->stopping = true;
     notify("STOPPING=1");
-    size_t n = sessions_channels(d->service.sessions);
+    size_t n = sessions_channels(d->service.sessions) + relays(d);
     log_info("%s: no new streams; %zu open channel%s %s to finish", strsignal(signo), n, n == 1 ? " gets" : "s get",
              units_human_time(time, d->conf->g.drain_timeout));
+    doors_close(d->doors);
     sessions_drain(d->service.sessions, on_idle, d);
     service_health_changed(&d->service);
     if (d->conf->g.drain_timeout != TIME_FOREVER)
@@ -153,6 +183,17 @@ static void on_workers_ready(struct pool *p, void *user)
     notify("READY=1");
     log_info("gateway %s is ready: %s, %u worker%s, %zu route%s", d->name, d->conf->g.listen, pool_size(p),
              pool_size(p) == 1 ? "" : "s", d->conf->n_routes, d->conf->n_routes == 1 ? "" : "s");
+}
+
+static void on_worker_started(struct pool *p UNUSED, void *user, struct pool_worker *w) { doors_worker_started(((struct daemon *)user)->doors, w); }
+
+static void on_door(struct pool *p UNUSED, void *user, struct pool_worker *w, const FromWorker *m)
+{
+    struct daemon *d = user;
+    if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_RELAYED)
+        doors_relayed(d->doors, w, m->relayed);
+    else
+        sessions_came(d->service.sessions, w, m->came);
 }
 
 static void on_worker_died(struct pool *p UNUSED, void *user, const struct pool_worker *w)
@@ -389,7 +430,8 @@ static int open_worker_program(struct daemon *d, int *fd)
 
 static int start_pool(struct daemon *d, int *program_fd, int *link_fds, unsigned n)
 {
-    static const struct pool_events events = { .ready = on_workers_ready, .broken = on_workers_broken, .died = on_worker_died };
+    static const struct pool_events events = { .ready = on_workers_ready, .worker_started = on_worker_started, .at_door = on_door,
+                                              .died = on_worker_died, .broken = on_workers_broken };
     struct pool_config pc = { .conf = d->conf, .program_fd = fd_take(program_fd), .n = n, .link_fds = link_fds };
     int rc = pool_start(&d->loop, &pc, &events, d, &d->pool);
     return rc < 0 ? fail(d, 78, "cannot start workers: %s", err_text(rc)) : 0;
@@ -416,6 +458,8 @@ static int start(struct daemon *d)
         code = listen_tls(d);
     if (code == 0)
         code = listen_local(d);
+    if (code == 0 && !(d->doors = doors_open(d->conf, &d->routes, d->why, sizeof(d->why))))
+        code = 78;
     if (code == 0)
         code = observe_bind(&d->observe, d->conf, d->why, sizeof(d->why)) < 0 ? 78 : 0;
     if (code == 0)
@@ -432,7 +476,8 @@ static int start(struct daemon *d)
     if (!d->resolver)
         return fail(d, 78, "the resolver cannot start: see /etc/resolv.conf");
     struct sessions_config sc = { .loop = &d->loop, .conf = d->conf, .routes = &d->routes, .pool = d->pool, .resolver = d->resolver,
-                                  .name = d->name, .tally = &d->observe.tally, .records = &d->observe.records };
+                                  .name = d->name, .doors = d->doors, .tally = &d->observe.tally, .records = &d->observe.records };
+    doors_start(d->doors, &d->loop, d->pool, d->resolver, &d->observe.records);
     d->service.pool = d->observe.sources.pool = d->pool;
     d->service.sessions = d->observe.sources.sessions = sessions_new(&sc);
     return 0;
@@ -451,6 +496,7 @@ static int set_signals(struct daemon *d)
 static int serve(struct daemon *d)
 {
     d->drain.fire = on_drain_over;
+    d->look.fire = on_look;
     observe_init(&d->observe, d->conf);
     raise_limits();
     int code = load(d);
@@ -472,6 +518,7 @@ static void clean_up(struct daemon *d)
     observe_stop(&d->observe);
     grpc_server_free(d->server);
     sessions_free(d->service.sessions);
+    doors_free(d->doors);
     pool_free(d->pool);
     resolver_free(d->resolver);
     routes_free(&d->routes);
