@@ -35,7 +35,8 @@
     X(EDEVICE, 24, "device not usable", 78, false) \
     X(EINTERRUPTED, 25, "interrupted", 76, false) \
     X(ETIMEOUT, 26, "timed out", 69, true) \
-    X(EINTERNAL, 27, "internal error", 76, false)
+    X(EINTERNAL, 27, "internal error", 76, false) \
+    X(ERELEASED, 29, "released by an administrator", 76, false)
 
 #define SST_ERR_BASE 10000 /* above every errno */
 enum sst_err {
