@@ -13,6 +13,7 @@ static uint64_t limit_of(const struct conf *c)
 }
 
 void admission_init(struct admission *a, const struct conf *c) { *a = (struct admission){ .limit = limit_of(c) }; }
+void admission_set_limit(struct admission *a, const struct conf *c) { a->limit = limit_of(c); }
 
 int admission_take(struct admission *a, uint64_t bytes, char *why, size_t why_size)
 {

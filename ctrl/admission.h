@@ -7,6 +7,8 @@
 struct admission { uint64_t limit, used; };
 
 void admission_init(struct admission *a, const struct conf *c);
+/* Another memory_limit; what is taken stays taken, even above it. */
+void admission_set_limit(struct admission *a, const struct conf *c);
 /* Reserve a ring. 0; -SST_ELIMIT and why. */
 int admission_take(struct admission *a, uint64_t bytes, char *why, size_t why_size);
 void admission_give(struct admission *a, uint64_t bytes);

@@ -141,6 +141,8 @@ static void started(struct proc *p)
     if (++pool->ready == pool->n && !pool->told_ready) {
         pool->told_ready = true;
         pool->ev->ready(pool, pool->user);
+    } else if (pool->told_ready && pool->ev->worker) {
+        pool->ev->worker(pool, pool->user, p->w.index, NULL);
     }
 }
 
@@ -355,6 +357,8 @@ static void bury(struct proc *p, int status)
     }
     log_error("worker %u (pid %d) %s after %llu ms; a new one is started", p->w.index, pid, how, (unsigned long long)(age / NS_PER_MS));
     pool->ready -= had_started;
+    if (pool->told_ready && pool->ev->worker)
+        pool->ev->worker(pool, pool->user, p->w.index, how);
     if (!pool->told_ready && !had_started)
         pool->ev->broken(pool, pool->user, why);
     else
@@ -395,6 +399,18 @@ void pool_stop(struct pool *pool, void (*gone)(void *user), void *user)
     loop_timer(pool->loop, &pool->grace, 2 * NS_PER_S);
     if (all_gone(pool))
         gone(user);
+}
+
+void pool_settings(struct pool *pool, char **settings)
+{
+    Scistream__Worker__Settings s = SCISTREAM__WORKER__SETTINGS__INIT;
+    ToWorker m = SCISTREAM__WORKER__TO_WORKER__INIT;
+    m.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_SETTINGS;
+    m.settings = &s;
+    s.settings = settings;
+    s.n_settings = strv_len(settings);
+    for (unsigned i = 0; i < pool->n && s.n_settings; i++)
+        tell(&pool->p[i].w, &m);
 }
 
 /* ------------------------------------------------------------ life */

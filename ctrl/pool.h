@@ -73,11 +73,15 @@ struct pool_events {
     void (*ready)(struct pool *p, void *user);  /* all workers started for the first time */
     /* Cannot start: the first start of a worker failed, or it dies faster than it makes sense to start it again. */
     void (*broken)(struct pool *p, void *user, const char *why);
+    /* Worker of that index died, its clients have been told; NULL: another one has started in its place. May be NULL. */
+    void (*worker)(struct pool *p, void *user, unsigned index, const char *died);
 };
 
 /* program_fd: scistream-worker, opened by O_PATH while that was allowed, taken; link_fds: one listening socket per worker (-1: none), taken. Starts n workers. 0 or -errno and why. */
 struct pool_config { const struct conf *conf; int program_fd; unsigned n; int *link_fds; };
 int pool_start(struct loop *l, const struct pool_config *c, const struct pool_events *ev, void *user, struct pool **out);
+/* The configuration has other values now (the workers' part of them as for conf_set): all workers use them for new channels. */
+void pool_settings(struct pool *p, char **settings);
 /* SIGCHLD came. */
 void pool_reap(struct pool *p);
 /* Ask all workers to stop; kills what is left after grace_ns; gone() is called when the last has ended. */

@@ -18,26 +18,42 @@ static struct shop *shop_of(struct hop *h) { return container_of(h, struct shop,
 
 /* ------------------------------------------------------------ the end of a channel */
 
+bool schannel_holds_place(const struct schannel *c) { return c->state < SC_CONFIRMED; }
+
+uint64_t schannel_bytes(const struct schannel *c)
+{
+    const struct stats_channel *st = c->w ? pool_channel_stats(c->w, &c->pc) : NULL;
+    return c->ended ? c->ended_total : st ? stats_get(&st->flow[0].put) : c->pc.moved;
+}
+
 static void log_end(const struct schannel *c)
 {
     char size[UNITS_TEXT], rate[UNITS_TEXT], digest[2 * DIGEST_SIZE + 1] = "";
-    const struct stats_channel *st = c->w ? pool_channel_stats(c->w, &c->pc) : NULL;
-    uint64_t bytes = c->ended ? c->ended_total : st ? stats_get(&st->flow[0].put) : c->pc.moved;
+    uint64_t bytes = schannel_bytes(c);
     uint64_t ns = c->flowing_ns ? now_ns() - c->flowing_ns : 0;
     if (c->total.has_digest)
         secret_hex(digest, c->total.digest, DIGEST_SIZE);
-    log_info("channel %s/%u (%s) %s: %s, %.3f s, %s%s%s", c->s->uid, c->number, c->s->route->c->name, c->reason,
+    log_info("channel %s/%u (%s) %s: %s, %.3f s, %s%s%s", c->s->uid, c->number, c->route->c->name, c->reason,
              units_human_size(size, bytes), (double)ns / 1e9,
              units_human_rate(rate, ns ? (double)bytes * 8e9 / (double)ns : 0), *digest ? ", xxh128 " : "", digest);
+}
+
+/* Out of its session, and away. */
+static void schannel_free(struct schannel *c)
+{
+    list_del(&c->node);
+    route_drop(c->route);
+    free(c->seen);
+    free(c);
 }
 
 static void schannel_gone(struct defer *d)
 {
     struct schannel *c = container_of(d, struct schannel, gone);
     struct sessions *ss = c->ss;
-    list_del(&c->node);
-    session_release(c->s);
-    free(c);
+    struct session *s = c->s;
+    schannel_free(c);
+    session_release(s);
     if (--ss->n_channels == 0 && ss->idle)
         loop_defer(ss->c.loop, &ss->told_idle);
 }
@@ -58,6 +74,8 @@ static void close_channel(struct schannel *c, int rc)
     c->closing_sent = true;
     c->state = SC_CLOSING;
     log_end(c);
+    if (c->ss->c.ev)
+        c->ss->c.ev->ended(c->ss->c.ev_user, c);
     loop_timer_stop(c->ss->c.loop, &c->patience);
     if (c->w && c->pc.channel)
         pool_channel_close(c->w, &c->pc, rc);
@@ -221,10 +239,12 @@ static void on_hop_up(struct hop *h)
     c->state = SC_FLOWING;
     c->flowing_ns = now_ns();
     log_info("channel %s/%u (%s) flows: %s by %s on %s (%s)%s%s -> %s by %s on %s (%s)%s%s, ring %llu, worker %u", c->s->uid, c->number,
-             c->s->route->c->name, a->report.peer, a->report.transport, a->report.device, a->report.security,
+             c->route->c->name, a->report.peer, a->report.transport, a->report.device, a->report.security,
              *a->report.passed_over ? "; passed over " : "", a->report.passed_over, b ? b->report.peer : "discarded",
              b ? b->report.transport : "probe", b ? b->report.device : "-", b ? b->report.security : "-",
              b && *b->report.passed_over ? "; passed over " : "", b ? b->report.passed_over : "", (unsigned long long)c->window, c->w->index);
+    if (c->ss->c.ev)
+        c->ss->c.ev->flowing(c->ss->c.ev_user, c);
     if (c->has_done) /* it came before the next hop was up */
         pass_done_on(c);
 }
@@ -308,11 +328,19 @@ static void on_patience(struct timer *t)
         close_channel(c, 0);
         return;
     }
-    snprintf(text, sizeof(text), "no %s came to route %s in time", c->hop[SOURCE_SIDE] ? "receiver" : "sender", c->s->route->c->name);
+    snprintf(text, sizeof(text), "no %s came to route %s in time", c->hop[SOURCE_SIDE] ? "receiver" : "sender", c->route->c->name);
     schannel_abort(c, -SST_ERENDEZVOUS, text);
 }
 
 void schannel_wait(struct schannel *c, uint64_t ns) { loop_timer(c->ss->c.loop, &c->patience, ns); }
+
+void schannel_follow(struct schannel *c, struct route *r)
+{
+    route_hold(r);
+    route_drop(c->route);
+    c->route = r;
+    c->window = r->c->window;
+}
 
 struct schannel *schannel_new(struct session *s, uint32_t number)
 {
@@ -320,7 +348,7 @@ struct schannel *schannel_new(struct session *s, uint32_t number)
     c->s = s;
     c->number = number;
     c->born_ns = now_ns();
-    c->window = s->route->c->window;
+    schannel_follow(c, s->route);
     c->patience.fire = on_patience;
     c->pc.message = worker_message;
     c->pc.died = worker_died;
@@ -332,14 +360,17 @@ struct schannel *schannel_new(struct session *s, uint32_t number)
 
 void schannel_join(struct schannel *c, struct shop *sh, unsigned side)
 {
+    bool first = !c->ss;
     list_del(&sh->node);
-    if (!c->ss) {
-        c->ss = sh->ss;
-        c->ss->n_channels++;
-    }
     sh->c = c;
     sh->side = side;
     c->hop[side] = sh;
+    c->ss = sh->ss;
+    if (!first)
+        return;
+    c->ss->n_channels++;
+    if (c->ss->c.ev)
+        c->ss->c.ev->opened(c->ss->c.ev_user, c);
 }
 
 /* What the sink's end is told as our ring, in parts of which it then tells what was consumed. A sender by link holds its bytes until
@@ -355,7 +386,7 @@ static uint64_t told_window(const struct schannel *c)
 /* The route says so, or who attached asked for it: then on both hops. */
 static bool wants_low_latency(const struct schannel *c)
 {
-    bool asked = c->s->route->c->low_latency;
+    bool asked = c->route->c->low_latency;
     for (unsigned side = 0; side < HOP_SIDES; side++)
         asked |= c->hop[side] && c->hop[side]->h.offer && c->hop[side]->h.offer->low_latency;
     return asked;
@@ -365,10 +396,10 @@ static bool wants_low_latency(const struct schannel *c)
 static void answer_hop(struct schannel *c, unsigned side)
 {
     struct shop *sh = c->hop[side];
-    const struct conf_route *r = c->s->route->c;
+    const struct conf_route *r = c->route->c;
     static const char *const ciphers[] = { "aes-256-gcm", "aes-128-gcm", "chacha20-poly1305" };
     char why[ATTACH_WHY];
-    if (!hop_choose(&sh->h, route_transports(c->s->route, side == SOURCE_SIDE), c->w, why, sizeof(why))) {
+    if (!hop_choose(&sh->h, route_transports(sh->route, side == SOURCE_SIDE), c->w, why, sizeof(why))) {
         schannel_abort(c, -SST_ENOTRANSPORT, why);
         return;
     }
@@ -379,8 +410,8 @@ static void answer_hop(struct schannel *c, unsigned side)
     sh->h.give.low_latency = wants_low_latency(c);
     sh->h.give.cipher = ciphers[c->ss->c.conf->link.cipher];
     sh->h.give.gateway = c->ss->c.name;
-    sh->h.give.advertise = c->ss->c.conf->g.advertise;
-    sh->h.secret = &c->s->route->secret;
+    str_copy(sh->h.give.advertise, sizeof(sh->h.give.advertise), c->ss->c.conf->g.advertise);
+    sh->h.secret = &sh->route->secret;
     hop_answer(&sh->h, c->w, &c->pc, (Scistream__Worker__Side)side);
 }
 
@@ -395,7 +426,7 @@ static int64_t asked_channel(const struct schannel *c)
 static char **dialing_transports(const struct schannel *c, char *why, size_t why_size)
 {
     static struct log_gate gate = LOG_GATE;
-    const struct conf_route *r = c->s->route->c;
+    const struct conf_route *r = c->route->c;
     char **out = mem_zalloc(strv_len(r->connect_transports) + 1, sizeof(*out)), text[ATTACH_WHY - 160] = "";
     size_t n = 0, at = 0;
     for (char *const *t = r->connect_transports; *t; t++) {
@@ -416,7 +447,7 @@ static char **dialing_transports(const struct schannel *c, char *why, size_t why
 
 static void dial_next(struct schannel *c)
 {
-    const struct route *r = c->s->route;
+    const struct route *r = c->route;
     char why[ATTACH_WHY];
     char **transports = dialing_transports(c, why, sizeof(why));
     if (!transports) {
@@ -432,6 +463,7 @@ static void dial_next(struct schannel *c)
                                      .size_hint = c->hop[SOURCE_SIDE]->h.offer->size_hint,
                                      .wait_ms = c->hop[SOURCE_SIDE]->h.offer->wait_ms, .low_latency = wants_low_latency(c),
                                      .software = mem_strdup("scistreamd"), .addresses = hop_own_addresses(c->w) };
+    sh->route = route_hold(c->route);
     sh->h.secret = &r->next_secret;
     sh->h.step_ns = conf->g.attach_timeout;
     schannel_join(c, sh, SINK_SIDE);
@@ -457,7 +489,7 @@ static void open_next(struct schannel *c)
     c->next_opened = true;
     if (c->probe)
         discard(c);
-    else if (c->s->route->connects)
+    else if (c->route->connects)
         dial_next(c);
     else
         answer_hop(c, SINK_SIDE);
@@ -492,6 +524,5 @@ void schannel_forget(struct schannel *c)
     defer_cancel(&c->gone);
     if (c->w)
         pool_channel_detach(c->w, &c->pc);
-    list_del(&c->node);
-    free(c);
+    schannel_free(c);
 }

@@ -12,7 +12,7 @@ const char *sc_state_name(enum sc_state s);
 struct session {
     struct list node;
     char uid[33];
-    const struct route *route;
+    struct route *route;     /* the newest of its name; held, as all below */
     struct list channels;
     uint64_t born_ns;
 };
@@ -22,6 +22,7 @@ struct shop {
     struct hop h;
     struct sessions *ss;
     struct schannel *c;      /* NULL until the offer was accepted */
+    struct route *route;     /* whose secret it proved, or dials by; NULL: none yet */
     unsigned side;
     struct defer gone;
     struct list node;        /* in sessions.guests before it has a channel */
@@ -32,6 +33,7 @@ struct schannel {
     struct list node;
     struct session *s;
     struct sessions *ss;
+    struct route *route;     /* it runs by this one, whatever the session has by now */
     uint32_t number;
     enum sc_state state;
     bool probe;
@@ -45,6 +47,7 @@ struct schannel {
     struct attach_total total;
     uint64_t born_ns, flowing_ns;
     char reason[ATTACH_WHY];
+    struct watch_seen *seen; /* of service_watch.c; heap */
     struct defer gone;
 };
 
@@ -53,7 +56,7 @@ struct sessions {
     struct admission memory;
     struct list sessions, guests;
     size_t n_channels;
-    bool draining;
+    const char *draining;    /* what new offers are told; NULL: they are taken */
     void (*idle)(void *user);
     void *idle_user;
     struct defer told_idle;
@@ -75,5 +78,10 @@ void schannel_join(struct schannel *c, struct shop *sh, unsigned side);
 void schannel_open(struct schannel *c);                              /* both sides are here, or need not come */
 void schannel_abort(struct schannel *c, int rc, const char *text);  /* both hops are told */
 void schannel_wait(struct schannel *c, uint64_t ns);
+uint64_t schannel_bytes(const struct schannel *c);                   /* that came in */
+void schannel_follow(struct schannel *c, struct route *r);           /* while it waits: run by r */
+bool schannel_holds_place(const struct schannel *c);                 /* false: it is over, though not gone */
+/* session_list.c: as the API shows it, on the heap. */
+Scistream__Gateway__V1__Channel *schannel_message(const struct schannel *c);
 
 #endif
