@@ -4,30 +4,42 @@
 #include <sys/resource.h>
 
 #include "src/core/err.h"
+#include "src/core/stats.h"
 #include "src/core/units.h"
 
-static uint64_t limit_of(const struct conf *c)
+uint64_t admission_limit(const struct conf *c)
 {
     uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     return c->g.memory_limit ? c->g.memory_limit : ram / 4;
 }
 
-void admission_init(struct admission *a, const struct conf *c) { *a = (struct admission){ .limit = limit_of(c) }; }
-void admission_set_limit(struct admission *a, const struct conf *c) { a->limit = limit_of(c); }
+void admission_init(struct admission *a, const struct conf *c, struct board *board)
+{
+    *a = (struct admission){ .limit = admission_limit(c), .board = board };
+}
+
+void admission_set_limit(struct admission *a, const struct conf *c) { a->limit = admission_limit(c); }
+
+static void set_used(struct admission *a, uint64_t used)
+{
+    a->used = used;
+    stats_set(&a->board->control.reserved, used);
+}
 
 int admission_take(struct admission *a, uint64_t bytes, char *why, size_t why_size)
 {
     char want[UNITS_TEXT], used[UNITS_TEXT], limit[UNITS_TEXT];
-    if (bytes <= a->limit && a->used <= a->limit - bytes) {
-        a->used += bytes;
+    uint64_t all = board_reserved(a->board);
+    if (bytes <= a->limit && all <= a->limit - bytes) {
+        set_used(a, a->used + bytes);
         return 0;
     }
     snprintf(why, why_size, "a ring of %s does not fit: %s of memory_limit %s are in use; wait, raise memory_limit or lower window",
-             units_human_size(want, bytes), units_human_size(used, a->used), units_human_size(limit, a->limit));
+             units_human_size(want, bytes), units_human_size(used, all), units_human_size(limit, a->limit));
     return -SST_ELIMIT;
 }
 
-void admission_give(struct admission *a, uint64_t bytes) { a->used -= MIN(bytes, a->used); }
+void admission_give(struct admission *a, uint64_t bytes) { set_used(a, a->used - MIN(bytes, a->used)); }
 
 /* Only InfiniBand ports ("mlx5_0:1") register memory; over plain network interfaces UCX does not. */
 static bool registers_memory(const struct conf *c)
@@ -43,9 +55,9 @@ static int check_memory(const struct conf *c, char *why, size_t why_size)
 {
     char limit[UNITS_TEXT], ring[UNITS_TEXT];
     for (size_t i = 0; i < c->n_routes; i++)
-        if (c->routes[i]->window > limit_of(c)) {
+        if (c->routes[i]->window > admission_limit(c)) {
             snprintf(why, why_size, "memory_limit %s%s is smaller than one ring of route %s (%s): raise it or lower window",
-                     units_size(limit, limit_of(c)), c->g.memory_limit ? "" : " (a quarter of this machine's)", c->routes[i]->name,
+                     units_size(limit, admission_limit(c)), c->g.memory_limit ? "" : " (a quarter of this machine's)", c->routes[i]->name,
                      units_size(ring, c->routes[i]->window));
             return -SST_ECONF;
         }
@@ -70,13 +82,13 @@ static int check_locked(const struct conf *c, char *why, size_t why_size)
     for (size_t i = 0; i < c->n_routes; i++) {
         const struct conf_route *r = c->routes[i];
         unsigned times = times_locked(c, r);
-        uint64_t need = times * r->window * (uint64_t)r->channels;
+        uint64_t need = times * r->window * (uint64_t)conf_route_channels(r);
         if (need <= lock.rlim_cur)
             continue;
         snprintf(why, why_size,
                  "route %s: %lld rings of %s%s need %llu bytes of locked memory, RLIMIT_MEMLOCK is %s: raise LimitMEMLOCK in the unit "
                  "(ulimit -l), or lower window or channels",
-                 r->name, (long long)r->channels, units_size(ring, r->window), times > 1 ? ", counted at both ends," : "",
+                 r->name, (long long)conf_route_channels(r), units_size(ring, r->window), times > 1 ? ", counted at both ends," : "",
                  (unsigned long long)need, units_size(have, lock.rlim_cur));
         return -SST_ECONF;
     }

@@ -2,11 +2,15 @@
 #ifndef CTRL_ADMISSION_H
 #define CTRL_ADMISSION_H
 
+#include "src/core/board.h"
 #include "src/core/conf.h"
 
-struct admission { uint64_t limit, used; };
+/* board: where workers tell what they promised to relays, and are told of used. */
+struct admission { uint64_t limit, used; struct board *board; };
 
-void admission_init(struct admission *a, const struct conf *c);
+/* memory_limit, or what it is by default. Bytes. */
+uint64_t admission_limit(const struct conf *c);
+void admission_init(struct admission *a, const struct conf *c, struct board *board);
 /* Another memory_limit; what is taken stays taken, even above it. */
 void admission_set_limit(struct admission *a, const struct conf *c);
 /* Reserve a ring. 0; -SST_ELIMIT and why. */

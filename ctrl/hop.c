@@ -8,6 +8,7 @@
 #include "src/core/ring.h"
 
 #define GRACE_NS (1000 * NS_PER_MS) /* an ABORT that explains a broken data path comes within this, or not at all */
+#define OWN_NS (300 * NS_PER_MS)    /* and what our worker knows of one that the peer lost, within this */
 
 static struct hop *hop_of(struct attach *a) { return container_of(a, struct hop, at); }
 static char *unconst(const char *s) { return (char *)(uintptr_t)s; } /* protobuf-c's strings are not const */
@@ -40,10 +41,20 @@ static void on_step_late(struct timer *t)
     give_up(h, -SST_ETIMEOUT, text);
 }
 
+static bool take_lost(struct hop *h)
+{
+    bool was = h->peer_lost;
+    h->peer_lost = false;
+    return was;
+}
+
 static void on_grace_over(struct timer *t)
 {
     struct hop *h = container_of(t, struct hop, grace);
-    give_up(h, h->broken_rc, h->broken_text);
+    if (take_lost(h))
+        over(h, h->broken_rc, true, h->broken_text);
+    else
+        give_up(h, h->broken_rc, h->broken_text);
 }
 
 static void next_step(struct hop *h) { loop_timer(h->loop, &h->step, h->step_ns); }
@@ -54,14 +65,25 @@ static void data_step(struct hop *h, uint64_t window, uint64_t peer_window)
     loop_timer(h->loop, &h->step, h->step_ns + ring_pin_ns(window) + ring_pin_ns(peer_window));
 }
 
-/* Only failures that the peer's own end can explain are worth waiting for its words. */
+/* Only failures that the peer's own end can explain are worth waiting for its words; that of our device is none. */
 static bool peer_may_explain(int rc)
 {
-    return rc == -SST_ELOST || rc == -ECONNRESET || rc == -EPIPE || rc == -SST_EABORTED || (rc < -SST_ERR_BASE && rc != -SST_EPROTO);
+    return rc != -SST_EDEVICE && (rc == -SST_ELOST || rc == -ECONNRESET || rc == -EPIPE || rc == -SST_EABORTED || (rc < -SST_ERR_BASE && rc != -SST_EPROTO));
+}
+
+/* The peer has ended the hop since it lost our data connection: what our own worker says of that comes with the same event, and knows more. */
+static void peer_lost_us(struct hop *h, const char *text)
+{
+    h->peer_lost = h->broken = true;
+    h->broken_rc = -SST_ELOST;
+    str_copy(h->broken_text, sizeof(h->broken_text), text);
+    loop_timer(h->loop, &h->grace, OWN_NS);
 }
 
 static void data_failed(struct hop *h, int rc, const char *text)
 {
+    if (!peer_may_explain(rc) && take_lost(h))
+        over(h, rc, false, text);
     if (h->broken)
         return;
     h->broken = true;
@@ -99,6 +121,8 @@ static void on_over(struct attach *a, int rc, bool by_peer, const char *text)
     struct hop *h = hop_of(a);
     if (h->broken && !by_peer && rc != 0)
         over(h, h->broken_rc, false, h->broken_text);
+    else if (by_peer && rc == -SST_ELOST && h->data_up && !h->broken)
+        peer_lost_us(h, text);
     else
         over(h, rc, by_peer, text);
 }
@@ -162,8 +186,6 @@ static const char *missing_feature(const Offer *o)
     for (size_t i = 0; i < o->n_require; i++)
         if (!strv_has(features, o->require[i]))
             return o->require[i];
-    if (o->duplex)
-        return "duplex";
     if (o->lanes > 1)
         return "lanes";
     if (o->resume)
@@ -224,6 +246,7 @@ static void prepare(struct hop *h)
     m.transport = h->report.transport;
     m.plain = h->give.plain;
     m.low_latency = h->give.low_latency;
+    m.simplex = h->give.simplex;
     m.peer_window = h->give.peer_window;
     m.peer_addresses = words;
     m.n_peer_addresses = hop_peer_addresses(h, words, &storage);
@@ -322,6 +345,7 @@ static void send_offer(struct hop *h, const uint8_t *proof)
     o.software = w->software;
     o.probe = w->probe;
     o.low_latency = w->low_latency;
+    o.duplex = w->duplex;
     attach_offer(&h->at, &o);
 }
 
@@ -443,7 +467,7 @@ static void on_worker_up(struct hop *h, const Scistream__Worker__Up *u)
 
 void hop_heard(struct hop *h, const FromWorker *m)
 {
-    if (h->at.state == ATTACH_OVER)
+    if (h->at.state == ATTACH_OVER && !h->peer_lost)
         return;
     switch (m->what_case) {
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_PREPARED: on_prepared(h, m->prepared); break;

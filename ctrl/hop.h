@@ -15,7 +15,7 @@
 
 #define HOP_TRANSPORTS 8
 #define HOP_WINDOW_MIN (64U << 10) /* of any ring; what a peer tells is the grain in which it is told limits */
-#define HOP_FEATURES "digest", "probe"
+#define HOP_FEATURES "digest", "probe", "duplex"
 #define HOP_PEER_ADDRESSES 8 /* of an OFFER that are looked at */
 
 struct hop;
@@ -48,6 +48,7 @@ struct hop {
     Scistream__Worker__Side side;
     bool preparing;                   /* server: the worker has not said yet whether the transport can be used */
     bool data_up, ready, told_up, broken;
+    bool peer_lost;                   /* the peer has ended it, since it lost the data connection; broken_rc and _text are its words */
     struct timer step, grace;         /* one step of the attach; after the data path broke */
     uint64_t step_ns;
     int broken_rc;
@@ -55,7 +56,7 @@ struct hop {
     /* client: the offer, kept until connected */
     struct hop_offer {
         char *name;                   /* route or session uid */
-        bool is_session, probe, digest, low_latency;
+        bool is_session, probe, digest, low_latency, duplex;
         Scistream__Gateway__V1__Role role;
         char **transports;
         uint64_t window, size_hint, wait_ms;
@@ -76,6 +77,7 @@ struct hop {
         uint64_t peer_window;         /* of the OFFER */
         uint64_t window;              /* told instead of the ring, if smaller; 0: the ring */
         bool low_latency;
+        bool simplex;                 /* in a duplex channel: this peer takes only, or brings only */
     } give;
     uint8_t cookie[16], nonce[AUTH_NONCE];
     struct hop_report report;

@@ -18,12 +18,13 @@
 
 #define MESSAGE_MAX (64U << 10)
 #define QUEUE_MAX 4096
+#define FDS_MAX 3
 #define WORKER_FD 3              /* where the worker finds its socket */
 #define SHORT_LIFE_NS (2 * NS_PER_S)
 #define RESTART_LATER_NS NS_PER_S
 #define START_NS (30 * NS_PER_S)
 
-struct packet { struct list node; size_t len; uint8_t data[]; };
+struct packet { struct list node; int fd; size_t len; uint8_t data[]; }; /* fd: goes with it, owned; -1: none */
 
 struct proc {
     struct pool_worker w;
@@ -49,6 +50,8 @@ struct pool {
     void (*gone)(void *user);
     void *gone_user;
     struct timer grace;
+    struct board *board;
+    int board_fd;
     struct proc *p;
 };
 
@@ -56,17 +59,23 @@ extern char **environ;
 
 /* ------------------------------------------------------------ packets */
 
+static void free_packet(struct packet *k)
+{
+    fd_close(&k->fd);
+    free(k);
+}
+
 static void drop_queue(struct proc *p)
 {
     struct list *n;
     while ((n = list_pop(&p->queue)))
-        free(list_entry(n, struct packet, node));
+        free_packet(list_entry(n, struct packet, node));
     p->queued = 0;
 }
 
 static int send_packet(struct proc *p, const uint8_t *data, size_t len, const int *fds, size_t n_fds)
 {
-    union { char buf[CMSG_SPACE(2 * sizeof(int))]; struct cmsghdr align; } c;
+    union { char buf[CMSG_SPACE(FDS_MAX * sizeof(int))]; struct cmsghdr align; } c;
     struct iovec iov = { (void *)(uintptr_t)data, len };
     struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
     if (n_fds) {
@@ -93,7 +102,7 @@ static void kill_proc(struct proc *p, const char *why)
 static int queue_packet(struct proc *p, struct packet *k)
 {
     if (p->queued >= QUEUE_MAX) {
-        free(k);
+        free_packet(k);
         kill_proc(p, "it does not read its messages");
         return -SST_EWORKER;
     }
@@ -103,7 +112,9 @@ static int queue_packet(struct proc *p, struct packet *k)
     return 0;
 }
 
-static int tell(struct pool_worker *w, const ToWorker *m)
+static int send_one(struct proc *p, const struct packet *k) { return send_packet(p, k->data, k->len, &k->fd, k->fd >= 0 ? 1 : 0); }
+
+static int tell(struct pool_worker *w, const ToWorker *m, int fd)
 {
     struct proc *p = container_of(w, struct proc, w);
     size_t len = scistream__worker__to_worker__get_packed_size(m);
@@ -111,11 +122,12 @@ static int tell(struct pool_worker *w, const ToWorker *m)
         return -SST_EWORKER;
     struct packet *k = mem_zalloc(1, sizeof(*k) + len);
     k->len = len;
+    k->fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
     scistream__worker__to_worker__pack(m, k->data);
-    int rc = p->queued ? -EAGAIN : send_packet(p, k->data, len, NULL, 0);
+    int rc = fd >= 0 && k->fd < 0 ? -errno : p->queued ? -EAGAIN : send_one(p, k);
     if (rc == -EAGAIN || rc == -ENOBUFS)
         return queue_packet(p, k);
-    free(k);
+    free_packet(k);
     return rc < 0 ? -SST_EWORKER : 0;
 }
 
@@ -123,10 +135,10 @@ static void send_queued(struct proc *p)
 {
     while (p->queued) {
         struct packet *k = list_entry(p->queue.next, struct packet, node);
-        if (send_packet(p, k->data, k->len, NULL, 0) < 0)
+        if (send_one(p, k) < 0)
             return;
         list_del(&k->node);
-        free(k);
+        free_packet(k);
         p->queued--;
     }
     loop_change(p->pool->loop, &p->io, EPOLLIN);
@@ -138,6 +150,8 @@ static void started(struct proc *p)
 {
     struct pool *pool = p->pool;
     log_debug("worker %u (pid %d) started", p->w.index, (int)p->pid);
+    if (pool->ev->worker_started)
+        pool->ev->worker_started(pool, pool->user, &p->w);
     if (++pool->ready == pool->n && !pool->told_ready) {
         pool->told_ready = true;
         pool->ev->ready(pool, pool->user);
@@ -146,7 +160,27 @@ static void started(struct proc *p)
     }
 }
 
-static void heard(struct proc *p, const uint8_t *data, size_t len)
+/* To another worker; when that is not there, back to any that is. */
+static void pass_on(struct pool *pool, const Scistream__Worker__Pass *m, int fd)
+{
+    Scistream__Worker__Take take = SCISTREAM__WORKER__TAKE__INIT;
+    ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
+    struct pool_worker *w = m->worker < pool->n && pool->p[m->worker].w.started ? &pool->p[m->worker].w : pool_pick(pool);
+    take.number = m->door;
+    t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_TAKE;
+    t.take = &take;
+    if (fd >= 0 && w)
+        tell(w, &t, fd);
+}
+
+static void on_door(struct pool_worker *w, const FromWorker *m)
+{
+    struct pool *pool = container_of(w, struct proc, w)->pool;
+    if (pool->ev->at_door)
+        pool->ev->at_door(pool, pool->user, w, m);
+}
+
+static void heard(struct proc *p, const uint8_t *data, size_t len, int fd)
 {
     FromWorker *m = scistream__worker__from_worker__unpack(NULL, len, data);
     bool was = p->w.started;
@@ -155,6 +189,8 @@ static void heard(struct proc *p, const uint8_t *data, size_t len)
     p->heard_ns = now_ns();
     if (!was && p->w.started)
         started(p);
+    if (!wrong && m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_PASS)
+        pass_on(p->pool, m->pass, fd);
     if (wrong) {
         snprintf(why, sizeof(why), "it sent %s", wrong);
         log_error("worker %u: %s: it is killed", p->w.index, why);
@@ -163,16 +199,37 @@ static void heard(struct proc *p, const uint8_t *data, size_t len)
     scistream__worker__from_worker__free_unpacked(m, NULL);
 }
 
+/* As recv; a descriptor that came with it, or -1, is the caller's. */
+static ssize_t take_packet(int from, uint8_t *data, size_t size, int *fd)
+{
+    union { char buf[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } c;
+    struct iovec iov = { data, size };
+    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = c.buf, .msg_controllen = sizeof(c.buf) };
+    ssize_t n = recvmsg(from, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+    *fd = -1;
+    if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS && h->cmsg_len == CMSG_LEN(sizeof(int)))
+        memcpy(fd, CMSG_DATA(h), sizeof(int));
+    return n;
+}
+
+static bool take_one(struct proc *p)
+{
+    static uint8_t data[MESSAGE_MAX];
+    AUTO_FD int fd = -1;
+    ssize_t n = p->io.fd >= 0 ? take_packet(p->io.fd, data, sizeof(data), &fd) : 0;
+    if (n > 0 && !p->death[0]) /* what comes after the nonsense for which it is killed is not believed */
+        heard(p, data, (size_t)n, fd);
+    return n > 0;
+}
+
 static void on_proc(struct io *io, uint32_t events)
 {
     struct proc *p = container_of(io, struct proc, io);
-    uint8_t data[MESSAGE_MAX];
-    ssize_t n;
     if (events & EPOLLOUT)
         send_queued(p);
-    while (p->io.fd >= 0 && (n = recv(p->io.fd, data, sizeof(data), MSG_DONTWAIT)) > 0)
-        if (!p->death[0]) /* what comes after the nonsense for which it is killed is not believed */
-            heard(p, data, (size_t)n);
+    while (take_one(p))
+        ;
     if (p->io.fd >= 0 && (events & (EPOLLHUP | EPOLLERR))) {
         int fd = p->io.fd;
         loop_del(p->pool->loop, &p->io);
@@ -210,7 +267,7 @@ static void on_ping(struct timer *t)
     m.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_PING;
     m.ping = &ping;
     if (p->w.started)
-        tell(&p->w, &m);
+        tell(&p->w, &m, -1);
     arm_ping(p);
 }
 
@@ -220,7 +277,7 @@ static int send_init(struct proc *p)
     ToWorker m = SCISTREAM__WORKER__TO_WORKER__INIT;
     uint8_t data[MESSAGE_MAX];
     char **settings = conf_export(p->pool->conf);
-    int fds[2] = { p->stats_fd, p->link_fd };
+    int fds[FDS_MAX] = { p->stats_fd, p->pool->board_fd, p->link_fd };
     init.index = p->w.index;
     init.settings = settings;
     init.has_link = p->link_fd >= 0;
@@ -234,7 +291,7 @@ static int send_init(struct proc *p)
     for (char **s = settings; *s; s++)
         free(*s);
     free(settings);
-    return len <= sizeof(data) ? send_packet(p, data, len, fds, init.has_link ? 2 : 1) : -EMSGSIZE;
+    return len <= sizeof(data) ? send_packet(p, data, len, fds, init.has_link ? 3 : 2) : -EMSGSIZE;
 }
 
 static void close_proc(struct proc *p)
@@ -320,6 +377,16 @@ static void on_restart(struct timer *t)
 
 /* ------------------------------------------------------------ dying */
 
+/* The kernel has reset both sides of each: their sockets linger not. */
+static void lose_relays(struct proc *p)
+{
+    struct board_row *row = &p->pool->board->row[p->w.index];
+    unsigned long long n = stats_get(&row->relays);
+    if (n)
+        log_error("worker %u relayed %llu TCP connection%s: reset", p->w.index, n, n == 1 ? "" : "s");
+    memset(row, 0, sizeof(*row));
+}
+
 static void describe_death(const struct proc *p, int status, char *out, size_t size)
 {
     if (p->death[0])
@@ -349,6 +416,7 @@ static void bury(struct proc *p, int status)
     describe_death(p, status, how, sizeof(how));
     why = mem_printf("gateway worker %u %s", p->w.index, how);
     close_proc(p);
+    lose_relays(p);
     pool_worker_died(&p->w, why);
     if (pool->stopping) {
         if (all_gone(pool))
@@ -395,7 +463,7 @@ void pool_stop(struct pool *pool, void (*gone)(void *user), void *user)
     pool->gone = gone;
     pool->gone_user = user;
     for (unsigned i = 0; i < pool->n; i++)
-        tell(&pool->p[i].w, &m);
+        tell(&pool->p[i].w, &m, -1);
     loop_timer(pool->loop, &pool->grace, 2 * NS_PER_S);
     if (all_gone(pool))
         gone(user);
@@ -410,7 +478,7 @@ void pool_settings(struct pool *pool, char **settings)
     s.settings = settings;
     s.n_settings = strv_len(settings);
     for (unsigned i = 0; i < pool->n && s.n_settings; i++)
-        tell(&pool->p[i].w, &m);
+        tell(&pool->p[i].w, &m, -1);
 }
 
 /* ------------------------------------------------------------ life */
@@ -424,6 +492,7 @@ static int init_proc(struct pool *pool, unsigned i, int link_fd)
     p->io.ready = on_proc;
     p->link_fd = link_fd;
     p->w.send = tell;
+    p->w.at_door = on_door;
     p->ping.fire = on_ping;
     p->restart.fire = on_restart;
     list_init(&p->queue);
@@ -441,8 +510,11 @@ int pool_start(struct loop *l, const struct pool_config *c, const struct pool_ev
     pool->grace.fire = on_grace;
     pool->p = mem_zalloc(c->n, sizeof(*pool->p));
     pool->program_fd = c->program_fd;
-    int rc = 0;
+    pool->board_fd = -1;
+    pool->board = board_create(&pool->board_fd);
+    int rc = pool->board ? 0 : -errno;
     for (unsigned i = 0; i < c->n && rc == 0; i++) {
+        stats_set(&pool->board->workers, i + 1);
         pool->n = i + 1;
         rc = init_proc(pool, i, fd_take(&c->link_fds[i]));
     }
@@ -471,6 +543,8 @@ void pool_free(struct pool *pool)
     for (unsigned i = 0; i < pool->n; i++)
         free_proc(&pool->p[i]);
     fd_close(&pool->program_fd);
+    fd_close(&pool->board_fd);
+    board_unmap(pool->board);
     free(pool->p);
     free(pool);
 }
@@ -486,5 +560,6 @@ struct pool_worker *pool_pick(struct pool *pool)
     return best;
 }
 
+struct board *pool_board(struct pool *pool) { return pool->board; }
 unsigned pool_size(const struct pool *pool) { return pool->n; }
 struct pool_worker *pool_at(struct pool *pool, unsigned i) { return &pool->p[i].w; }

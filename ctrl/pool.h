@@ -4,6 +4,7 @@
 #define CTRL_POOL_H
 
 #include "ctrl/worker.pb-c.h"
+#include "src/core/board.h"
 #include "src/core/conf.h"
 #include "src/core/loop.h"
 #include "src/core/stats.h"
@@ -34,7 +35,10 @@ struct pool_worker {
     Scistream__Worker__Started *said; /* the last one: holds devices; NULL: none */
     struct list clients;
     uint64_t *slots;              /* bitmap of the statistics slots */
-    int (*send)(struct pool_worker *w, const ToWorker *m);
+    /* fd goes with it (a copy), or is -1. */
+    int (*send)(struct pool_worker *w, const ToWorker *m, int fd);
+    /* Came and Relayed: not about a channel. NULL: nobody has doors. */
+    void (*at_door)(struct pool_worker *w, const FromWorker *m);
     void *user;
 };
 
@@ -46,6 +50,7 @@ void pool_worker_fini(struct pool_worker *w);
 const char *pool_worker_heard(struct pool_worker *w, const FromWorker *m);
 /* Tell all clients that the worker died; they are detached before. */
 void pool_worker_died(struct pool_worker *w, const char *why);
+static inline int pool_send(struct pool_worker *w, const ToWorker *m, int fd) { return w->send(w, m, fd); }
 /* Why transport name cannot be used on w; NULL: it can. */
 const char *pool_transport_problem(const struct pool_worker *w, const char *name);
 /* The ports of devices that w sees, all well-formed. */
@@ -56,7 +61,7 @@ bool pool_has_device(const struct pool_worker *w, const char *name);
 char *pool_device_addresses(const struct pool_worker *w, const char *name, size_t max);
 
 /* Open a channel for c (channel id is made here; ring of window bytes). 0; -SST_EWORKER when it cannot be told; -SST_ELIMIT: no slot. */
-struct pool_open { uint64_t window, rate; bool digest; };
+struct pool_open { uint64_t window, rate; bool digest, duplex; };
 int pool_channel_open(struct pool_worker *w, struct pool_client *c, const struct pool_open *o);
 /* Send a Hop or Close for c. A worker that cannot take it is dead and will be told so by died(). */
 void pool_channel_hop(struct pool_worker *w, struct pool_client *c, Scistream__Worker__Hop *h);
@@ -71,6 +76,8 @@ struct pool;
 
 struct pool_events {
     void (*ready)(struct pool *p, void *user);  /* all workers started for the first time */
+    void (*worker_started)(struct pool *p, void *user, struct pool_worker *w); /* each, and each that takes the place of one that died */
+    void (*at_door)(struct pool *p, void *user, struct pool_worker *w, const FromWorker *m); /* Came or Relayed */
     /* Cannot start: the first start of a worker failed, or it dies faster than it makes sense to start it again. */
     void (*broken)(struct pool *p, void *user, const char *why);
     /* Worker of that index died, its clients have been told; NULL: another one has started in its place. May be NULL. */
@@ -90,6 +97,7 @@ void pool_free(struct pool *p); /* kills what is left; null-safe */
 
 /* The started worker with the fewest channels on which one of the transports works; NULL: none. */
 struct pool_worker *pool_pick(struct pool *p);
+struct board *pool_board(struct pool *p);
 unsigned pool_size(const struct pool *p);
 struct pool_worker *pool_at(struct pool *p, unsigned i);
 

@@ -161,6 +161,11 @@ static bool ended_ok(const Scistream__Worker__Ended *e)
     return e->digest.len == 0 || (e->digest.len == DIGEST_SIZE && e->digest.data);
 }
 
+static bool relayed_ok(const Scistream__Worker__Relayed *r)
+{
+    return r->door < BOARD_DOORS && word_ok(r->peer) && word_ok(r->backend) && word_ok(r->text) && r->n_wait_ns == 2 * WAIT_KINDS;
+}
+
 static bool message_ok(const FromWorker *m)
 {
     switch (m->what_case) {
@@ -169,6 +174,9 @@ static bool message_ok(const FromWorker *m)
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_UP: return side_ok(m->up->side) && text_ok(m->up->device) && text_ok(m->up->detail);
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_ENDED: return ended_ok(m->ended);
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_FAILED: return side_ok(m->failed->side) && text_ok(m->failed->text);
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_CAME: return m->came->door < BOARD_DOORS && word_ok(m->came->peer);
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_RELAYED: return relayed_ok(m->relayed);
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_PASS: return m->pass->door < BOARD_DOORS;
     default: return true;
     }
 }
@@ -179,6 +187,12 @@ static struct pool_client *find_client(const struct pool_worker *w, uint64_t cha
         if (list_entry(n, struct pool_client, node)->channel == channel)
             return list_entry(n, struct pool_client, node);
     return NULL;
+}
+
+static bool about_doors(const FromWorker *m)
+{
+    return m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_CAME || m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_RELAYED ||
+           m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_PASS;
 }
 
 /* A channel is forgotten when its worker has said Closed, which is its last word about it: so nothing comes about a channel that has
@@ -194,6 +208,11 @@ const char *pool_worker_heard(struct pool_worker *w, const FromWorker *m)
         return NULL;
     if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_STARTED) {
         take_started(w, m->started);
+        return NULL;
+    }
+    if (about_doors(m)) {
+        if (w->at_door && m->what_case != SCISTREAM__WORKER__FROM_WORKER__WHAT_PASS)
+            w->at_door(w, m);
         return NULL;
     }
     c = channel_of(m) ? find_client(w, channel_of(m)) : NULL;
@@ -246,9 +265,10 @@ int pool_channel_open(struct pool_worker *w, struct pool_client *c, const struct
     m.window = o->window;
     m.rate = o->rate;
     m.digest = o->digest;
+    m.duplex = o->duplex;
     t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_OPEN;
     t.open = &m;
-    if (w->send(w, &t) == 0)
+    if (w->send(w, &t, -1) == 0)
         return 0;
     pool_channel_detach(w, c);
     return -SST_EWORKER;
@@ -260,7 +280,7 @@ void pool_channel_hop(struct pool_worker *w, struct pool_client *c, Scistream__W
     h->channel = c->channel;
     t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_HOP;
     t.hop = h;
-    if (w->send(w, &t) < 0)
+    if (w->send(w, &t, -1) < 0)
         log_error("worker %u: cannot be told about channel %llu", w->index, (unsigned long long)c->channel);
 }
 
@@ -272,7 +292,7 @@ void pool_channel_close(struct pool_worker *w, struct pool_client *c, int rc)
     m.code = rc ? err_to_wire(rc) : 0;
     t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_CLOSE;
     t.close = &m;
-    if (w->send(w, &t) < 0)
+    if (w->send(w, &t, -1) < 0)
         log_error("worker %u: cannot be told to close channel %llu", w->index, (unsigned long long)c->channel);
 }
 

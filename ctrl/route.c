@@ -9,7 +9,8 @@ static int load_next(struct route *r, char *why, size_t why_size)
 {
     const struct conf_route *c = r->c;
     int rc = addr_parse(c->connect, &r->next, why, why_size);
-    if (rc < 0)
+    r->tcp = rc == 0 && r->next.kind == ADDR_TCP;
+    if (rc < 0 || r->tcp)
         return rc;
     rc = secret_read(*c->connect_secret_file ? c->connect_secret_file : c->secret_file, &r->next_secret, why, why_size);
     if (rc < 0)
@@ -18,10 +19,20 @@ static int load_next(struct route *r, char *why, size_t why_size)
     return r->next_tls ? 0 : -SST_ECONF;
 }
 
+static char **transports_of(char *const *words)
+{
+    char **out = mem_zalloc(strv_len(words) + 1, sizeof(*out)), **next = out;
+    for (; *words; words++)
+        if (!str_starts(*words, CONF_TCP))
+            *next++ = mem_strdup(*words);
+    return out;
+}
+
 static int load(struct route *r, char *why, size_t why_size)
 {
     r->connects = *r->c->connect != 0;
-    int rc = secret_read(r->c->secret_file, &r->secret, why, why_size);
+    r->accept = transports_of(r->c->accept);
+    int rc = conf_route_attaches(r->c) ? secret_read(r->c->secret_file, &r->secret, why, why_size) : 0;
     return rc == 0 && r->connects ? load_next(r, why, why_size) : rc;
 }
 
@@ -80,6 +91,7 @@ void route_drop(struct route *r)
     secret_free(&r->secret);
     secret_free(&r->next_secret);
     tls_ctx_free(r->next_tls);
+    strv_free(r->accept);
     conf_route_free(r->c);
     free(r);
 }

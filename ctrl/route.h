@@ -13,7 +13,9 @@ struct route {
     bool gone;                 /* no new offers: it was removed, or another one took its name */
     struct conf_route *c;      /* its own copy */
     struct secret secret, next_secret;
-    bool connects;             /* else receivers attach here */
+    bool connects;             /* to a gateway or a TCP peer; else receivers attach here */
+    bool tcp;                  /* to a TCP peer */
+    char **accept;             /* transports of the configuration's accept; its doors are not among them */
     struct addr next;          /* connects: where */
     struct tls_ctx *next_tls;
 };
@@ -30,7 +32,7 @@ struct route *route_hold(struct route *r);
 void route_drop(struct route *r); /* the last one wipes; null-safe */
 /* Would it make a difference to a new offer? Certificates of CAs are not looked at. */
 bool route_same(const struct route *a, const struct route *b);
-/* What those who send to us (else: receive from us) may attach by, best first. */
-static inline char *const *route_transports(const struct route *r, bool senders) { return senders ? r->c->accept : r->c->deliver; }
+/* What those who send to us (else: receive from us) may attach by, best first; to a TCP peer all attach alike. */
+static inline char *const *route_transports(const struct route *r, bool senders) { return senders || r->tcp ? r->accept : r->c->deliver; }
 
 #endif

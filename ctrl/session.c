@@ -74,7 +74,7 @@ struct sessions *sessions_new(const struct sessions_config *c)
 {
     struct sessions *ss = mem_zalloc(1, sizeof(*ss));
     ss->c = *c;
-    admission_init(&ss->memory, c->conf);
+    admission_init(&ss->memory, c->conf, pool_board(c->pool));
     list_init(&ss->sessions);
     list_init(&ss->guests);
     defer_init(&ss->told_idle, tell_idle);

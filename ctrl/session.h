@@ -8,6 +8,7 @@
 #define CTRL_SESSION_H
 
 #include "ctrl/admission.h"
+#include "ctrl/doors.h"
 #include "ctrl/hop.h"
 #include "ctrl/route.h"
 
@@ -26,6 +27,7 @@ struct sessions_config {
     const struct conf *conf;
     const struct routes *routes;
     struct pool *pool;
+    struct doors *doors;
     struct resolver *resolver;
     const char *name;      /* of this gateway */
     const struct sessions_events *ev; /* NULL: nobody listens */
@@ -36,6 +38,8 @@ struct sessions_config {
 struct sessions *sessions_new(const struct sessions_config *c);
 /* Take over a new Attach call. */
 void sessions_attach(struct sessions *ss, struct grpc_call *call);
+/* A TCP peer came to a door of a route that goes on by another transport. */
+void sessions_came(struct sessions *ss, struct pool_worker *w, const Scistream__Worker__Came *m);
 /* Refuse new channels from now on, with that text, and end those that wait for a partner; idle() is called from the loop each time no channel
  * is left. Again: with another text. */
 void sessions_drain(struct sessions *ss, const char *text, void (*idle)(void *user), void *user);

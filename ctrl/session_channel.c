@@ -61,6 +61,7 @@ static void schannel_gone(struct defer *d)
 static void free_later(struct schannel *c)
 {
     loop_timer_stop(c->ss->c.loop, &c->patience);
+    splain_forget(c);
     admission_give(&c->ss->memory, c->admitted);
     c->admitted = 0;
     loop_defer(c->ss->c.loop, &c->gone);
@@ -134,15 +135,35 @@ static void confirm(struct schannel *c, const struct attach_total *t)
     end_if_both_over(c);
 }
 
-/* A probe has no receiver: this gateway is it. */
-static void confirm_probe(struct schannel *c)
+/* A probe has no receiver, and a TCP peer cannot confirm: this gateway speaks for them. */
+static void confirm_for_sink(struct schannel *c)
 {
-    if (!c->probe || c->state != SC_DONE || !c->finished)
+    struct attach_total t = c->total;
+    if ((!c->probe && !c->plain[SINK_SIDE].here) || c->state != SC_DONE || !c->finished)
         return;
+    t.handed_over = !c->probe;
     if (c->total.total != c->ended_total)
-        schannel_abort(c, -SST_ELENGTH, "the probe's total is not what arrived");
+        schannel_abort(c, -SST_ELENGTH, "the sender's total is not what arrived");
     else
-        confirm(c, &c->total);
+        confirm(c, &t);
+}
+
+/* The other direction of a duplex channel is over when our own worker says so. */
+static void confirm_when_finished(struct schannel *c, const struct attach_total *t)
+{
+    c->confirmed = *t;
+    c->confirm_waits = c->duplex && !c->finished;
+    if (!c->confirm_waits)
+        confirm(c, t);
+}
+
+static void on_finished(struct schannel *c)
+{
+    c->finished = true;
+    if (c->confirm_waits && c->state == SC_DONE)
+        confirm(c, &c->confirmed);
+    else
+        confirm_for_sink(c);
 }
 
 static void check_totals(struct schannel *c)
@@ -167,6 +188,33 @@ static void worker_failed(struct schannel *c, const Scistream__Worker__Failed *f
 }
 
 static void open_next(struct schannel *c);
+static void pass_done_on(struct schannel *c);
+
+/* A TCP peer cannot say how much it sent: this gateway counts for it. */
+static void on_ended(struct schannel *c, const Scistream__Worker__Ended *m)
+{
+    if (m->backward)
+        return;
+    c->ended = true;
+    c->ended_total = m->total;
+    check_totals(c);
+    if (!c->plain[SOURCE_SIDE].here || c->has_done)
+        return;
+    c->total = (struct attach_total){ .total = m->total };
+    c->has_done = true;
+    if (c->state == SC_FLOWING)
+        pass_done_on(c);
+}
+
+static void on_worker_up(struct schannel *c, const FromWorker *m)
+{
+    unsigned side = (unsigned)m->up->side;
+    if (c->hop[side])
+        hop_heard(&c->hop[side]->h, m);
+    c->plain[side].up = c->plain[side].here;
+    if (c->plain[side].here)
+        schannel_maybe_flows(c);
+}
 
 static void worker_message(struct pool_client *pc, const FromWorker *m)
 {
@@ -176,22 +224,14 @@ static void worker_message(struct pool_client *pc, const FromWorker *m)
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_PREPARED:
         if ((sh = c->hop[(unsigned)m->prepared->side]))
             hop_heard(&sh->h, m);
-        if (m->prepared->side == SCISTREAM__WORKER__SIDE__SOURCE)
+        if ((unsigned)m->prepared->side == c->first)
             open_next(c);
         break;
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_UP:
-        if ((sh = c->hop[(unsigned)m->up->side]))
-            hop_heard(&sh->h, m);
+        on_worker_up(c, m);
         break;
-    case SCISTREAM__WORKER__FROM_WORKER__WHAT_ENDED:
-        c->ended = true;
-        c->ended_total = m->ended->total;
-        check_totals(c);
-        break;
-    case SCISTREAM__WORKER__FROM_WORKER__WHAT_FINISHED:
-        c->finished = true;
-        confirm_probe(c);
-        break;
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_ENDED: on_ended(c, m->ended); break;
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_FINISHED: on_finished(c); break;
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_FAILED: worker_failed(c, m->failed, m); break;
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_CLOSED:
         pool_channel_detach(c->w, pc);
@@ -223,30 +263,29 @@ static void pass_done_on(struct schannel *c)
         return;
     if (sink)
         hop_done(&sink->h, &c->total);
-    confirm_probe(c);
+    confirm_for_sink(c);
 }
 
-static void on_hop_up(struct hop *h)
+void schannel_maybe_flows(struct schannel *c)
 {
-    struct schannel *c = shop_of(h)->c;
-    const struct hop *a, *b;
-    if (!c || c->state != SC_OPENING)
-        return;
-    a = c->hop[SOURCE_SIDE] ? &c->hop[SOURCE_SIDE]->h : NULL;
-    b = c->hop[SINK_SIDE] ? &c->hop[SINK_SIDE]->h : NULL;
-    if (!a || !hop_is_up(a) || (!c->probe && (!b || !hop_is_up(b))))
+    char from[ADDR_TEXT + 700], to[ADDR_TEXT + 700];
+    if (c->state != SC_OPENING || !side_is_up(c, SOURCE_SIDE) || (!c->probe && !side_is_up(c, SINK_SIDE)))
         return;
     c->state = SC_FLOWING;
     c->flowing_ns = now_ns();
-    log_info("channel %s/%u (%s) flows: %s by %s on %s (%s)%s%s -> %s by %s on %s (%s)%s%s, ring %llu, worker %u", c->s->uid, c->number,
-             c->route->c->name, a->report.peer, a->report.transport, a->report.device, a->report.security,
-             *a->report.passed_over ? "; passed over " : "", a->report.passed_over, b ? b->report.peer : "discarded",
-             b ? b->report.transport : "probe", b ? b->report.device : "-", b ? b->report.security : "-",
-             b && *b->report.passed_over ? "; passed over " : "", b ? b->report.passed_over : "", (unsigned long long)c->window, c->w->index);
+    log_info("channel %s/%u (%s) flows: %s -> %s%s, ring %llu, worker %u", c->s->uid, c->number, c->route->c->name,
+             side_text(c, SOURCE_SIDE, from, sizeof(from)), side_text(c, SINK_SIDE, to, sizeof(to)), c->duplex ? ", both ways" : "",
+             (unsigned long long)c->window, c->w->index);
     if (c->ss->c.ev)
         c->ss->c.ev->flowing(c->ss->c.ev_user, c);
     if (c->has_done) /* it came before the next hop was up */
         pass_done_on(c);
+}
+
+static void on_hop_up(struct hop *h)
+{
+    if (shop_of(h)->c)
+        schannel_maybe_flows(shop_of(h)->c);
 }
 
 static void on_hop_done(struct hop *h, const struct attach_total *t)
@@ -268,7 +307,7 @@ static void on_hop_confirm(struct hop *h, const struct attach_total *t)
     if (t->total != c->total.total)
         schannel_abort(c, -SST_ELENGTH, "the receiver confirmed another length than was sent");
     else
-        confirm(c, t);
+        confirm_when_finished(c, t);
 }
 
 static void on_hop_over(struct hop *h, int rc, bool by_peer, const char *text)
@@ -280,8 +319,9 @@ static void on_hop_over(struct hop *h, int rc, bool by_peer, const char *text)
         shop_release(sh);
         return;
     }
-    if (c->state == SC_CONFIRMED) {
-        end_if_both_over(c);
+    if (c->state == SC_CONFIRMED || (c->confirm_waits && rc == 0)) {
+        if (c->state == SC_CONFIRMED)
+            end_if_both_over(c);
         return;
     }
     AUTO_FREE char *full = by_peer ? mem_strdup(text)
@@ -328,7 +368,7 @@ static void on_patience(struct timer *t)
         close_channel(c, 0);
         return;
     }
-    snprintf(text, sizeof(text), "no %s came to route %s in time", c->hop[SOURCE_SIDE] ? "receiver" : "sender", c->route->c->name);
+    snprintf(text, sizeof(text), "no %s came to route %s in time", side_here(c, SOURCE_SIDE) ? "receiver" : "sender", c->route->c->name);
     schannel_abort(c, -SST_ERENDEZVOUS, text);
 }
 
@@ -358,19 +398,30 @@ struct schannel *schannel_new(struct session *s, uint32_t number)
     return c;
 }
 
+bool schannel_adopt(struct schannel *c, struct sessions *ss)
+{
+    if (c->ss)
+        return false;
+    c->ss = ss;
+    ss->n_channels++;
+    return true;
+}
+
+void schannel_opened(struct schannel *c)
+{
+    if (c->ss->c.ev)
+        c->ss->c.ev->opened(c->ss->c.ev_user, c);
+}
+
 void schannel_join(struct schannel *c, struct shop *sh, unsigned side)
 {
-    bool first = !c->ss;
+    bool first = schannel_adopt(c, sh->ss);
     list_del(&sh->node);
     sh->c = c;
     sh->side = side;
     c->hop[side] = sh;
-    c->ss = sh->ss;
-    if (!first)
-        return;
-    c->ss->n_channels++;
-    if (c->ss->c.ev)
-        c->ss->c.ev->opened(c->ss->c.ev_user, c);
+    if (first)
+        schannel_opened(c);
 }
 
 /* What the sink's end is told as our ring, in parts of which it then tells what was consumed. A sender by link holds its bytes until
@@ -408,6 +459,7 @@ static void answer_hop(struct schannel *c, unsigned side)
     sh->h.give.window = side == SINK_SIDE ? told_window(c) : 0;
     sh->h.give.plain = r->plaintext;
     sh->h.give.low_latency = wants_low_latency(c);
+    sh->h.give.simplex = c->duplex && !sh->h.offer->duplex;
     sh->h.give.cipher = ciphers[c->ss->c.conf->link.cipher];
     sh->h.give.gateway = c->ss->c.name;
     str_copy(sh->h.give.advertise, sizeof(sh->h.give.advertise), c->ss->c.conf->g.advertise);
@@ -415,11 +467,14 @@ static void answer_hop(struct schannel *c, unsigned side)
     hop_answer(&sh->h, c->w, &c->pc, (Scistream__Worker__Side)side);
 }
 
-/* A sender that asked for its channel by number means that number all along the way; -1: any. */
+/* What the side that came first offered; NULL: it is a TCP peer. */
+static const Offer *first_offer(const struct schannel *c) { return c->hop[c->first] ? c->hop[c->first]->h.offer : NULL; }
+
+/* Who asked for its channel by number means that number all along the way; -1: any. */
 static int64_t asked_channel(const struct schannel *c)
 {
-    const Offer *o = c->hop[SOURCE_SIDE]->h.offer;
-    return o->pick_case == SCISTREAM__GATEWAY__V1__OFFER__PICK_CHANNEL ? (int64_t)o->channel : -1;
+    const Offer *o = first_offer(c);
+    return o && o->pick_case == SCISTREAM__GATEWAY__V1__OFFER__PICK_CHANNEL ? (int64_t)o->channel : -1;
 }
 
 /* Those towards the next gateway that can be used here now; heap. None: NULL, and why tells what is wrong with each. */
@@ -455,18 +510,19 @@ static void dial_next(struct schannel *c)
         return;
     }
     const struct conf *conf = c->ss->c.conf;
+    const Offer *o = first_offer(c);
     struct shop *sh = shop_new(c->ss);
     struct grpc_target t = { .host = r->next.host, .port = r->next.port, .tls = r->next_tls, .connect_ns = conf->g.attach_timeout,
                              .tls_name = *r->c->connect_tls_name ? r->c->connect_tls_name : NULL, .silent_ns = conf->g.peer_timeout };
-    sh->h.want = (struct hop_offer){ .name = mem_strdup(r->next.route), .role = SCISTREAM__GATEWAY__V1__ROLE__SEND, .channel = asked_channel(c),
-                                     .transports = transports, .window = told_window(c),
-                                     .size_hint = c->hop[SOURCE_SIDE]->h.offer->size_hint,
-                                     .wait_ms = c->hop[SOURCE_SIDE]->h.offer->wait_ms, .low_latency = wants_low_latency(c),
+    sh->h.want = (struct hop_offer){ .name = mem_strdup(r->next.route), .channel = asked_channel(c), .transports = transports,
+                                     .role = c->first == SOURCE_SIDE ? SCISTREAM__GATEWAY__V1__ROLE__SEND : SCISTREAM__GATEWAY__V1__ROLE__RECV,
+                                     .window = c->first == SOURCE_SIDE ? told_window(c) : c->window, .duplex = c->duplex,
+                                     .size_hint = o ? o->size_hint : 0, .wait_ms = o ? o->wait_ms : 0, .low_latency = wants_low_latency(c),
                                      .software = mem_strdup("scistreamd"), .addresses = hop_own_addresses(c->w) };
     sh->route = route_hold(c->route);
     sh->h.secret = &r->next_secret;
     sh->h.step_ns = conf->g.attach_timeout;
-    schannel_join(c, sh, SINK_SIDE);
+    schannel_join(c, sh, !c->first);
     hop_dial(&sh->h, c->ss->c.loop, c->ss->c.resolver, &t, &hop_events, sh);
 }
 
@@ -489,30 +545,56 @@ static void open_next(struct schannel *c)
     c->next_opened = true;
     if (c->probe)
         discard(c);
+    else if (c->route->tcp)
+        splain_dial(c, !c->first);
     else if (c->route->connects)
         dial_next(c);
     else
-        answer_hop(c, SINK_SIDE);
+        answer_hop(c, !c->first);
+}
+
+/* A TCP peer takes no part in the choice, so the other side may be opened with it. */
+static void open_first(struct schannel *c)
+{
+    if (!c->plain[c->first].here) {
+        answer_hop(c, c->first);
+        return;
+    }
+    splain_adopt(c, c->first);
+    open_next(c);
+}
+
+/* One side that speaks both ways is enough: what the other one cannot take is dropped. */
+static bool wants_duplex(const struct schannel *c)
+{
+    bool asked = false;
+    for (unsigned side = 0; side < HOP_SIDES; side++)
+        asked |= c->plain[side].here || (c->hop[side] && c->hop[side]->h.offer->duplex);
+    return asked;
 }
 
 void schannel_open(struct schannel *c)
 {
     struct sessions *ss = c->ss;
-    struct pool_open o = { .window = c->window };
     char why[ATTACH_WHY];
     loop_timer_stop(ss->c.loop, &c->patience);
     c->state = SC_OPENING;
-    c->w = pool_pick(ss->c.pool);
-    int rc = c->w ? admission_take(&ss->memory, c->window, why, sizeof(why)) : -SST_EWORKER;
+    c->first = side_here(c, SOURCE_SIDE) ? SOURCE_SIDE : SINK_SIDE;
+    c->duplex = wants_duplex(c);
+    if (!c->w) /* a TCP peer is on the worker that accepted it */
+        c->w = pool_pick(ss->c.pool);
+    struct pool_open o = { .window = c->window, .duplex = c->duplex };
+    uint64_t bytes = c->window * (c->duplex ? 2 : 1);
+    int rc = c->w ? admission_take(&ss->memory, bytes, why, sizeof(why)) : -SST_EWORKER;
     if (rc == 0) {
-        c->admitted = c->window;
+        c->admitted = bytes;
         rc = pool_channel_open(c->w, &c->pc, &o);
     }
     if (rc < 0) {
         schannel_abort(c, rc, rc == -SST_ELIMIT && !c->admitted ? why : rc == -SST_ELIMIT ? "the worker has no free channel" : err_text(rc));
         return;
     }
-    answer_hop(c, SOURCE_SIDE);
+    open_first(c);
 }
 
 void schannel_forget(struct schannel *c)

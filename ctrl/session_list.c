@@ -32,6 +32,24 @@ static HopMsg *hop_message(const struct shop *sh)
     return m;
 }
 
+static HopMsg *plain_message(const struct splain *p)
+{
+    HopMsg *m = mem_zalloc(1, sizeof(*m));
+    scistream__gateway__v1__hop_state__init(m);
+    m->peer = mem_strdup(p->peer);
+    m->transport = mem_strdup("tcp");
+    m->device = mem_strdup("tcp");
+    m->security = mem_strdup("plaintext");
+    m->state = mem_strdup(p->up ? "up" : p->dialed ? "connecting" : "waiting");
+    m->dialed = p->dialed;
+    return m;
+}
+
+static HopMsg *side_message(const struct schannel *c, unsigned side)
+{
+    return c->hop[side] ? hop_message(c->hop[side]) : c->plain[side].here ? plain_message(&c->plain[side]) : NULL;
+}
+
 static void add_counters(ChannelMsg *m, const struct stats_flow *f)
 {
     m->bytes_in = stats_get(&f->put);
@@ -54,10 +72,8 @@ ChannelMsg *schannel_message(const struct schannel *c)
     m->window = c->window;
     if (st)
         add_counters(m, &st->flow[0]);
-    if (c->hop[SOURCE_SIDE])
-        m->source = hop_message(c->hop[SOURCE_SIDE]);
-    if (c->hop[SINK_SIDE])
-        m->sink = hop_message(c->hop[SINK_SIDE]);
+    m->source = side_message(c, SOURCE_SIDE);
+    m->sink = side_message(c, SINK_SIDE);
     return m;
 }
 

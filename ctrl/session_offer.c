@@ -34,13 +34,17 @@ static struct route *authenticate(struct shop *sh, const Offer *o)
     return NULL;
 }
 
+/* A TCP peer takes and brings, so either may attach to a route that connects to one. */
 static int check_role(const struct route *r, unsigned side, char *why, size_t size)
 {
-    if (side == SINK_SIDE && r->connects) {
+    bool from_there = r->c->dial;
+    if (!r->connects || r->tcp || from_there == (side == SINK_SIDE))
+        return 0;
+    if (from_there)
+        snprintf(why, size, "route %s brings what comes from %s: senders attach there, not here", r->c->name, r->c->connect);
+    else
         snprintf(why, size, "route %s sends on to %s: receivers attach there, not here", r->c->name, r->c->connect);
-        return -SST_EDENIED;
-    }
-    return 0;
+    return -SST_EDENIED;
 }
 
 static int check_transports(struct shop *sh, const struct route *r, char *why, size_t size)
@@ -81,7 +85,7 @@ static struct schannel *channel_at(struct session *s, uint32_t number)
     return NULL;
 }
 
-static bool lacks(const struct schannel *c, unsigned side) { return c->state == SC_WAITING && !c->probe && !c->hop[side]; }
+static bool lacks(const struct schannel *c, unsigned side) { return c->state == SC_WAITING && !c->probe && !side_here(c, side); }
 
 static struct schannel *waiting_channel(struct session *s, unsigned side, bool probe)
 {
@@ -98,7 +102,7 @@ static bool free_number(struct session *s, uint32_t *out)
     while (channel_at(s, number))
         number++;
     *out = number;
-    return number < (uint32_t)s->route->c->channels;
+    return number < conf_route_channels(s->route->c);
 }
 
 /* The channel that an offer for any channel gets: one that waits for this side, else a new one with the lowest free number. */
@@ -120,7 +124,7 @@ static struct schannel *this_channel(struct session *s, uint32_t number, unsigne
     struct schannel *c = channel_at(s, number);
     if (c)
         return !probe && lacks(c, side) ? c : NULL;
-    return number < (uint32_t)s->route->c->channels ? schannel_new(s, number) : NULL;
+    return number < conf_route_channels(s->route->c) ? schannel_new(s, number) : NULL;
 }
 
 static int say_busy(struct session *s, const struct shop *sh, const Offer *o, char *why, size_t size)
@@ -128,13 +132,13 @@ static int say_busy(struct session *s, const struct shop *sh, const Offer *o, ch
     bool fixed = o->pick_case == SCISTREAM__GATEWAY__V1__OFFER__PICK_CHANNEL;
     const struct schannel *c = channel_at(s, fixed ? o->channel : 0);
     unsigned side = sh->side;
-    long long n = (long long)s->route->c->channels;
+    long long n = conf_route_channels(s->route->c);
     if (fixed && o->channel >= n) {
         snprintf(why, size, "route %s has channels 0 to %lld, not %u", s->route->c->name, n - 1, o->channel);
         return -SST_EUSAGE;
     }
     const struct shop *holder = c ? c->hop[side] ? c->hop[side] : c->hop[!side] : NULL;
-    const char *peer = holder ? holder->h.at.peer : "a peer that is leaving";
+    const char *peer = holder ? holder->h.at.peer : c && c->plain[side].here ? c->plain[side].peer : "a peer that is leaving";
     char age[UNITS_TEXT];
     units_human_time(age, c ? now_ns() - c->born_ns : 0);
     if (fixed && has_place(s, side, o->probe)) {
@@ -145,6 +149,27 @@ static int say_busy(struct session *s, const struct shop *sh, const Offer *o, ch
     snprintf(why, size, "route %s has %lld channel%s and no place for another %s; channel %u is held by %s since %s", s->route->c->name,
              n, n == 1 ? "" : "s", role_word(side), c ? c->number : 0, peer, age);
     return -SST_EBUSY;
+}
+
+struct schannel *session_place(struct sessions *ss, struct route *r, unsigned side)
+{
+    struct session *s = session_of(ss, r);
+    struct schannel *c = any_channel(s, side, false);
+    if (!c)
+        session_release(s);
+    return c;
+}
+
+void schannel_wait_other(struct schannel *c, unsigned side, uint64_t wait_ms)
+{
+    char why[ATTACH_WHY];
+    uint64_t wait = c->ss->c.conf->g.rendezvous_timeout;
+    if (wait_ms && wait_ms < wait / NS_PER_MS)
+        wait = wait_ms * NS_PER_MS;
+    snprintf(why, sizeof(why), "waiting for a %s on route %s", role_word(!side), c->route->c->name);
+    if (c->hop[side])
+        hop_waiting(&c->hop[side]->h, why);
+    schannel_wait(c, wait);
 }
 
 static void place(struct shop *sh, struct route *r, const Offer *o)
@@ -160,16 +185,10 @@ static void place(struct shop *sh, struct route *r, const Offer *o)
     }
     c->probe = o->probe;
     schannel_join(c, sh, sh->side);
-    if (c->hop[!sh->side] || r->connects || c->probe) {
+    if (side_here(c, !sh->side) || r->connects || c->probe)
         schannel_open(c);
-        return;
-    }
-    uint64_t wait = sh->ss->c.conf->g.rendezvous_timeout;
-    if (o->wait_ms && o->wait_ms < wait / NS_PER_MS)
-        wait = o->wait_ms * NS_PER_MS;
-    snprintf(why, sizeof(why), "waiting for a %s on route %s", role_word(!sh->side), r->c->name);
-    hop_waiting(&sh->h, why);
-    schannel_wait(c, wait);
+    else
+        schannel_wait_other(c, sh->side, o->wait_ms);
 }
 
 void session_offer(struct shop *sh, const Offer *o)

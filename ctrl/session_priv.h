@@ -29,6 +29,13 @@ struct shop {
     bool over;
 };
 
+/* A side that is a plain TCP peer: one that came to a door, or that this gateway connects to. */
+struct splain {
+    bool here, dialed, up;
+    uint64_t ticket;         /* of one that came, until the worker was told to take it */
+    char peer[ADDR_TEXT];
+};
+
 struct schannel {
     struct list node;
     struct session *s;
@@ -36,15 +43,17 @@ struct schannel {
     struct route *route;     /* it runs by this one, whatever the session has by now */
     uint32_t number;
     enum sc_state state;
-    bool probe;
+    bool probe, duplex;
+    unsigned first;          /* the side that is opened first: the other one depends on it */
     struct shop *hop[HOP_SIDES];
+    struct splain plain[HOP_SIDES];
     struct pool_worker *w;
     struct pool_client pc;
     struct timer patience;   /* rendezvous; later: the peers' clean end */
     uint64_t window, admitted;
-    bool next_opened, has_done, ended, finished, closing_sent;
+    bool next_opened, has_done, ended, finished, confirm_waits, closing_sent;
     uint64_t ended_total;
-    struct attach_total total;
+    struct attach_total total, confirmed; /* confirmed: while confirm_waits */
     uint64_t born_ns, flowing_ns;
     char reason[ATTACH_WHY];
     struct watch_seen *seen; /* of service_watch.c; heap */
@@ -67,6 +76,21 @@ void session_offer(struct shop *sh, const Offer *o);
 /* session_channel.c */
 const struct hop_events *session_hop_events(void);
 void schannel_forget(struct schannel *c);                            /* without a word, at the very end */
+/* session_plain.c: sides that are TCP peers */
+static inline bool side_here(const struct schannel *c, unsigned side) { return c->hop[side] || c->plain[side].here; }
+bool side_is_up(const struct schannel *c, unsigned side);
+/* "10.0.0.7:40112 by ucx on ib0 (unencrypted)" */
+const char *side_text(const struct schannel *c, unsigned side, char *out, size_t size);
+void splain_adopt(struct schannel *c, unsigned side); /* the worker takes the connection that came */
+void splain_dial(struct schannel *c, unsigned side);
+void splain_forget(struct schannel *c);               /* one that came and that no worker took: it is reset */
+/* session_offer.c: a place for a TCP peer at side; NULL: all are taken. */
+struct schannel *session_place(struct sessions *ss, struct route *r, unsigned side);
+void schannel_wait_other(struct schannel *c, unsigned side, uint64_t wait_ms);
+/* session_channel.c */
+void schannel_maybe_flows(struct schannel *c);
+bool schannel_adopt(struct schannel *c, struct sessions *ss);         /* true: nobody has before */
+void schannel_opened(struct schannel *c);                             /* tell those who listen; once, with its first side */
 /* session.c */
 void session_release(struct session *s);                             /* frees it when it has no channel */
 struct shop *shop_new(struct sessions *ss);

@@ -107,7 +107,7 @@ static int check(struct ucx *k)
     }
     if (k->f.rc)
         return xport_fail(&k->x, k->f.rc, "ucx with %s: %s", k->peer, k->f.why);
-    if (k->u.broken == UCS_OK || framed_finished(&k->f))
+    if (k->u.broken == UCS_OK || framed_whole(&k->f))
         return 0;
     if (k->u.broken == UCS_ERR_REJECTED)
         return xport_fail(&k->x, -SST_ECOOKIE, "ucx to %s: rejected by its listener", k->peer);

@@ -61,11 +61,13 @@ static bool data_under_way(const struct ucx_ep *u)
     return false;
 }
 
-/* A rendezvous costs three messages and two wake-ups, whatever its size: hence the hold. */
+/* A rendezvous costs three messages and two wake-ups, whatever its size: hence the hold. Bytes leave some slots to what controls the other
+ * direction. */
 static bool next_frame(struct ucx_ep *u, struct frame *out)
 {
+    unsigned left = UCX_SLOTS - under_way(u), kept = u->f->rx && !framed_control_due(u->f) ? UCX_CONTROL : 0;
     u->f->hold = data_under_way(u);
-    return under_way(u) < UCX_SLOTS && framed_next(u->f, out);
+    return left > kept && framed_next(u->f, out);
 }
 
 int ucx_ep_send(struct ucx_ep *u)

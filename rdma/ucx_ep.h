@@ -10,6 +10,7 @@
 #include "src/seam/framed.h"
 
 #define UCX_SLOTS 16             /* messages under way from us */
+#define UCX_CONTROL 4            /* of them not for DATA, when the peer sends, too */
 #define UCX_RECEIVES 64          /* rendezvous receives under way: more than any honest peer starts */
 #define UCX_EAGER_MAX (8U << 10) /* payload that UCX may deliver through a copy */
 #define UCX_HEAD (FRAME_COOKIE + FRAME_SIZE)

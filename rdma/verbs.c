@@ -17,11 +17,8 @@
 
 /* ------------------------------------------------------------ one end */
 
-/* Both directions are over, and of what we sent the peer's adapter has everything: a connection that ends now is no failure. */
-static bool finished(const struct verbs *k)
-{
-    return framed_finished(&k->f) && (!k->f.tx || (verbs_qp_idle(&k->q) && !k->q.undelivered));
-}
+/* Every byte is here or there, and the peer's adapter has our EOS: a connection that ends now is no failure. */
+static bool whole(const struct verbs *k) { return framed_whole(&k->f) && verbs_qp_delivered(&k->q); }
 
 int verbs_check(struct verbs *k)
 {
@@ -29,7 +26,7 @@ int verbs_check(struct verbs *k)
         return 0;
     if (k->f.rc)
         return xport_fail(&k->x, k->f.rc, "verbs with %s: %s", k->to, k->f.why);
-    if (finished(k))
+    if (whole(k))
         return 0;
     if (k->q.rc)
         return xport_fail(&k->x, k->q.rc, "verbs with %s: %s", k->to, k->q.why);
@@ -81,7 +78,7 @@ static bool may_send(const struct verbs *k) { return k->acceptor ? k->q.heard : 
 /* What is under way completes when the peer's adapter has it: the retries of a queue pair, or else this timer, tell that the path is gone. */
 static int send_due(struct verbs *k)
 {
-    if (!may_send(k))
+    if (!may_send(k) || k->lost)
         return 0;
     int did = verbs_qp_send(&k->q);
     if (k->x.state == XPORT_UP && !verbs_qp_idle(&k->q) && !timer_pending(&k->patience)) {
@@ -151,7 +148,7 @@ static int verbs_shut(struct xport *x, struct ring *r)
 {
     int rc = verbs_move(x, r);
     const struct verbs *k = verbs_of(x);
-    bool done = framed_shut_done(&k->f) && verbs_qp_idle(&k->q) && !k->q.undelivered; /* an EOS that was only posted may be lost */
+    bool done = framed_shut_done(&k->f) && verbs_qp_delivered(&k->q); /* an EOS that was only posted may be lost */
     return done ? 0 : rc < 0 ? rc : -EAGAIN;
 }
 

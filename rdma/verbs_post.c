@@ -13,6 +13,7 @@
 #define SILENT_BYTES 4096U
 #define RECEIVE_BIT (1ULL << 32) /* in wr_id */
 #define NOTICE_PART 4            /* of the smaller ring: more in one notice would let both ends wait for each other */
+#define CONTROL_SENDS 8U         /* SENDs, and receives of the peer, not for DATA, when the peer sends, too */
 
 static uint8_t *receive_slot(const struct verbs_qp *q, unsigned i) { return q->pool + (size_t)i * VERBS_SLOT; }
 static uint8_t *send_slot(const struct verbs_qp *q, unsigned i) { return q->pool + (size_t)(VERBS_RECEIVES + i % VERBS_SENDS) * VERBS_SLOT; }
@@ -77,6 +78,7 @@ static void add_send(struct verbs_qp *q, const struct frame *m)
     q->sends[slot].writes = q->n_wr_writes;
     q->n_wr_writes = 0;
     q->next++;
+    q->owed = m->type == FRAME_DATA || m->type == FRAME_EOS ? q->next : q->owed;
     q->sent++;
     q->rq_told = q->rq_total;
     q->untold |= !unawaited(q, m);
@@ -141,20 +143,17 @@ static void post(struct verbs_qp *q)
 
 static bool announce_due(const struct verbs_qp *q) { return q->rq_total - q->rq_told >= VERBS_RECEIVES / 2; } /* all that were posted at first */
 
-/* Room for one chunk and for the SEND that a notice still needs. */
-static bool has_room(const struct verbs_qp *q)
-{
-    unsigned notice = q->notice.len ? 1 : 0;
-    return q->next - q->first + notice < VERBS_SENDS && q->writes + PIECES <= VERBS_WRITES;
-}
-
-/* The last receive of the peer is kept for a limit that tells it of receives of ours: else both might wait for each other. */
+/* The last receive of the peer is kept for a limit that tells it of receives of ours: else both might wait for each other. Some more, and
+ * some of our SENDs, are kept for what controls the other direction. A notice not yet told needs one of each. */
 static bool next_message(struct verbs_qp *q, struct frame *out)
 {
-    uint64_t left = q->peer_rq_total - q->sent - (q->notice.len ? 1 : 0);
-    if (left == 0 || !has_room(q))
+    unsigned notice = q->notice.len ? 1 : 0, room = VERBS_SENDS - (q->next - q->first) - notice;
+    uint64_t left = q->peer_rq_total - q->sent - notice;
+    bool control = framed_control_due(q->f), data = !control && q->writes + PIECES <= VERBS_WRITES;
+    unsigned kept = q->f->rx && !control ? CONTROL_SENDS : 0;
+    if (left == 0 || room == 0)
         return false;
-    if ((left > 1 || q->f->reset_due) && framed_next(q->f, out)) /* nothing follows a RESET */
+    if ((control || data) && room > kept && (left > 1 + kept || q->f->reset_due) && framed_next(q->f, out)) /* nothing follows a RESET */
         return true;
     return announce_due(q) && framed_again(q->f, out);
 }
@@ -230,11 +229,11 @@ static void sends_done(struct verbs_qp *q, unsigned upto)
 static void failed(struct verbs_qp *q, const struct ibv_wc *wc)
 {
     bool receive = wc->wr_id & RECEIVE_BIT;
-    q->undelivered |= !receive && !verbs_qp_idle(q);
+    q->undelivered |= !receive && !verbs_qp_delivered(q);
     if (wc->status != IBV_WC_WR_FLUSH_ERR && !q->closed)
         verbs_qp_fail(q, -SST_ELOST, "%s (%s, vendor error %#x)", ibv_wc_status_str(wc->status), receive ? "receive" : "send", wc->vendor_err);
     if (!receive)
-        q->first = q->awaited = q->next; /* nothing of them will complete any more */
+        q->first = q->awaited = q->owed = q->next; /* nothing of them will complete any more */
 }
 
 /* Slots of receives to be posted again go to again[*n]. */

@@ -70,6 +70,15 @@ static size_t pinned_now(void)
     return (size_t)kib << 10;
 }
 
+static size_t ring_pages(const struct ring *r) { return r ? whole_pages(r->cap) : 0; }
+
+/* What is registered, and what is to be. */
+static size_t pinned_in_all(const struct verbs_qp *q)
+{
+    size_t rings = (q->rx_mr ? 0 : ring_pages(q->f->rx)) + (q->tx_mr ? 0 : ring_pages(q->f->tx));
+    return pinned_now() + rings + (q->pool_mr ? 0 : whole_pages(POOL_SIZE));
+}
+
 static int register_memory(struct verbs_qp *q, void *base, size_t size, int access, struct ibv_mr **out)
 {
     struct rlimit lock;
@@ -78,7 +87,7 @@ static int register_memory(struct verbs_qp *q, void *base, size_t size, int acce
     if (*out)
         return 0;
     int err = errno;
-    size_t need = pinned_now() + whole_pages(size) + (base == q->pool ? 0 : whole_pages(POOL_SIZE));
+    size_t need = pinned_in_all(q);
     if (err == ENOMEM && getrlimit(RLIMIT_MEMLOCK, &lock) == 0 && lock.rlim_cur < need)
         return verbs_qp_fail(q, -SST_ECONF, "ring of %s needs %zu bytes of locked memory in all, RLIMIT_MEMLOCK is %s: raise LimitMEMLOCK in the unit "
                              "(ulimit -l) or lower window", units_size(what, base == q->pool ? ring_size(q) : size), need,

@@ -3,7 +3,8 @@
  * DATA is RDMA WRITEs from our ring into the peer's, each up to chunk_max and split where either view ends, and behind them, in the same
  * ibv_post_send, one SEND whose DATA frame covers them all; the receive of that SEND says that the bytes are there (InfiniBand, RoCE and
  * iWARP alike). All other messages are SENDs. A SEND needs a receive posted at the peer: both sides count them (rq_total), so that "receiver
- * not ready" cannot happen. verbs_qp.c makes and destroys, verbs_post.c sends and completes.
+ * not ready" cannot happen. Two directions share SENDs and receives, and neither can use up what the other needs for its limits. verbs_qp.c
+ * makes and destroys, verbs_post.c sends and completes.
  */
 #ifndef RDMA_VERBS_QP_H
 #define RDMA_VERBS_QP_H
@@ -40,6 +41,7 @@ struct verbs_qp {
     uint64_t peer_rq_total, sent;     /* receives of the peer, and SENDs of ours */
     unsigned first, next;             /* SENDs under way: [first, next) */
     unsigned awaited;                 /* those before this one will be told by a completion */
+    unsigned owed;                    /* those before this one have our bytes and their end */
     unsigned writes;                  /* WRITEs under way */
     struct { uint64_t end; unsigned writes; } sends[VERBS_SENDS]; /* DATA: release tx up to end; 0: control */
     /* what the next ibv_post_send takes */
@@ -53,7 +55,7 @@ struct verbs_qp {
     int gid_index;                    /* -1: none */
     unsigned comp_vector;             /* of the device's interrupts, modulo their number */
     bool armed, inlined, iwarp;
-    bool undelivered;                 /* a SEND, and with it what came before it, may not have arrived */
+    bool undelivered;                 /* bytes of ours, or their end, may not have arrived */
     bool heard;                       /* something came from the peer */
     bool closed;                      /* the connection is over, errors mean nothing any more */
     int rc;                           /* first failure, with its sentence */
@@ -86,6 +88,8 @@ int verbs_qp_arm(struct verbs_qp *q);
 void verbs_qp_event(struct verbs_qp *q);
 /* Nothing is under way whose completion will be told. */
 static inline bool verbs_qp_idle(const struct verbs_qp *q) { return (int)(q->awaited - q->first) <= 0; }
+/* The peer's adapter has all that was sent of our bytes and their end; what controls the other direction may be under way. */
+static inline bool verbs_qp_delivered(const struct verbs_qp *q) { return (int)(q->owed - q->first) <= 0 && !q->undelivered; }
 
 /* The peer shall know that it is over: what it still sends is not received. */
 void verbs_qp_disconnect(struct verbs_qp *q);

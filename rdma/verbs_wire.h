@@ -3,7 +3,7 @@
  *   private data, 48 of the 56 bytes that InfiniBand leaves beside rdma_cm's own (big endian):
  *     0 magic "SSTv"   4 version   5 flags   6 receives D   8 cookie   24 ring base   32 ring size   40 rkey   44 chunk_max
  *     flags: the path MTU, 0 to 5 for none, 256, 512, 1024, 2048, 4096: the largest its sender wants; in the answer: what both use
- *     (base, size and rkey are 0 from a side that only sends, and chunk_max then is what it may send)
+ *     (base, size and rkey are of the ring that a side receives into, 0 from one that only sends; chunk_max then is what it may send)
  *   message, 40 bytes: a frame of the flow protocol, then rq_total, the count of receives its sender has posted since the beginning
  */
 #ifndef RDMA_VERBS_WIRE_H

@@ -1,6 +1,6 @@
 #include "src/local.h"
 
-static void on_emit(void *user, const FromWorker *m)
+static void on_emit(void *user, const FromWorker *m, int fd UNUSED)
 {
     struct local *l = user;
     pool_worker_heard(&l->w, m);
@@ -14,7 +14,7 @@ static void on_emit(void *user, const FromWorker *m)
     l->started(l);
 }
 
-static int tell(struct pool_worker *w, const ToWorker *m)
+static int tell(struct pool_worker *w, const ToWorker *m, int fd UNUSED)
 {
     worker_handle(container_of(w, struct local, w)->worker, m, NULL, 0);
     return 0;
@@ -26,7 +26,7 @@ int local_start(struct local *l, struct loop *loop, struct conf *conf, int link_
     ToWorker m = SCISTREAM__WORKER__TO_WORKER__INIT;
     int page_fd = -1;
     struct stats_page *page = stats_create(&page_fd);
-    int fds[2] = { page_fd, link_fd };
+    int fds[3] = { page_fd, -1, link_fd };
     pool_worker_init(&l->w, 0);
     l->w.send = tell;
     l->w.stats = page;
@@ -37,7 +37,7 @@ int local_start(struct local *l, struct loop *loop, struct conf *conf, int link_
     init.has_link = link_fd >= 0;
     m.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_INIT;
     m.init = &init;
-    worker_handle(l->worker, &m, fds, link_fd >= 0 ? 2 : 1);
+    worker_handle(l->worker, &m, fds, link_fd >= 0 ? 3 : 1);
     return 0;
 }
 

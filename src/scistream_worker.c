@@ -21,13 +21,22 @@ struct process {
     char name[32];
 };
 
-static void emit(void *user UNUSED, const FromWorker *m)
+static void emit(void *user UNUSED, const FromWorker *m, int fd)
 {
+    union { char buf[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } c = { .buf = { 0 } };
     size_t len = scistream__worker__from_worker__get_packed_size(m);
     AUTO_FREE uint8_t *data = mem_zalloc(1, len + 1);
     scistream__worker__from_worker__pack(m, data);
+    struct iovec iov = { data, len };
+    struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
+    if (fd >= 0) {
+        h.msg_control = c.buf;
+        h.msg_controllen = sizeof(c.buf);
+        *CMSG_FIRSTHDR(&h) = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(fd)) };
+        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&h)), &fd, sizeof(fd));
+    }
     /* Blocking: control reads, or is dead. Events of a channel are few. */
-    if (send(CONTROL_FD, data, len, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
+    if (sendmsg(CONTROL_FD, &h, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
         log_error("message to control: %s", strerror(errno));
 }
 

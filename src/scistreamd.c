@@ -76,6 +76,17 @@ static void on_workers_ready(struct pool *p, void *user)
              pool_size(p) == 1 ? "" : "s", d->conf->n_routes, d->conf->n_routes == 1 ? "" : "s");
 }
 
+static void on_worker_started(struct pool *p UNUSED, void *user, struct pool_worker *w) { doors_worker_started(((struct daemon *)user)->doors, w); }
+
+static void on_door(struct pool *p UNUSED, void *user, struct pool_worker *w, const FromWorker *m)
+{
+    struct daemon *d = user;
+    if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_RELAYED)
+        doors_relayed(d->doors, w, m->relayed);
+    else
+        sessions_came(d->service.sessions, w, m->came);
+}
+
 static void on_workers_broken(struct pool *p UNUSED, void *user, const char *why)
 {
     struct daemon *d = user;
@@ -203,7 +214,8 @@ static int open_worker_program(struct daemon *d, int *fd)
 
 static int start_pool(struct daemon *d, int *program_fd, int *link_fds, unsigned n)
 {
-    static const struct pool_events events = { .ready = on_workers_ready, .broken = on_workers_broken, .worker = on_worker };
+    static const struct pool_events events = { .ready = on_workers_ready, .worker_started = on_worker_started, .at_door = on_door,
+                                               .broken = on_workers_broken, .worker = on_worker };
     struct pool_config pc = { .conf = d->conf, .program_fd = fd_take(program_fd), .n = n, .link_fds = link_fds };
     int rc = pool_start(&d->loop, &pc, &events, d, &d->pool);
     return rc < 0 ? daemon_fail(d, 78, "cannot start workers: %s", err_text(rc)) : 0;
@@ -235,6 +247,8 @@ static int start(struct daemon *d)
         code = listen_tls(d);
     if (code == 0)
         code = listen_local(d);
+    if (code == 0 && !(d->doors = doors_open(d->conf, &d->routes, d->why, sizeof(d->why))))
+        code = 78;
     if (code == 0)
         code = open_worker_program(d, &program_fd);
     if (code == 0)
@@ -247,7 +261,8 @@ static int start(struct daemon *d)
     if (!d->resolver)
         return daemon_fail(d, 78, "the resolver cannot start: see /etc/resolv.conf");
     struct sessions_config sc = { .loop = &d->loop, .conf = d->conf, .routes = &d->routes, .pool = d->pool, .resolver = d->resolver,
-                                  .name = d->name, .ev = &service_session_events, .ev_user = &d->service };
+                                  .name = d->name, .doors = d->doors, .ev = &service_session_events, .ev_user = &d->service };
+    doors_start(d->doors, &d->loop, d->pool, d->resolver);
     d->service.pool = d->pool;
     d->service.sessions = sessions_new(&sc);
     return 0;
@@ -288,6 +303,7 @@ static void clean_up(struct daemon *d)
         unlink(d->socket_path);
     grpc_server_free(d->server);
     sessions_free(d->service.sessions);
+    doors_free(d->doors);
     pool_free(d->pool);
     resolver_free(d->resolver);
     routes_free(&d->routes);

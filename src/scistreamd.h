@@ -2,6 +2,7 @@
 #ifndef SRC_SCISTREAMD_H
 #define SRC_SCISTREAMD_H
 
+#include "ctrl/doors.h"
 #include "ctrl/service.h"
 #include "src/core/conf_diff.h"
 
@@ -17,15 +18,17 @@ struct daemon {
     struct tls_ctx *tls;
     struct resolver *resolver;
     struct pool *pool;
+    struct doors *doors;
     struct service service;
     struct grpc_server *server;
-    struct timer drain, reload;
+    struct timer drain, look;    /* drain_timeout; until the last relay has ended */
+    struct timer reload;
     uint64_t reloaded_ns;        /* when the last one was done */
     char name[256], *socket_path;
     const char *became;          /* the user that root became; NULL: we are who started us */
     char why[WHY];
     int exit_code;
-    bool ready, stopping, made_folder;
+    bool ready, stopping, abort_relays, made_folder;
 };
 
 /* Keep why, give the exit code back. */

@@ -57,6 +57,8 @@ static int read_beside(const struct daemon *d, struct conf *c, struct loaded *fi
         rc = check_all_readable(d, c, why, WHY);
     if (rc == 0)
         rc = load_files(c, files, why, WHY);
+    if (rc == 0 && (rc = doors_prepare(d->doors, &files->routes, why, WHY)) < 0) /* last: nothing fails any more once sockets are bound */
+        routes_free(&files->routes);
     if (rc < 0)
         complete_why(d, why);
     return rc;
@@ -94,6 +96,8 @@ static void to_endpoint(struct daemon *d, const struct conf_diff *diff UNUSED)
     grpc_server_renew(d->server, d->tls, &limits);
 }
 
+static void to_doors(struct daemon *d, const struct conf_diff *diff UNUSED) { doors_follow(d->doors, &d->routes); }
+
 static void to_workers(struct daemon *d, const struct conf_diff *diff)
 {
     char **settings = conf_diff_settings(d->conf, diff);
@@ -105,7 +109,7 @@ static void to_sessions(struct daemon *d, const struct conf_diff *diff UNUSED) {
 
 /* Who is told of a configuration that was taken, in this order: d->conf, d->routes and d->tls are the new ones by now, diff has the names of
  * options and of routes added, removed and changed. */
-static void (*const in_force[])(struct daemon *d, const struct conf_diff *diff) = { to_log, to_endpoint, to_workers, to_sessions };
+static void (*const in_force[])(struct daemon *d, const struct conf_diff *diff) = { to_log, to_endpoint, to_workers, to_doors, to_sessions };
 
 /* ------------------------------------------------------------ one reload */
 

@@ -34,13 +34,22 @@ void stop_workers(struct daemon *d)
 {
     grpc_server_drain(d->server);
     loop_timer_stop(&d->loop, &d->drain);
+    loop_timer_stop(&d->loop, &d->look);
     loop_timer_stop(&d->loop, &d->reload);
     pool_stop(d->pool, on_gone, d);
 }
 
-static void on_idle(void *user)
+static uint64_t relays(const struct daemon *d)
 {
-    struct daemon *d = user;
+    const struct board *b = pool_board(d->pool);
+    uint64_t n = 0;
+    for (unsigned i = 0; i < pool_size(d->pool); i++)
+        n += stats_get(&b->row[i].relays);
+    return n;
+}
+
+static void drained(struct daemon *d)
+{
     if (d->stopping) {
         stop_workers(d);
         return;
@@ -50,15 +59,32 @@ static void on_idle(void *user)
     service_note(&d->service, "drained", "no channel is open", 0);
 }
 
+static void on_look(struct timer *t)
+{
+    struct daemon *d = container_of(t, struct daemon, look);
+    if (relays(d) == 0 || (d->stopping && d->abort_relays))
+        drained(d);
+    else
+        loop_timer(&d->loop, t, 50 * NS_PER_MS);
+}
+
+static void on_idle(void *user) { on_look(&((struct daemon *)user)->look); }
+
+/* Relays end with their workers, where these end. */
 static void abort_all(struct daemon *d)
 {
     sessions_abort_all(d->service.sessions, -SST_EDRAINING, d->stopping ? STOPPING : "it is draining, and its time is over");
+    d->abort_relays = true;
+    if (!d->stopping)
+        doors_abort_relays(d->doors, -SST_EDRAINING);
+    else if (sessions_channels(d->service.sessions) == 0)
+        stop_workers(d);
 }
 
 static void on_drain_over(struct timer *t)
 {
     struct daemon *d = container_of(t, struct daemon, drain);
-    size_t n = sessions_channels(d->service.sessions);
+    size_t n = sessions_channels(d->service.sessions) + relays(d);
     log_warn("%zu channel%s still open after drain_timeout: aborted", n, n == 1 ? " is" : "s are");
     abort_all(d);
 }
@@ -69,12 +95,14 @@ static void on_drain_over(struct timer *t)
 static void begin(struct daemon *d, const char *by, uint64_t timeout_ns)
 {
     char time[UNITS_TEXT];
-    size_t n = sessions_channels(d->service.sessions);
+    size_t n = sessions_channels(d->service.sessions) + relays(d);
     bool forever = timeout_ns == TIME_FOREVER;
     AUTO_FREE char *text = mem_printf("no new streams; %zu open channel%s %s %s to finish", n, n == 1 ? "" : "s", n == 1 ? "gets" : "get",
                                       forever ? "all the time it takes" : units_human_time(time, timeout_ns));
     log_info("%s: %s", by, text);
     service_note(&d->service, d->stopping ? "stopping" : "draining", text, 0);
+    d->abort_relays = false;
+    (d->stopping ? doors_close : doors_pause)(d->doors);
     sessions_drain(d->service.sessions, d->stopping ? STOPPING : DRAINING, on_idle, d);
     service_health_changed(&d->service);
     loop_timer_stop(&d->loop, &d->drain);
@@ -99,7 +127,11 @@ void stop_asked(struct daemon *d, int signo)
     begin_stop(d, strsignal(signo), d->conf->g.drain_timeout);
 }
 
-void stop_init(struct daemon *d) { d->drain.fire = on_drain_over; }
+void stop_init(struct daemon *d)
+{
+    d->drain.fire = on_drain_over;
+    d->look.fire = on_look;
+}
 
 /* ------------------------------------------------------------ asked by administrators */
 
@@ -123,7 +155,9 @@ const char *drain_resume(void *user)
     if (!sessions_draining(d->service.sessions))
         return NULL;
     sessions_resume(d->service.sessions);
+    doors_resume(d->doors);
     loop_timer_stop(&d->loop, &d->drain);
+    loop_timer_stop(&d->loop, &d->look);
     service_health_changed(&d->service);
     log_info("resumed: new streams are taken again");
     service_note(&d->service, "resumed", "new streams are taken again", 0);

@@ -11,6 +11,7 @@ const struct xport_ops *const xport_list[] = {
     &xport_ucx_ops,
 #endif
     &xport_link_ops,
+    &xport_tcp_ops,
     &xport_file_ops,
     NULL,
 };

@@ -1,7 +1,13 @@
 #include "tcp/lane.h"
 
+#include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
 #include "src/core/err.h"
 
+#define SCRATCH (64U << 10)
 #define TURN_CALLS 8 /* system calls (plain) or records (TLS) one call may make: others want their turn too */
 
 struct lane *lane_new(void *owner)
@@ -154,4 +160,26 @@ bool lane_busy(const struct lane *l)
 {
     bool to_send = l->tx_busy || framed_control_due(l->f) || (l->f->tx && ring_waiting(l->f->tx) && !framed_blocked(l->f));
     return l->s.can_read || (l->s.can_write && to_send);
+}
+
+/* ------------------------------------------------------------ the end */
+
+/* A socket that is closed with bytes unread resets the connection at once, and what we said last is lost with it. */
+static bool throw_away(int fd)
+{
+    static uint8_t scratch[SCRATCH];
+    ssize_t n = 1;
+    for (int i = 0; i < TURN_CALLS && n > 0; i++)
+        n = recv(fd, scratch, sizeof(scratch), MSG_DONTWAIT);
+    return n >= 0 || errno == EAGAIN || errno == EINTR;
+}
+
+bool lane_leave(struct lane *l)
+{
+    int queued = 0;
+    if (!throw_away(l->s.io.fd) || lane_send(l) < 0)
+        return true;
+    if (l->tx_busy || framed_control_due(l->f) || sock_flush(&l->s) == -EAGAIN)
+        return false;
+    return ioctl(l->s.io.fd, SIOCOUTQ, &queued) < 0 || queued == 0;
 }

@@ -4,7 +4,8 @@
  * Accept: the hop waits in `pending`; a guest (a connection nobody knows yet) shows its PSK identity and then its HELLO; its cookie
  * names the hop, which takes the lane over, answers HELLO and is up.
  * Failures: a guest that is slow, wrong or garbage is closed with one log line and disturbs nothing; the hop goes on waiting.
- * A lane that breaks before both directions are finished fails its channel.
+ * A lane that breaks before the bytes of both directions are whole fails its channel. Who aborts finishes the chunk that he has begun, so
+ * that the peer understands the RESET behind it, for LEAVE_NS at most.
  */
 #include <stdio.h>
 #include <sys/socket.h>
@@ -21,15 +22,18 @@
 #define ALPN "scistream-link/1"
 #define URGE_NS NS_PER_MS /* what the peer waits at most to hear that its bytes were consumed */
 #define IDENTITY_BYTES 8 /* of the cookie, in hex: the PSK identity */
+#define LEAVE_NS (300 * NS_PER_MS)
+#define LEAVE_LOOK_NS NS_PER_MS
 
 struct link {
     struct xport x;
     struct framed f;
     struct lane *lane;
     struct list pending;      /* acceptor: in shared.pending until its lane came */
-    struct timer patience;    /* connect: TCP, TLS and HELLO */
-    struct timer urge;
+    struct timer patience;    /* connect: TCP, TLS and HELLO; closing: until the RESET is with the peer */
+    struct timer urge;        /* closing: until the next look */
     bool acceptor, plain;
+    bool over;                /* the connection has ended and nothing was missing */
     uint8_t key[XPORT_KEY];
     enum tls_cipher cipher;
     char peer[ADDR_TEXT];
@@ -65,26 +69,34 @@ static int broken(struct link *k, int rc)
     struct lane *l = k->lane;
     if (k->f.rc)
         return xport_fail(&k->x, k->f.rc, "link with %s: %s", k->peer, k->f.why);
-    if (framed_finished(&k->f))
-        return -EAGAIN; /* both directions are whole: the peer may close first */
+    if (framed_whole(&k->f)) { /* the peer may close first */
+        k->over = true;
+        return -EAGAIN;
+    }
     if (l->s.tls && rc == -SST_ETLS)
         return xport_fail(&k->x, rc, "link with %s: TLS: %s", k->peer, tls_why(l->s.tls));
     return xport_fail(&k->x, rc, "link with %s: %s", k->peer, rc == -SST_ELOST ? "closed by the peer before the end" : err_text(rc));
 }
 
-/* A peer that resets the flow closes at once, and our next send may meet that first: its reason is still to be read. */
+/* A peer that resets the flow, or has all, closes at once, and our next send may meet that first: what it said before is still to be read. */
 static int broken_send(struct link *k, int rc)
 {
+    k->lane->s.can_read = true; /* no event may have told yet */
     while (!k->f.rc && lane_recv(k->lane) > 0)
         ;
     return broken(k, rc);
 }
 
+static void leave(struct link *k);
+
 static void on_lane(struct sock *s)
 {
     struct lane *l = container_of(s, struct lane, s);
     struct link *k = l->owner;
-    xport_kick(&k->x);
+    if (k->x.state == XPORT_CLOSING)
+        leave(k);
+    else
+        xport_kick(&k->x);
 }
 
 static int step_handshake(struct link *k)
@@ -112,13 +124,17 @@ static void become_up(struct link *k)
 static void on_urge(struct timer *t)
 {
     struct link *k = container_of(t, struct link, urge);
+    if (k->x.state == XPORT_CLOSING) {
+        leave(k);
+        return;
+    }
     k->f.urge = framed_lazy(&k->f);
     xport_kick(&k->x);
 }
 
 static int send_due(struct link *k)
 {
-    int rc = lane_send(k->lane);
+    int rc = k->over ? 0 : lane_send(k->lane);
     if (framed_lazy(&k->f) && !timer_pending(&k->urge))
         loop_timer(k->x.env->loop, &k->urge, URGE_NS);
     return rc;
@@ -127,7 +143,7 @@ static int send_due(struct link *k)
 static int link_progress(struct xport *x)
 {
     struct link *k = link_of(x);
-    if (!k->lane || (x->state == XPORT_OPENING && step_handshake(k) < 0))
+    if (!k->lane || k->over || (x->state == XPORT_OPENING && step_handshake(k) < 0))
         return 0;
     int got = lane_recv(k->lane);
     if (x->state == XPORT_OPENING && k->f.hello_seen)
@@ -143,8 +159,10 @@ static int link_progress(struct xport *x)
 static int link_arm(struct xport *x)
 {
     struct link *k = link_of(x);
-    if (!k->lane || framed_finished(&k->f))
+    if (!k->lane || k->over)
         return 0;
+    if (framed_finished(&k->f)) /* what may still come is the end of the connection */
+        return k->lane->tx_busy && k->lane->s.can_write ? -EBUSY : 0;
     if (x->state == XPORT_OPENING && !k->f.hello_seen && !k->lane->s.can_read)
         return 0;
     return lane_busy(k->lane) ? -EBUSY : 0;
@@ -170,7 +188,7 @@ static enum stats_wait link_blocked(const struct xport *x)
 {
     const struct link *k = container_of(x, const struct link, x);
     /* everything is in the socket or beyond: only the peer can release more */
-    bool all_out = k->x.out && k->x.out->sub == k->x.out->put && !k->lane->tx_busy;
+    bool all_out = k->x.out && k->x.out->sub == k->x.out->put && !k->lane->tx_left;
     return framed_blocked(&k->f) || all_out ? WAIT_CREDITS : WAIT_SINK;
 }
 
@@ -179,6 +197,10 @@ static enum stats_wait link_blocked(const struct xport *x)
 static void on_patience(struct timer *t)
 {
     struct link *k = container_of(t, struct link, patience);
+    if (k->x.state == XPORT_CLOSING) {
+        leave(k);
+        return;
+    }
     const char *step = !k->lane || k->lane->s.connecting ? "connect" : k->f.hello_seen ? "start" : "answer";
     xport_fail(&k->x, -SST_ETIMEOUT, "link to %s: no %s in time", k->peer, step);
 }
@@ -423,24 +445,44 @@ static int link_accept(struct xport *x, const struct xport_spec *s, struct xport
 
 /* ------------------------------------------------------------ life */
 
+static void bye(struct link *k)
+{
+    loop_timer_stop(k->x.env->loop, &k->patience);
+    loop_timer_stop(k->x.env->loop, &k->urge);
+    if (k->lane && !k->lane->s.connecting)
+        sock_shut(&k->lane->s);
+    framed_disconnected(&k->f);
+    lane_free(k->lane);
+    k->lane = NULL;
+    secret_wipe(k->key, sizeof(k->key));
+    xport_bye(&k->x);
+}
+
+/* Until the peer's machine has the RESET, or cannot have it any more. */
+static void leave(struct link *k)
+{
+    if (!timer_pending(&k->patience) || lane_leave(k->lane))
+        bye(k);
+    else if (!timer_pending(&k->urge))
+        loop_timer(k->x.env->loop, &k->urge, LEAVE_LOOK_NS);
+}
+
 static void link_close(struct xport *x, int rc)
 {
     struct link *k = link_of(x);
     loop_timer_stop(x->env->loop, &k->patience);
     loop_timer_stop(x->env->loop, &k->urge);
     list_del(&k->pending);
-    if (k->lane && !k->lane->s.connecting) {
-        if (rc < 0)
-            framed_reset(&k->f, rc);
-        if (k->f.hello_seen)
-            lane_send(k->lane); /* also the last LIMIT, which the peer waits for */
-        sock_shut(&k->lane->s);
+    if (!k->lane || k->lane->s.connecting || !k->f.hello_seen || k->over) {
+        bye(k);
+    } else if (rc < 0) {
+        framed_reset(&k->f, rc);
+        loop_timer(x->env->loop, &k->patience, LEAVE_NS);
+        leave(k);
+    } else {
+        lane_send(k->lane); /* also the last LIMIT, which the peer waits for */
+        bye(k);
     }
-    framed_disconnected(&k->f);
-    lane_free(k->lane);
-    k->lane = NULL;
-    secret_wipe(k->key, sizeof(k->key));
-    xport_bye(x);
 }
 
 static struct xport *link_create(struct xport_env *env)

@@ -45,17 +45,20 @@ static void on_ready(struct io *io, uint32_t events)
 {
     struct sock *s = container_of(io, struct sock, io);
     const uint32_t broken = EPOLLERR | EPOLLHUP;
-    if (s->tls || events & (EPOLLIN | EPOLLRDHUP | broken))
+    if (s->tls || events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | broken))
         s->can_read = true;
     if (s->tls || events & (EPOLLOUT | broken))
         s->can_write = true;
+    s->hup |= (events & (EPOLLRDHUP | broken)) != 0;
+    s->error |= (events & broken) != 0;
+    s->urgent |= (events & EPOLLPRI) != 0;
     s->event(s);
 }
 
 static int enter(struct sock *s, struct loop *l, int fd, void (*event)(struct sock *))
 {
     *s = (struct sock){ .io = { .fd = -1, .ready = on_ready }, .loop = l, .event = event, .can_write = true };
-    int rc = loop_add(l, &s->io, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    int rc = loop_add(l, &s->io, fd, EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET);
     if (rc < 0)
         close(fd);
     return rc;
@@ -75,13 +78,32 @@ int sock_attach(struct sock *s, struct loop *l, int fd, void (*event)(struct soc
     return enter(s, l, fd, event);
 }
 
+/* The port is chosen with the connection, so that all of them serve each destination. */
+static int bind_source(int fd, const union sockaddr_any *from)
+{
+    if (!from)
+        return 0;
+    set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+    return bind(fd, &from->sa, addr_len(from)) < 0 ? -errno : 0;
+}
+
 int sock_connect(struct sock *s, struct loop *l, const union sockaddr_any *to, void (*event)(struct sock *))
+{
+    return sock_connect_from(s, l, NULL, to, event);
+}
+
+int sock_connect_from(struct sock *s, struct loop *l, const union sockaddr_any *from, const union sockaddr_any *to, void (*event)(struct sock *))
 {
     s->io.fd = -1;
     int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
     tune_tcp(fd, to->sa.sa_family);
+    int bound = bind_source(fd, from);
+    if (bound < 0) {
+        close(fd);
+        return bound;
+    }
     if (connect(fd, &to->sa, address_len(to)) < 0 && errno != EINPROGRESS) {
         int rc = errno == EAGAIN ? -ECONNREFUSED : -errno; /* unix: its queue is full */
         close(fd);
@@ -126,6 +148,21 @@ void sock_reset_on_close(struct sock *s, bool reset)
 {
     struct linger l = { .l_onoff = reset, .l_linger = 0 };
     (void)setsockopt(s->io.fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+}
+
+void sock_keepalive(struct sock *s, uint64_t idle_ns)
+{
+    int idle_s = (int)MIN(MAX(idle_ns / NS_PER_S, 1), 32767); /* as tcp(7) allows */
+    set_int(s->io.fd, SOL_SOCKET, SO_KEEPALIVE, idle_ns != 0);
+    if (idle_ns)
+        set_int(s->io.fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
+}
+
+int sock_error(struct sock *s)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+    return getsockopt(s->io.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ? -errno : -error;
 }
 
 void sock_close(struct sock *s)

@@ -1,10 +1,11 @@
-/* A stream socket in the loop, edge-triggered, optionally with TLS on it; listening sockets. */
+/* A stream socket in the loop, edge-triggered, optionally with TLS on it; listening sockets (accepting from them: src/core/listener.h). */
 #ifndef TCP_SOCK_H
 #define TCP_SOCK_H
 
 #include <sys/uio.h>
 
 #include "src/core/addr.h"
+#include "src/core/listener.h"
 #include "src/core/loop.h"
 
 struct tls;
@@ -15,6 +16,7 @@ struct sock {
     struct tls *tls;         /* owned; NULL: plain */
     bool can_read, can_write; /* no -EAGAIN since the last event */
     bool connecting;
+    bool hup, error, urgent; /* the peer has ended its direction / the socket has an error or both have ended / urgent data came: ever */
     /* Connected, readable, writable or failed: call sock_connected, sock_recv, sock_sendv … and see. May close s and free it. */
     void (*event)(struct sock *s);
 };
@@ -23,6 +25,8 @@ struct sock {
 int sock_attach(struct sock *s, struct loop *l, int fd, void (*event)(struct sock *));
 /* Start connecting; event is called when that ended. 0, -errno (nothing is open then). */
 int sock_connect(struct sock *s, struct loop *l, const union sockaddr_any *to, void (*event)(struct sock *));
+/* The same from a local address, whose port may be 0; NULL: any. */
+int sock_connect_from(struct sock *s, struct loop *l, const union sockaddr_any *from, const union sockaddr_any *to, void (*event)(struct sock *));
 /* After the first event: 0 connected, -EAGAIN still trying, -errno why not. */
 int sock_connected(struct sock *s);
 /* Put TLS on it (takes t, even on failure later). The handshake is driven by sock_handshake. */
@@ -44,6 +48,10 @@ bool sock_buffered(const struct sock *s);
 int sock_shut(struct sock *s);
 /* true: a close resets (SO_LINGER{1,0}); false: it ends cleanly. */
 void sock_reset_on_close(struct sock *s, bool reset);
+/* Ask a silent peer whether it lives, after that time; 0: never. */
+void sock_keepalive(struct sock *s, uint64_t idle_ns);
+/* 0, or the error that the socket waits to tell; it is told once. */
+int sock_error(struct sock *s);
 /* Null-safe for a zeroed struct with io.fd = -1; may be called twice. */
 void sock_close(struct sock *s);
 
@@ -56,24 +64,5 @@ void sock_local(const struct sock *s, union sockaddr_any *out);
 int sock_listen(const union sockaddr_any *at);
 /* A socket file that nobody serves is replaced; -EADDRINUSE when somebody does, -EEXIST when it is no socket. */
 int sock_listen_unix(const char *path, mode_t mode);
-
-/* Accepts in the loop; when descriptors run out it pauses, says so once, and goes on when one is free. */
-struct listener {
-    struct io io;
-    int fd; /* -1: stopped; io.fd is -1 while it pauses, too */
-    struct loop *loop;
-    struct timer retry;
-    bool paused;
-    const char *what; /* for the log: "control endpoint" */
-    /* Takes fd (non-blocking, close-on-exec). May stop l, but its storage must stay until the loop's next turn. */
-    void (*accepted)(struct listener *l, int fd, const union sockaddr_any *peer);
-};
-
-/* Takes fd. 0 or -errno. */
-int listener_start(struct listener *l, struct loop *loop, int fd, const char *what,
-                   void (*accepted)(struct listener *, int, const union sockaddr_any *));
-void listener_stop(struct listener *l); /* closes; may be called twice, and on a zeroed one that was never started */
-/* Take it out of the loop but leave the descriptor open. */
-int listener_detach(struct listener *l);
 
 #endif

@@ -4,71 +4,12 @@
 
 #include <stdio.h>
 
+#include "src/core/conf_rows.h"
 #include "src/core/log.h"
 #include "src/core/units.h"
 #include "src/core/value.h"
 
-/* Each row: TYPE(field, default, min, max, help) for numbers, TYPE(field, default, help) for the others.
- * scistreamd.conf(5) is held against these rows by tests/func/manuals.sh. */
-#define CONF_GLOBAL(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
-    STR(name, "", "name of this gateway in answers, logs and sessions; default: the host name") \
-    STR(listen, "[::]:5000", "address of the control endpoint") \
-    STR(advertise, "", "numeric address that peers are told for data on a link; default: the address they reached us at") \
-    STR(control_socket, "", "path of the local administration socket; default: /run/scistream/control.sock or below XDG_RUNTIME_DIR") \
-    STR(certificate, "", "PEM file with the certificate chain of the control endpoint") \
-    STR(key, "", "PEM file with its private key") \
-    STR(user, "scistream", "user to become when started as root; root = stay root") \
-    INT(workers, "0", 0, 256, "data workers; 0 = one a CPU, at most 4") \
-    STR(link_ports, "5010-5041", "ports for data on a link, one a worker") \
-    STR(link_address, "", "numeric address the link ports are bound to; default: that of listen") \
-    SIZE(memory_limit, "0", 0, 1ULL << 50, "sum of all rings; 0 = a quarter of the machine's memory") \
-    INT(max_connections, "4096", 16, 1000000, "connections to the control endpoint at once") \
-    TIME(peer_timeout, "10s", 1 * NS_PER_S, 3600 * NS_PER_S, "a peer or worker that is silent for this long is dead") \
-    TIME(rendezvous_timeout, "10m", 1 * NS_PER_S, TIME_FOREVER, "how long one side waits for the other") \
-    TIME(drain_timeout, "60s", 0, TIME_FOREVER, "how long a stop waits for streams that still run") \
-    ENUM(huge_pages, "auto", "auto|yes|no", "rings of 2M and more in reserved 2M pages; auto = while the kernel has some to give") \
-    TIME(attach_timeout, "10s", 1 * NS_PER_S, 3600 * NS_PER_S, "time for each step of an attach: connect, TLS, offer, data connection") \
-    ENUM(log_level, "info", "error|warn|info|debug", "least important lines that are logged") \
-    ENUM(log_target, "auto", "auto|stderr|syslog|journal", "where log lines go; auto = journal under systemd, else stderr") \
-    ENUM(log_format, "text", "text|json", "shape of log lines")
-
-#define CONF_UCX(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
-    LIST(devices, "", "devices UCX may use (lo, ib0, mlx5_0:1); none = no ucx") \
-    STR(transports, "auto", "UCX_TLS; auto = tcp for network interfaces, rc for InfiniBand ports") \
-    STR(listen, "", "numeric address of the UCX listener; default: the first address of the first device") \
-    STR(ports, "0", "port range of the UCX listeners, one a worker; 0 = any free port") \
-    STR(port_range, "0", "UCX_TCP_PORT_RANGE: ports UCX itself opens for tcp; 0 = any") \
-    STR(advertise, "", "numeric address that peers are told for ucx; default: the listener's address")
-
-#define CONF_RDMA(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
-    STR(listen, "", "numeric address of the RDMA device where peers attach by verbs; none = no verbs") \
-    STR(ports, "0", "port range of the verbs listeners, one a worker; 0 = any free port") \
-    STR(advertise, "", "numeric address that peers are told for verbs; default: that of listen") \
-    STR(device, "", "port that verbs may use (mlx5_0:1, or mlx5_0 for any of its ports); default: the one that has the address or leads to the peer") \
-    ENUM(path_mtu, "auto", "auto|256|512|1024|2048|4096", "largest path MTU [bytes]; auto = what both ends and the path can; iWARP: its TCP's") \
-    INT(numa_node, "-1", (uint64_t)-1, 1023, "NUMA node whose memory rings are made of, if it has some; -1 = that of the device") \
-    INT(retry_count, "7", 0, 7, "times a message is sent again before its queue pair fails") \
-    INT(ack_timeout, "18", 0, 31, "time until it is sent again: 4.096 us times 2 to the power of this; 18 = 1.07 s; 0 = the device's") \
-    INT(traffic_class, "0", 0, 255, "traffic class of the packets (service level on InfiniBand)")
-
-#define CONF_LINK(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
-    ENUM(cipher, "aes-256-gcm", "aes-256-gcm|aes-128-gcm|chacha20-poly1305", "TLS 1.3 cipher of data connections") \
-    SIZE(chunk, "256K", 4 << 10, 64 << 20, "largest chunk on a link")
-
-#define CONF_ROUTE(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
-    LIST(accept, "link", "transports by which senders attach, best first") \
-    LIST(deliver, "", "transports by which receivers attach, best first; instead of connect") \
-    STR(connect, "", "next gateway: gateway://host[:port]/route") \
-    LIST(connect_transports, "link", "transports towards the next gateway, best first") \
-    STR(secret_file, "", "file with the secret that both ends of an attach share") \
-    STR(connect_secret_file, "", "the same towards the next gateway; default: secret_file") \
-    LIST(connect_pin, "", "public key pins of the next gateway (sha256:HEX), at most two") \
-    STR(connect_ca, "", "PEM file with the CA of the next gateway; default without a pin: the system's") \
-    STR(connect_tls_name, "", "name expected in the next gateway's certificate; default: its host") \
-    SIZE(window, "4M", 64 << 10, 4ULL << 30, "ring of each channel: bytes in flight per flow") \
-    INT(channels, "1", 1, 65536, "channels open at once") \
-    FLAG(low_latency, "no", "small pieces go at once, they are not gathered while others are under way") \
-    FLAG(plaintext, "no", "links of this route without TLS")
+#define CONF_TCP "tcp://" /* what words for TCP peers begin with */
 
 /* struct members from the tables */
 #define CONF_F_FLAG(f, ...) bool f;
@@ -110,6 +51,10 @@ int conf_check(const struct conf *c, char *why, size_t why_size);
 /* Of it what the section ucx alone can tell; conf_set looks at it too, since the utilities have no file to check. 0 or -SST_ECONF. */
 int conf_check_ucx(const struct conf *c, char *why, size_t why_size);
 const struct conf_route *conf_route(const struct conf *c, const char *name);
+/* Does anybody attach to it, or does it dial a gateway, so that there must be a secret? Else it is between TCP peers alone. */
+bool conf_route_attaches(const struct conf_route *r);
+/* The number that `channels` stands for. */
+uint32_t conf_route_channels(const struct conf_route *r);
 /* Everything in effect, in the file's own syntax, with each option's help above it when `commented`. */
 void conf_print(const struct conf *c, FILE *out, bool commented);
 /* The sections without routes as "key=value" strings for conf_set, as a worker is told them. Heap array of heap strings, NULL-terminated. */

@@ -164,13 +164,28 @@ static int check_transport(const struct check *k, const char *option, const char
     return refuse(k, "%s = %s: no such transport, there are " TRANSPORTS, option, name);
 }
 
+/* A place where TCP peers connect: "tcp://192.0.2.1:7000", "tcp://[::]:7000". */
+static int check_door(const struct check *k, const char *option, const char *text)
+{
+    char reason[400];
+    struct addr at;
+    union sockaddr_any numeric;
+    if (!str_eq(option, "accept"))
+        return refuse(k, "%s = %s: only accept has places for TCP peers; a TCP peer that is connected to is connect = \"%s\"", option, text, text);
+    if (addr_parse(text, &at, reason, sizeof(reason)) < 0)
+        return refuse(k, "%s: %s", option, reason);
+    if (addr_numeric(at.host, at.port, &numeric) < 0)
+        return refuse(k, "%s = %s: must have a numeric address of this machine, like tcp://0.0.0.0:%u", option, text, at.port);
+    return 0;
+}
+
 static int check_transports(const struct check *k, const char *option, char *const *list)
 {
     int rc = 0;
     if (!list[0])
         return refuse(k, "%s is empty: name at least one of " TRANSPORTS, option);
     for (size_t i = 0; list[i] && rc == 0; i++) {
-        rc = check_transport(k, option, list[i]);
+        rc = str_starts(list[i], CONF_TCP) ? check_door(k, option, list[i]) : check_transport(k, option, list[i]);
         if (rc == 0 && list_has(list, i, list[i]))
             rc = refuse(k, "%s has %s twice", option, list[i]);
     }
@@ -193,10 +208,58 @@ static int check_connect(const struct check *k)
     struct addr to;
     if (addr_parse(k->route->connect, &to, reason, sizeof(reason)) < 0)
         return refuse(k, "connect: %s", reason);
+    if (to.kind == ADDR_TCP)
+        return 0;
     if (to.kind != ADDR_GATEWAY)
-        return refuse(k, "connect = %s: must be gateway://HOST[:PORT]/ROUTE", k->route->connect);
+        return refuse(k, "connect = %s: must be gateway://HOST[:PORT]/ROUTE or tcp://HOST:PORT", k->route->connect);
     int rc = check_transports(k, "connect_transports", k->route->connect_transports);
     return rc == 0 ? check_pins(k) : rc;
+}
+
+static bool has_door(const struct conf_route *r)
+{
+    for (char *const *t = r->accept; *t; t++)
+        if (str_starts(*t, CONF_TCP))
+            return true;
+    return false;
+}
+
+bool conf_route_attaches(const struct conf_route *r)
+{
+    for (char *const *t = r->accept; *t; t++)
+        if (!str_starts(*t, CONF_TCP))
+            return true;
+    return r->deliver[0] || (*r->connect && !str_starts(r->connect, CONF_TCP));
+}
+
+static bool links_alone(char *const *words)
+{
+    for (; *words; words++)
+        if (!str_eq(*words, "link") && !str_starts(*words, CONF_TCP))
+            return false;
+    return true;
+}
+
+/* Many connections come to a place for TCP peers; but memory is locked for every channel of an RDMA transport, so there many have to be asked for. */
+uint32_t conf_route_channels(const struct conf_route *r)
+{
+    bool tcp = has_door(r) || str_starts(r->connect, CONF_TCP);
+    if (r->channels)
+        return (uint32_t)r->channels;
+    return tcp && links_alone(r->accept) && links_alone(r->deliver) && links_alone(r->connect_transports) ? (uint32_t)r->connections : 1;
+}
+
+/* Which options of a route speak of a side that it does not have. */
+static int check_tcp(const struct check *k)
+{
+    const struct conf_route *r = k->route;
+    bool out = str_starts(r->connect, CONF_TCP);
+    int rc = check_numeric(k, "source_address", r->source_address);
+    if (rc == 0 && r->proxy_protocol && !out)
+        rc = refuse(k, "proxy_protocol is for routes with connect = \"tcp://HOST:PORT\"");
+    if (rc == 0 && r->dial && (out || !*r->connect))
+        rc = refuse(k, "dial = recv is for routes with connect = \"gateway://HOST/ROUTE\"");
+    return rc;
 }
 
 static int check_route(const struct check *k)
@@ -206,16 +269,20 @@ static int check_route(const struct check *k)
     if (!addr_route_ok(r->name))
         return refuse(k, "a route name has 1 to %d letters, digits, '.', '_', '-' and begins with a letter or digit",
                       ADDR_ROUTE_MAX);
-    if (connects && delivers)
-        return refuse(k, "connect and deliver exclude each other: a route ends here or goes on");
+    if (connects && delivers && !r->dial)
+        return refuse(k, "connect and deliver exclude each other: a route ends here or goes on (with dial = recv it comes from there)");
+    if (r->dial && !delivers && !has_door(r))
+        return refuse(k, "dial = recv brings a stream from the next gateway: name by deliver how receivers attach here");
     if (!connects && !delivers)
-        return refuse(k, "add connect = \"gateway://HOST/ROUTE\" (it goes on) or deliver = {\"ucx\"} (it ends here)");
-    if (!*r->secret_file)
+        return refuse(k, "add connect = \"gateway://HOST/ROUTE\" or \"tcp://HOST:PORT\" (it goes on) or deliver = {\"ucx\"} (it ends here)");
+    if (!*r->secret_file && conf_route_attaches(r))
         return refuse(k, "secret_file is missing: who may attach is known by a shared secret");
     int rc = check_transports(k, "accept", r->accept);
-    if (rc == 0)
-        rc = connects ? check_connect(k) : check_transports(k, "deliver", r->deliver);
-    return rc;
+    if (rc == 0 && connects)
+        rc = check_connect(k);
+    if (rc == 0 && delivers)
+        rc = check_transports(k, "deliver", r->deliver);
+    return rc == 0 ? check_tcp(k) : rc;
 }
 
 int conf_check(const struct conf *c, char *why, size_t why_size)

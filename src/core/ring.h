@@ -29,6 +29,8 @@ struct ring {
     struct ring_extent *ext; /* sorted by offset, never overlapping */
     unsigned n_ext, room_ext;
     bool huge;      /* in 2 MiB pages */
+    bool piped;     /* the bytes are in a pipe of the kernel's, not in memory: base is NULL (ring_pool.h) */
+    int pipe[2];
     void *map;      /* what munmap wants */
     size_t map_len;
 };

@@ -4,9 +4,11 @@
 
 #include <stdatomic.h>
 
-#include "src/core/util.h"
+#include "src/core/addr.h"
 
 #define STATS_CHANNELS 8192 /* slots a worker has; pages of unused ones are never touched */
+#define STATS_RELAYS 32768  /* more for the connections that it relays by itself */
+#define STATS_DOORS 64
 
 /* What a flow waits for when it cannot move; WAIT_RATE: for the clock, since it is paced (--rate). */
 enum stats_wait { WAIT_SOURCE, WAIT_CREDITS, WAIT_SINK, WAIT_RATE, WAIT_KINDS };
@@ -19,13 +21,31 @@ struct stats_flow {
 
 struct stats_channel { _Atomic uint64_t id; struct stats_flow flow[2]; }; /* id 0: slot not in use */
 
+/* A connection between two TCP peers. peer came to us, backend is whom the worker dialed: socket addresses, AF_UNSPEC when not known yet. */
+struct stats_relay {
+    struct stats_channel c;
+    _Atomic uint64_t born_ns;
+    _Atomic uint32_t door;
+    union sockaddr_any peer, backend;
+};
+
+/* What came to one listening socket for TCP peers. */
+struct stats_door {
+    _Atomic uint64_t accepted, refused, failed, open;           /* connections; refused: by a limit; failed: ended otherwise than clean */
+    _Atomic uint64_t bytes[2], wait_ns[2][WAIT_KINDS];          /* of relays that ended, forward and backward */
+};
+
 struct stats_page {
     _Atomic uint64_t turns;        /* loop turns of the worker */
     _Atomic uint64_t copied_bytes; /* stream bytes our own code copied between transports (eager ucx only) */
     _Atomic uint64_t channels;     /* open now */
     _Atomic uint64_t work_requests, posts;           /* verbs: given to send queues, and calls of ibv_post_send */
     _Atomic uint64_t completions, completion_events; /* verbs: taken from completion queues, and wake-ups by completion channels */
+    _Atomic uint64_t retransmits;  /* TCP segments sent again, of connections that ended */
+    _Atomic uint64_t relay_high;   /* relay[relay_high ...] were never used */
+    struct stats_door door[STATS_DOORS];
     struct stats_channel ch[STATS_CHANNELS];
+    struct stats_relay relay[STATS_RELAYS];
 };
 
 static inline void stats_set(_Atomic uint64_t *c, uint64_t v) { atomic_store_explicit(c, v, memory_order_relaxed); }

@@ -31,14 +31,15 @@ static void on_up(struct xport *x)
 }
 
 /* The flow that an end brings, and the one that it takes; NULL: simplex, and not in this direction. */
-static struct flow *brought_by(struct channel *c, enum channel_side side) { return side == SIDE_SOURCE ? &c->flow[FORWARD] : c->n_flows > 1 ? &c->flow[BACKWARD] : NULL; }
-static struct flow *taken_by(struct channel *c, enum channel_side side) { return brought_by(c, side == SIDE_SOURCE ? SIDE_SINK : SIDE_SOURCE); }
+static struct flow *backward(struct channel *c) { return c->n_flows > 1 ? &c->flow[BACKWARD] : NULL; }
+static struct flow *brought_by(struct channel *c, enum channel_side side) { return side == SIDE_SOURCE ? &c->flow[FORWARD] : backward(c); }
+static struct flow *taken_by(struct channel *c, enum channel_side side) { return side == SIDE_SINK ? &c->flow[FORWARD] : backward(c); }
 
 /* An end that has brought everything and taken everything, or any after the end, may fail without harm; but not by breaking the protocol. */
 static bool harmless(struct channel *c, enum channel_side side)
 {
     const struct flow *in = brought_by(c, side), *out = taken_by(c, side);
-    bool done = (!in || flow_ended(in)) && (!out || flow_finished(out));
+    bool done = (!in || ring_ended(&in->ring)) && (!out || flow_finished(out));
     return c->finished || c->closing || (done && c->end[side]->rc != -SST_EPROTO);
 }
 
@@ -150,7 +151,10 @@ static int make_flows(struct channel *c, const struct channel_spec *s)
     enum ring_pages pages = (enum ring_pages)c->env->conf->g.huge_pages;
     int rc = 0;
     for (unsigned i = 0; i < c->n_flows && rc == 0; i++)
-        rc = flow_init(&c->flow[i], s->window, pages, s->digest, &s->stats->flow[i]);
+        if (s->pool)
+            flow_init_pooled(&c->flow[i], s->pool, &s->stats->flow[i]);
+        else
+            rc = flow_init(&c->flow[i], s->window, pages, s->digest, &s->stats->flow[i]);
     return rc;
 }
 
@@ -200,10 +204,25 @@ static void set_end(struct channel *c, enum channel_side side, struct xport *x)
         out->sink = x;
 }
 
-static int add_rings(struct channel *c, enum channel_side side)
+/* A duplex channel with an end that is not: what it cannot bring is empty, what it cannot take is dropped. */
+static void be_simplex(struct channel *c, enum channel_side side)
+{
+    struct flow *f = &c->flow[BACKWARD];
+    if (side == SIDE_SINK)
+        (void)ring_end(&f->ring, 0);
+    f->discard = side == SIDE_SOURCE;
+    f->source = side == SIDE_SINK ? NULL : f->source;
+    f->sink = side == SIDE_SINK ? f->sink : NULL;
+}
+
+static int add_rings(struct channel *c, enum channel_side side, bool simplex)
 {
     struct xport *x = c->end[side];
     struct flow *in = brought_by(c, side), *out = taken_by(c, side);
+    if (simplex && c->n_flows > 1) {
+        be_simplex(c, side);
+        *(side == SIDE_SINK ? &in : &out) = NULL;
+    }
     int rc = in ? x->ops->mem_add(x, &in->ring, true) : 0;
     return rc == 0 && out ? x->ops->mem_add(x, &out->ring, false) : rc;
 }
@@ -222,7 +241,7 @@ int channel_open_end(struct channel *c, enum channel_side side, const struct xpo
     set_end(c, side, x);
     c->open_ends++;
     c->preparing[side] = answer != NULL;
-    int rc = add_rings(c, side);
+    int rc = add_rings(c, side, s->simplex);
     if (rc == 0)
         rc = answer ? ops->accept(x, s, answer) : ops->connect(x, s);
     c->preparing[side] = rc == 1;

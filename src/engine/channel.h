@@ -41,7 +41,14 @@ struct channel {
 };
 
 /* rate paces the forward flow; digest is of each. */
-struct channel_spec { uint64_t id; size_t window; bool duplex, digest; uint64_t rate; struct stats_channel *stats; };
+struct channel_spec {
+    uint64_t id;
+    size_t window;
+    struct ring_pool *pool; /* rings borrow their memory there, window is not looked at; NULL: memory of their own */
+    bool duplex, digest;
+    uint64_t rate;
+    struct stats_channel *stats;
+};
 
 /* Heap. 0 and *out; -errno of the ring. */
 int channel_new(struct xport_env *env, const struct channel_spec *s, const struct channel_events *ev, struct channel **out);

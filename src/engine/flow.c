@@ -17,9 +17,19 @@ int flow_init(struct flow *f, size_t window, enum ring_pages pages, bool digest,
     return 0;
 }
 
+void flow_init_pooled(struct flow *f, struct ring_pool *pool, struct stats_flow *stats)
+{
+    ring_init_bare(&f->ring, pool->cap);
+    f->pool = pool;
+    f->stats = stats;
+    f->since_ns = now_ns();
+}
+
 void flow_fini(struct flow *f)
 {
-    if (f->ring.base)
+    if (f->pool)
+        ring_pool_take(f->pool, &f->ring);
+    else if (f->ring.base)
         ring_fini(&f->ring);
     digest_free(f->digest);
     f->digest = NULL;
@@ -101,29 +111,58 @@ static bool fill(struct flow *f)
     return n > 0;
 }
 
-/* One look at both ends. True: a counter moved, or an end did something else (opened its next file) and wants another look. */
-static bool pump_once(struct flow *f)
+static bool discard(struct ring *r)
+{
+    size_t n = ring_waiting(r);
+    ring_submit(r, n);
+    ring_release_to(r, r->sub);
+    return n > 0;
+}
+
+/* One look at both ends. True: a counter moved (*moved, too), or an end did something else (opened its next file, or served the other
+ * direction) and wants another look. */
+static bool pump_once(struct flow *f, bool *moved)
 {
     struct ring *r = &f->ring;
     uint64_t before = r->put + r->sub + r->rel;
     bool did = fill(f);
     hash_new_bytes(f);
-    did |= f->sink && xport_drain(f->sink, r) == 0;
-    if (f->sink && !f->shut && ring_all_submitted(r))
-        f->shut = xport_shut(f->sink, r) == 0;
-    return did || r->put + r->sub + r->rel != before;
+    did |= f->discard ? discard(r) : f->sink && xport_drain(f->sink, r) == 0;
+    if ((f->sink || f->discard) && !f->shut && ring_all_submitted(r))
+        f->shut = f->discard || xport_shut(f->sink, r) == 0;
+    bool counted = r->put + r->sub + r->rel != before;
+    *moved |= counted;
+    return did || counted;
+}
+
+/* False: there is no memory, and the source has failed for it. */
+static bool borrow(struct flow *f)
+{
+    int rc = f->pool && f->source && !ring_ended(&f->ring) ? ring_pool_lend(f->pool, &f->ring, f->source->bulk) : 0;
+    if (rc < 0)
+        xport_fail(f->source, rc, "ring of %zu bytes: %s (memory, or vm.max_map_count mappings, used up)", f->ring.cap, err_text(rc));
+    return rc == 0;
+}
+
+static void give_back(struct flow *f)
+{
+    if (f->pool && ring_held(&f->ring) == 0)
+        ring_pool_take(f->pool, &f->ring);
 }
 
 int flow_pump(struct flow *f)
 {
     uint64_t now = now_ns();
-    bool moved = false;
+    bool did = false, moved = false;
+    if (!borrow(f))
+        return 0;
     if (f->rate_bytes)
         move_gate(f, now);
-    for (int i = 0; i < TURN_ROUNDS && pump_once(f); i++)
-        moved = true;
+    for (int i = 0; i < TURN_ROUNDS && pump_once(f, &moved); i++)
+        did = true;
+    give_back(f);
     account(f, now, moved);
-    return moved;
+    return did;
 }
 
 bool flow_ended(const struct flow *f) { return ring_ended(&f->ring) && (!f->digest || f->hashed == f->ring.put); }

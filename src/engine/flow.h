@@ -3,13 +3,16 @@
 #define SRC_ENGINE_FLOW_H
 
 #include "src/core/digest.h"
+#include "src/core/ring_pool.h"
 #include "src/seam/xport.h"
 
 struct flow {
     struct xport *source, *sink; /* NULL until its hop was opened: the source may fill the ring meanwhile */
     struct ring ring;
+    struct ring_pool *pool;      /* the ring has memory of it while bytes are in it; NULL: memory of its own */
     struct digest *digest;       /* NULL: not wanted */
     uint64_t hashed;
+    bool discard;                /* nobody takes the bytes: they count as taken when they are here */
     bool end_told, shut;         /* the end was reported / the sink confirmed its own */
     struct stats_flow *stats;    /* never NULL */
     uint64_t since_ns;           /* of the wait that stats shows */
@@ -20,6 +23,8 @@ struct flow {
 
 /* Caller's zeroed storage. 0 or -errno of ring_init. */
 int flow_init(struct flow *f, size_t window, enum ring_pages pages, bool digest, struct stats_flow *stats);
+/* The same with a ring that borrows; pool must outlive it. Only for ends that use the memory within fill and drain: byte transports that copy. */
+void flow_init_pooled(struct flow *f, struct ring_pool *pool, struct stats_flow *stats);
 void flow_fini(struct flow *f); /* accepts zeroed memory */
 /* Limit what the sink is given to bits_per_s. */
 void flow_set_rate(struct flow *f, uint64_t bits_per_s);

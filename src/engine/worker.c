@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "src/core/board.h"
 #include "src/core/log.h"
 #include "src/core/secret.h"
 #include "src/core/units.h"
@@ -16,7 +17,8 @@ struct worker {
     void *user;
     struct list buckets[BUCKETS]; /* channels by id */
     unsigned n_channels;
-    bool started;
+    struct relays *relays;
+    bool started, shutting, relays_idle;
     struct defer start;           /* Started goes out from the loop */
     char *problems[XPORT_KINDS_MAX];
     struct list answers;          /* struct answer: Prepared, Failed, Pong … to be emitted from the loop */
@@ -26,16 +28,26 @@ struct worker {
 
 /* ------------------------------------------------------------ answers are queued, so that no caller is re-entered */
 
-struct answer { struct list node; uint8_t *data; size_t len; };
+struct answer { struct list node; uint8_t *data; size_t len; int fd; };
 
-static void emit_later(struct worker *w, const FromWorker *m)
+static void emit_with(struct worker *w, const FromWorker *m, int fd)
 {
     struct answer *a = mem_zalloc(1, sizeof(*a));
+    a->fd = fd;
     a->len = scistream__worker__from_worker__get_packed_size(m);
     a->data = mem_zalloc(1, a->len + 1);
     scistream__worker__from_worker__pack(m, a->data);
     list_add_tail(&w->answers, &a->node);
     loop_defer(w->loop, &w->flush);
+}
+
+static void emit_later(struct worker *w, const FromWorker *m) { emit_with(w, m, -1); }
+
+static void free_answer(struct answer *a)
+{
+    fd_close(&a->fd);
+    free(a->data);
+    free(a);
 }
 
 static void emit_answers(struct defer *d)
@@ -46,10 +58,9 @@ static void emit_answers(struct defer *d)
         struct answer *a = list_entry(n, struct answer, node);
         FromWorker *m = scistream__worker__from_worker__unpack(NULL, a->len, a->data);
         if (m)
-            w->emit(w->user, m);
+            w->emit(w->user, m, a->fd);
         scistream__worker__from_worker__free_unpacked(m, NULL);
-        free(a->data);
-        free(a);
+        free_answer(a);
     }
 }
 
@@ -139,6 +150,12 @@ static void on_failed(struct channel *c, enum channel_side side)
     emit_failed(c->owner, c->id, side, c->end[side]->rc, c->end[side]->why);
 }
 
+static void tell_idle(struct worker *w)
+{
+    if (w->shutting && w->n_channels == 0 && w->relays_idle)
+        w->idle(w->user);
+}
+
 static void on_closed(struct channel *c)
 {
     struct worker *w = c->owner;
@@ -147,8 +164,7 @@ static void on_closed(struct channel *c)
     channel_free(c);
     stats_set(&w->env.stats->channels, --w->n_channels);
     EMIT(w, CLOSED, closed, &m);
-    if (w->idle && w->n_channels == 0)
-        w->idle(w->user);
+    tell_idle(w);
 }
 
 static const struct channel_events channel_events = {
@@ -191,12 +207,27 @@ static char **words_of(char *const *words, size_t n)
     return out;
 }
 
-static bool spec_of(const Scistream__Worker__Hop *m, char **files, char **peers, struct xport_spec *s)
+/* The lists are the caller's, NULL-terminated copies of the message's. */
+struct hop_words { char **files, **peers, **addresses; };
+
+static void add_tcp(const Scistream__Worker__TcpPeer *m, char **addresses, struct xport_spec *s)
+{
+    s->addresses = addresses;
+    s->port = (uint16_t)m->port;
+    s->source = m->source;
+    s->connect_ns = m->connect_ns;
+    s->keep_ns = m->keep_ns;
+    s->settle = true;
+}
+
+static bool spec_of(const Scistream__Worker__Hop *m, const struct hop_words *words, struct xport_spec *s)
 {
     *s = (struct xport_spec){ .address = m->address, .port = (uint16_t)m->port, .plain = m->plain, .cipher = m->cipher,
-                              .peer_window = m->peer_window, .chunk_max = m->chunk_max, .files = files,
+                              .peer_window = m->peer_window, .chunk_max = m->chunk_max, .files = words->files,
                               .fd = (int)m->fd_plus_1 - 1, .sync = m->sync, .stop_after_ns = m->stop_after_ns,
-                              .low_latency = m->low_latency, .peer_addresses = m->n_peer_addresses ? peers : NULL };
+                              .low_latency = m->low_latency, .simplex = m->simplex, .peer_addresses = m->n_peer_addresses ? words->peers : NULL };
+    if (m->tcp)
+        add_tcp(m->tcp, words->addresses, s);
     if ((m->cookie.len && m->cookie.len != XPORT_COOKIE) || (m->key.len && m->key.len != XPORT_KEY) || m->port > UINT16_MAX)
         return false;
     if (m->cookie.len)
@@ -212,12 +243,16 @@ static void handle_hop(struct worker *w, const Scistream__Worker__Hop *m)
     const struct xport_ops *ops = xport_find(m->transport);
     enum channel_side side = m->side == SCISTREAM__WORKER__SIDE__SINK ? SIDE_SINK : SIDE_SOURCE;
     AUTO_FREE char **files = words_of(m->files, m->n_files), **peers = words_of(m->peer_addresses, m->n_peer_addresses);
+    AUTO_FREE char **addresses = m->tcp ? words_of(m->tcp->addresses, m->tcp->n_addresses) : NULL;
+    const struct hop_words words = { files, peers, addresses };
     struct xport_spec s;
     struct xport_answer a = { .chunk_max = 0 };
     if (!c)
         return; /* its Open failed and said so, or it was closed meanwhile */
-    if (!ops || !spec_of(m, files, peers, &s))
+    if (!ops || !spec_of(m, &words, &s))
         return emit_failed(w, m->channel, side, -SST_ENOTRANSPORT, "transport is not known to this worker, or malformed request");
+    if (m->ticket && (s.fd = relays_claim(w->relays, m->ticket)) < 0)
+        return emit_failed(w, m->channel, side, -SST_ELOST, "the connection that came is not here any more");
     bool accepts = m->how == SCISTREAM__WORKER__HOP__HOW__ACCEPT;
     int rc = channel_open_end(c, side, ops, &s, accepts ? &a : NULL);
     secret_wipe(s.key, sizeof(s.key));
@@ -323,22 +358,37 @@ static int take_settings(struct worker *w, char **settings, size_t n)
     return 0;
 }
 
+/* What cannot be shared, or came without a descriptor as in a utility, is this process's own. */
+static void map_pages(struct worker *w, const int *fds, size_t n_fds)
+{
+    if (n_fds > 0) {
+        stats_clear(fds[0]);
+        w->env.stats = stats_map(fds[0], true);
+    }
+    bool shared = n_fds > 1 && fds[1] >= 0;
+    if (shared)
+        w->env.board = board_map(fds[1]);
+    if (n_fds > 0 && (!w->env.stats || (shared && !w->env.board)))
+        log_error("shared pages of statistics: %s", strerror(errno));
+    if (!w->env.stats)
+        w->env.stats = stats_create(NULL);
+    if (!w->env.board)
+        w->env.board = board_create(NULL);
+}
+
+static void emit_relay(void *user, const FromWorker *m, int fd) { emit_with(user, m, fd); }
+
 static void handle_init(struct worker *w, const Scistream__Worker__Init *m, int *fds, size_t n_fds)
 {
     if (w->started || take_settings(w, m->settings, m->n_settings) < 0)
         return;
     w->started = true;
-    w->env.index = m->index;
+    w->env.index = m->index % BOARD_WORKERS;
     w->env.accepts = m->has_link;
-    if (n_fds > 0)
-        stats_clear(fds[0]);
-    w->env.stats = n_fds > 0 ? stats_map(fds[0], true) : stats_create(NULL);
-    if (!w->env.stats) {
-        log_error("statistics page: %s", strerror(errno));
-        w->env.stats = stats_create(NULL);
-    }
-    if (m->has_link && n_fds > 1)
-        w->env.link_fd = fd_take(&fds[1]);
+    map_pages(w, fds, n_fds);
+    if (m->has_link && n_fds > 2)
+        w->env.link_fd = fd_take(&fds[2]);
+    w->relays = relays_new(&w->env, emit_relay, w);
     start_transports(w);
     loop_defer(w->loop, &w->start);
 }
@@ -346,6 +396,10 @@ static void handle_init(struct worker *w, const Scistream__Worker__Init *m, int 
 static void handle_close(struct worker *w, const Scistream__Worker__Close *m)
 {
     struct channel *c = find(w, m->channel);
+    if (m->channel & RELAY_ID && w->relays) {
+        relays_close(w->relays, m->channel, m->code ? err_from_wire(m->code) : 0);
+        return;
+    }
     Scistream__Worker__Closed done = SCISTREAM__WORKER__CLOSED__INIT;
     done.channel = m->channel;
     if (c)
@@ -361,7 +415,27 @@ static void handle_ping(struct worker *w, const Scistream__Worker__Ping *m)
     EMIT(w, PONG, pong, &p);
 }
 
-void worker_handle(struct worker *w, const ToWorker *m, int *fds, size_t n_fds)
+static int first_fd(int *fds, size_t n_fds) { return n_fds ? fd_take(&fds[0]) : -1; }
+
+static void handle_take(struct worker *w, const Scistream__Worker__Take *m, int fd)
+{
+    if (fd >= 0)
+        relays_take(w->relays, m->number, fd);
+}
+
+/* Of doors, once there is something to serve them with. */
+static bool handle_relays(struct worker *w, const ToWorker *m, int *fds, size_t n_fds)
+{
+    switch (w->relays ? m->what_case : SCISTREAM__WORKER__TO_WORKER__WHAT__NOT_SET) {
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_DOOR: relays_door(w->relays, m->door, first_fd(fds, n_fds)); return true;
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_UNDOOR: relays_undoor(w->relays, m->undoor->number); return true;
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_TAKE: handle_take(w, m->take, first_fd(fds, n_fds)); return true;
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_DROP: relays_drop(w->relays, m->drop->ticket); return true;
+    default: return false;
+    }
+}
+
+static void handle_other(struct worker *w, const ToWorker *m, int *fds, size_t n_fds)
 {
     switch (m->what_case) {
     case SCISTREAM__WORKER__TO_WORKER__WHAT_INIT: handle_init(w, m->init, fds, n_fds); break;
@@ -373,6 +447,12 @@ void worker_handle(struct worker *w, const ToWorker *m, int *fds, size_t n_fds)
     case SCISTREAM__WORKER__TO_WORKER__WHAT_SETTINGS: take_settings(w, m->settings->settings, m->settings->n_settings); break;
     default: log_warn("message from control that this worker does not know"); break;
     }
+}
+
+void worker_handle(struct worker *w, const ToWorker *m, int *fds, size_t n_fds)
+{
+    if (!handle_relays(w, m, fds, n_fds))
+        handle_other(w, m, fds, n_fds);
     for (size_t i = 0; i < n_fds; i++)
         fd_close(&fds[i]);
 }
@@ -400,14 +480,25 @@ struct worker *worker_new(struct loop *loop, struct conf *conf, worker_emit *emi
     return NULL;
 }
 
+static void on_relays_idle(void *user)
+{
+    struct worker *w = user;
+    w->relays_idle = true;
+    tell_idle(w);
+}
+
 void worker_shut(struct worker *w, void (*idle)(void *user))
 {
     w->idle = idle;
+    w->shutting = true;
+    w->relays_idle = !w->relays;
     for (size_t i = 0; i < BUCKETS; i++)
         list_for_each_safe(n, &w->buckets[i])
             channel_close(list_entry(n, struct channel, node), -SST_EDRAINING);
-    if (w->n_channels == 0)
-        idle(w->user);
+    if (w->relays)
+        relays_shut(w->relays, on_relays_idle);
+    else
+        tell_idle(w);
 }
 
 void worker_free(struct worker *w)
@@ -421,11 +512,11 @@ void worker_free(struct worker *w)
     xport_env_fini(&w->env);
     defer_cancel(&w->start);
     defer_cancel(&w->flush);
-    for (struct list *n; (n = list_pop(&w->answers));) {
-        free(list_entry(n, struct answer, node)->data);
-        free(list_entry(n, struct answer, node));
-    }
+    for (struct list *n; (n = list_pop(&w->answers));)
+        free_answer(list_entry(n, struct answer, node));
     offload_free(w->env.offload);
+    relays_free(w->relays);
+    board_unmap(w->env.board);
     stats_unmap(w->env.stats);
     free(w);
 }

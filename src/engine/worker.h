@@ -4,19 +4,18 @@
 #define SRC_ENGINE_WORKER_H
 
 #include "ctrl/worker.pb-c.h"
-#include "src/engine/channel.h"
+#include "src/engine/relay.h"
 
 typedef Scistream__Worker__ToWorker ToWorker;
-typedef Scistream__Worker__FromWorker FromWorker;
 
 struct worker;
 
-/* Messages to control; m is gone afterwards. Called from the loop only, never from inside worker_handle. */
-typedef void worker_emit(void *user, const FromWorker *m);
+/* Messages to control; m is gone afterwards, and fd, which goes with it, or is -1, closed. Called from the loop only, never from inside worker_handle. */
+typedef void worker_emit(void *user, const FromWorker *m, int fd);
 
 /* loop and conf must outlive it; conf is completed by Init's settings. NULL and errno. */
 struct worker *worker_new(struct loop *loop, struct conf *conf, worker_emit *emit, void *user);
-/* Act on one message; m stays the caller's. fds came with it (Init: statistics page, link port) and are taken. */
+/* Act on one message; m stays the caller's. fds came with it (Init: statistics page, board, link port; Door, Take: a socket) and are taken. */
 void worker_handle(struct worker *w, const ToWorker *m, int *fds, size_t n_fds);
 /* Abort all channels; idle() is called from the loop when the last is closed. */
 void worker_shut(struct worker *w, void (*idle)(void *user));

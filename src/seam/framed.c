@@ -60,7 +60,7 @@ static bool limit_due(const struct framed *f)
 
 bool framed_lazy(const struct framed *f)
 {
-    return f->rx && f->hello_seen && f->rx->rel > f->told_consumed && !limit_due(f);
+    return f->rx && f->hello_seen && !ring_ended(f->rx) && f->rx->rel > f->told_consumed && !limit_due(f);
 }
 
 static bool eos_due(const struct framed *f) { return f->tx && !f->eos_sent && f->hello_seen && ring_all_submitted(f->tx); }
@@ -254,12 +254,12 @@ void framed_disconnected(struct framed *f)
 
 bool framed_shut_done(const struct framed *f) { return f->eos_sent && ring_all_released(f->tx); }
 
-bool framed_finished(const struct framed *f)
+bool framed_whole(const struct framed *f)
 {
-    bool tx_over = !f->tx || framed_shut_done(f);
-    bool rx_over = !f->rx || (ring_ended(f->rx) && f->told_consumed == f->rx->total);
-    return f->hello_seen && tx_over && rx_over;
+    return f->hello_seen && (!f->tx || framed_shut_done(f)) && (!f->rx || ring_ended(f->rx));
 }
+
+bool framed_finished(const struct framed *f) { return framed_whole(f) && (!f->rx || f->told_consumed == f->rx->total); }
 
 bool framed_blocked(const struct framed *f) { return f->tx && ring_waiting(f->tx) && f->limit <= f->tx->sub; }
 

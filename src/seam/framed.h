@@ -37,12 +37,13 @@ struct framed {
 void framed_init(struct framed *f, const uint8_t cookie[FRAME_COOKIE], uint32_t chunk_max, uint64_t peer_ring);
 void framed_set_rings(struct framed *f, struct ring *rx, struct ring *tx, bool forward);
 
-/* The most urgent message that is due: HELLO, RESET (nothing follows it), LIMIT, DATA, EOS. False: nothing. Taking it counts as sent;
- * for DATA the payload lies at ring_at(f->tx, out->a) and stays there until released. */
+/* The most urgent message that is due: HELLO, RESET (nothing follows it), LIMIT, DATA, EOS: so the bytes of one direction never keep the
+ * other waiting for its limit. False: nothing. Taking it counts as sent; for DATA the payload lies at ring_at(f->tx, out->a) and stays there
+ * until released. */
 bool framed_next(struct framed *f, struct frame *out);
 /* A LIMIT, due or not, for a carriage that has something else to tell with it. False: there is nothing to limit, or it is too early or late. */
 bool framed_again(struct framed *f, struct frame *out);
-/* Is a message due other than DATA? For carriages that sleep while no buffer is free. */
+/* Is a message due other than DATA, which will be the next? For carriages that sleep while no buffer is free, or keep some for these. */
 bool framed_control_due(const struct framed *f);
 
 /* More was consumed than the peer was told, too little yet to be worth a message. A peer that keeps its bytes until then must be told after
@@ -59,11 +60,14 @@ int framed_garbage(struct framed *f, const uint8_t head[FRAME_SIZE]);
 void framed_disconnected(struct framed *f);
 /* All bytes and the EOS went out and nothing is held for the peer any more. */
 bool framed_shut_done(const struct framed *f);
-/* Both directions are over: a connection that ends now is no failure. */
+/* Every byte of both directions is where it belongs: a connection that ends now is no failure, though the peer may not have heard that its
+ * bytes were consumed. */
+bool framed_whole(const struct framed *f);
+/* And it has been told so: there is nothing more to say, nor to hear. */
 bool framed_finished(const struct framed *f);
 /* Waiting bytes but no limit to send them. */
 bool framed_blocked(const struct framed *f);
-/* Tell the peer that the flow ends here and is not whole. */
+/* Tell the peer that both directions end here and are not whole. */
 void framed_reset(struct framed *f, int rc);
 
 #endif

@@ -86,6 +86,20 @@ void mem_later(struct mem *m, uint64_t ns)
 
 static uint64_t later_ns(const struct mem *m) { return m->plan ? m->plan->later_ns : m->wire->delay_ns; }
 
+/* The plan of what it brings, or takes. */
+static struct mem_plan *plan_of(const struct mem *m, bool brings)
+{
+    return m->plan->back && brings == m->x.forward ? m->plan->back : m->plan;
+}
+
+static bool fails_now(struct mem *m, const struct mem_plan *p)
+{
+    if (!p->fail_later || !p->fail_at || p->calls < p->fail_at)
+        return false;
+    xport_fail(&m->x, p->fail_rc, "mem: planned failure between calls");
+    return true;
+}
+
 static void promised(struct mem *m)
 {
     m->deaf = false;
@@ -101,11 +115,9 @@ static void promised(struct mem *m)
         m->up_due = false;
         xport_set_up(&m->x);
     }
-    if (m->plan && m->plan->fail_later && m->plan->fail_at && m->plan->calls >= m->plan->fail_at) {
-        xport_fail(&m->x, m->plan->fail_rc, "mem: planned failure between calls");
+    if (m->plan && (fails_now(m, m->plan) || (m->plan->back && fails_now(m, m->plan->back))))
         return;
-    }
-    if (m->x.out && m->plan && m->plan->lag)
+    if (m->x.out && m->plan && plan_of(m, false)->lag)
         ring_release_to(m->x.out, m->x.out->sub);
     xport_kick(&m->x);
 }
@@ -123,9 +135,8 @@ int mem_hiccup(struct mem *m)
 /* ------------------------------------------------------------ byte ends */
 
 /* 0: this call may do its work. */
-static int byte_call(struct mem *m, const char *entry)
+static int byte_call(struct mem *m, struct mem_plan *p, const char *entry)
 {
-    struct mem_plan *p = m->plan;
     int rc = entry_check(m, entry);
     if (rc < 0 || m->deaf)
         return rc < 0 ? rc : -EAGAIN;
@@ -137,44 +148,50 @@ static int byte_call(struct mem *m, const char *entry)
     return p->again && p->calls % p->again == 0 ? mem_hiccup(m) : 0;
 }
 
-static size_t part_of(size_t n, size_t part) { return part ? MIN(n, part) : n; }
+static size_t part_of(size_t n, const struct mem_plan *p)
+{
+    if (p->held)
+        n = (size_t)MIN(n, p->held_at - MIN(p->held_at, p->moved));
+    return p->part ? MIN(n, p->part) : n;
+}
 
 static int byte_fill(struct mem *m, struct ring *r)
 {
-    struct mem_plan *p = m->plan;
-    int rc = byte_call(m, "fill");
+    struct mem_plan *p = plan_of(m, true);
+    int rc = byte_call(m, p, "fill");
     if (rc < 0)
         return rc;
     if (p->quarter && ring_room(r) < r->cap / 4)
         return -EAGAIN;
-    size_t n = part_of((size_t)MIN(ring_room(r), p->bytes - p->moved), p->part);
+    size_t n = part_of((size_t)MIN(ring_room(r), p->bytes - p->moved), p);
     uint8_t *to = ring_at(r, r->put);
     for (size_t i = 0; i < n; i++)
         to[i] = mem_byte(p->seed, r->put + i);
     ring_commit(r, n);
     p->moved += n;
-    if (p->moved == p->bytes)
+    if (p->moved == p->bytes && !p->held)
         ring_end(r, r->put);
     return n || ring_ended(r) ? 0 : -EAGAIN;
 }
 
-static void compare(struct mem *m, const uint8_t *from, size_t n)
+static void compare(struct mem *m, struct mem_plan *p, const uint8_t *from, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        m->plan->wrong += from[i] != mem_byte(m->plan->seed, m->content + i);
+        p->wrong += from[i] != mem_byte(p->seed, m->content + i);
     m->content += n;
-    m->plan->moved += n;
+    p->moved += n;
 }
 
 static int byte_drain(struct mem *m, struct ring *r)
 {
-    int rc = byte_call(m, "drain");
-    if (rc < 0)
-        return rc;
-    size_t n = part_of(ring_waiting(r), m->plan->part);
-    compare(m, ring_at(r, r->sub), n);
+    struct mem_plan *p = plan_of(m, false);
+    int rc = byte_call(m, p, "drain");
+    size_t n = rc < 0 ? 0 : part_of(ring_waiting(r), p);
+    if (n == 0)
+        return rc < 0 ? rc : -EAGAIN;
+    compare(m, p, ring_at(r, r->sub), n);
     ring_submit(r, n);
-    if (m->plan->lag)
+    if (p->lag)
         mem_later(m, later_ns(m));
     else
         ring_release_to(r, r->sub);
@@ -183,10 +200,11 @@ static int byte_drain(struct mem *m, struct ring *r)
 
 static int byte_shut(struct mem *m, struct ring *r)
 {
-    int rc = byte_call(m, "shut");
-    if (rc < 0 || !ring_all_released(r))
+    struct mem_plan *p = plan_of(m, false);
+    int rc = byte_call(m, p, "shut");
+    if (rc < 0 || !ring_all_released(r) || p->held)
         return rc < 0 ? rc : -EAGAIN;
-    m->plan->shut = true;
+    p->shut = true;
     return 0;
 }
 

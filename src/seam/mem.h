@@ -1,6 +1,7 @@
 /* The mem transport: ends of a channel that live in memory and do what a test planned. Only test programs link it.
  *
- *   byte end    connect to the name of a plan: a source brings mem_byte(seed, 0 … bytes - 1), a sink holds what comes against the same
+ *   byte end    connect to the name of a plan: a source brings mem_byte(seed, 0 … bytes - 1), a sink holds what comes against the same;
+ *               duplex: the plan of the forward flow, whose `back` is that of the other
  *   framed end  accept, then connect, the name of a wire: two ends of one process that run the flow protocol over queues
  *
  * Names are spec.address. Plans and wires are the test's storage, and must live until its ends are closed.
@@ -20,8 +21,11 @@ struct mem_plan {
     bool up_later, close_later, fail_later; /* these happen later, not at once */
     bool lag;             /* sink: releases later what it was handed */
     bool quarter;         /* source: brings nothing unless a quarter of the ring is free, as the file transport */
+    bool held;            /* stands still at held_at, before the end, too; clear it and kick the end */
+    uint64_t held_at;
     unsigned fail_at;     /* the call that fails, with fail_rc; 0: none */
     int fail_rc;
+    struct mem_plan *back; /* duplex: the other direction's calls, bytes and moods; what concerns the whole end (later_ns, up_later) is here */
     /* what was seen */
     unsigned calls, opens, closes;
     uint64_t moved, wrong; /* bytes; those that were not what they should be */

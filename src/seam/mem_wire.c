@@ -168,7 +168,7 @@ int mem_wire_progress(struct mem *m)
         worked = 1;
     if (m->f.rc)
         return xport_fail(&m->x, m->f.rc, "mem: %s", m->f.why) < 0;
-    if (cut(m) && !framed_finished(&m->f))
+    if (cut(m) && !framed_whole(&m->f))
         return xport_fail(&m->x, -SST_ELOST, "mem: connection dropped") < 0;
     if (m->x.state == XPORT_OPENING && m->f.hello_seen)
         xport_set_up(&m->x);
@@ -278,7 +278,7 @@ void mem_wire_close(struct mem *m, int rc)
     m->wire->close_rc = rc;
     if (m->f.hello_seen && rc < 0)
         framed_reset(&m->f, rc);
-    if (m->f.hello_seen)
-        mem_wire_send(m);
+    for (struct frame out; m->f.hello_seen && !m->lost && peer_of(m) && framed_control_due(&m->f) && framed_next(&m->f, &out);)
+        push(m, peer_of(m), &out); /* however much is under way: it is the last */
     leave_wire(m);
 }

@@ -43,7 +43,8 @@ int xport_take_ring(struct xport *x, struct ring *r, bool in)
 
 uint64_t xport_patience(const struct xport *x, uint64_t peer_window)
 {
-    return x->env->conf->g.attach_timeout + ring_pin_ns(x->in ? x->in->cap : 0) + ring_pin_ns(x->out ? x->out->cap : 0) + ring_pin_ns(peer_window);
+    uint64_t peer = ring_pin_ns(peer_window), ours = ring_pin_ns(x->in ? x->in->cap : 0) + ring_pin_ns(x->out ? x->out->cap : 0);
+    return x->env->conf->g.attach_timeout + ours + (x->in && x->out ? 2 * peer : peer);
 }
 
 void xport_close(struct xport *x, int rc, void (*done)(struct xport *x))

@@ -65,16 +65,18 @@ struct xport {
     void *owner;                     /* the engine's */
     enum xport_state state;
     struct ring *in, *out;           /* filled by us / drained by us; NULL: not in this direction; both: duplex */
+    bool bulk;                       /* it brings much at once: a ring that borrows may be a pipe, which fill and drain of this transport know */
     bool forward;                    /* what we drain is the flow from SEND to RECV; set before mem_add */
     int rc;
     char why[XPORT_WHY];
+    union sockaddr_any peer;         /* tcp: once up; else AF_UNSPEC */
     char device[XPORT_TEXT];         /* "lo", "mlx5_0:1": for reports, once up */
     char detail[XPORT_TEXT];         /* "TLSv1.3 TLS_AES_256_GCM_SHA384": for reports, once up */
     void (*closed)(struct xport *x);
     struct defer bye;
 };
 
-extern const struct xport_ops xport_file_ops, xport_link_ops, xport_ucx_ops, xport_verbs_ops;
+extern const struct xport_ops xport_file_ops, xport_tcp_ops, xport_link_ops, xport_ucx_ops, xport_verbs_ops;
 
 /* The transports of this program, NULL-terminated (src/transports.c, or a test's own). */
 extern const struct xport_ops *const xport_list[];

@@ -2,6 +2,7 @@
 #ifndef SRC_SEAM_XPORT_SPEC_H
 #define SRC_SEAM_XPORT_SPEC_H
 
+#include "src/core/addr.h"
 #include "src/core/conf.h"
 #include "src/core/loop.h"
 #include "src/core/offload.h"
@@ -21,6 +22,7 @@ struct xport_env {
     const struct conf *conf;
     struct offload *offload;
     struct stats_page *stats;
+    struct board *board;             /* shared with the other workers; never NULL in a worker that has doors */
     unsigned index;                  /* of the worker */
     bool accepts;                    /* peers attach to us: listeners are wanted */
     int link_fd;                     /* listening socket for link lanes, or -1; the link transport takes it */
@@ -54,9 +56,15 @@ struct xport_spec {
     uint64_t peer_window;            /* bytes of the peer's ring; 0: not known */
     uint32_t chunk_max;              /* largest DATA either side sends */
     char *const *files;              /* file: paths, "-" = standard input or output */
-    int fd;                          /* file: this open descriptor instead of files (taken), or -1 */
+    int fd;                          /* file: this open descriptor instead of files; tcp: this connection instead of a new one (taken); or -1 */
+    char *const *addresses;          /* tcp: numeric hosts of the peer, tried in this order; port is of all */
+    const char *source;              /* tcp: numeric address to come from; NULL, "": any */
+    uint64_t connect_ns, keep_ns;    /* tcp: time for each address to answer; after how much silence the peer is asked whether it lives, 0: never */
+    bool settle;                     /* tcp, sink: it counts as done when the peer's kernel has everything, not when ours has */
+    const union sockaddr_any *proxy_from, *proxy_to; /* tcp: whose connection it is and where it came to, for a PROXY header; NULL: none */
     bool sync;                       /* file, sink: fsync before it counts as done */
     uint64_t stop_after_ns;          /* file, source: end of file after this time; 0: never */
+    bool simplex;                    /* the channel is duplex and this end is not: it takes only, or brings only */
     bool low_latency;                /* framed: small pieces go at once, they are not gathered */
     char *const *peer_addresses;     /* accept, verbs: of the peer's RDMA ports; one must be reached, or failed() with -SST_ENOTRANSPORT; NULL: not looked at */
 };

@@ -8,6 +8,7 @@ requires_python socket
 start_gateway_pair left right
 make_data 10000000 1 >"$tmp/in.left"
 make_data 10000000 2 >"$tmp/in.right"
+mkfifo "$tmp/gate.left" "$tmp/gate.right" # behind the data: neither stream ends before it may
 
 # worker_of ROUTE: index of the worker of gateway A that has the route's channel
 worker_of() { ctl A sessions --json | $python -c '
@@ -16,7 +17,7 @@ print(*[c["worker"] for s in json.load(sys.stdin)["sessions"] if s["route"] == s
 
 for r in left right; do
     start_recv recv-$r B/$r -o "$tmp/out.$r"
-    start_send send-$r A/$r --rate 20Mbit "$tmp/in.$r"
+    start_send send-$r A/$r "$tmp/in.$r" "$tmp/gate.$r"
     wait_until 10 "[ -n \"\$(worker_of $r)\" ]"
 done
 wait_for 10 flowing A 100000
@@ -39,6 +40,7 @@ ends recv-$dead 75 5 "aborted by the other side: .*gateway A: gateway worker $in
 step "both ends know after $(($(now_ms) - begin)) ms"
 [ -e "$tmp/out.$dead.part" ] && [ ! -e "$tmp/out.$dead" ] || fail "a broken stream has the name of a whole one"
 
+: >"$tmp/gate.$lives"
 ends send-$lives 0 30
 ends recv-$lives 0
 same "$tmp/in.$lives" "$tmp/out.$lives"

@@ -13,7 +13,7 @@ const struct xport_ops *const xport_list[] = { &xport_mem_ops, &xport_file_ops, 
 
 static bool idle, handling;
 
-static void hear(void *user UNUSED, const FromWorker *m)
+static void hear(void *user UNUSED, const FromWorker *m, int fd UNUSED)
 {
     FUZZ_CHECK(!handling);
     FUZZ_CHECK(m->what_case != SCISTREAM__WORKER__FROM_WORKER__WHAT__NOT_SET);

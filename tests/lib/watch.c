@@ -23,14 +23,10 @@ static void on_up(struct channel *c, enum channel_side side) { event(c)->up[side
 static void on_ended(struct channel *c, unsigned flow)
 {
     struct watch *w = event(c);
-    if (flow == BACKWARD) {
-        w->ended_back++;
-        return;
-    }
-    w->ended++;
-    w->has_digest = c->flow[FORWARD].digest != NULL;
+    (*(flow == BACKWARD ? &w->ended_back : &w->ended))++;
+    w->has_digest = c->flow[flow].digest != NULL;
     if (w->has_digest)
-        digest_get(c->flow[FORWARD].digest, w->digest);
+        digest_get(c->flow[flow].digest, flow == BACKWARD ? w->digest_back : w->digest);
 }
 
 static void close_now(struct watch *w, int rc)
@@ -45,6 +41,7 @@ static void on_finished(struct channel *c)
     struct watch *w = event(c);
     w->finished++;
     w->total = c->flow[FORWARD].ring.total;
+    w->total_back = c->n_flows > 1 ? c->flow[BACKWARD].ring.total : 0;
     if (w->close_on_finish)
         close_now(w, 0);
 }
@@ -135,19 +132,21 @@ static void join(struct chain *c)
     struct xport_answer a = { .chunk_max = 0 };
     memcpy(s.cookie, cookie, sizeof(cookie));
     mem_wire_add("wire", c->wire);
-    s.peer_window = c->blind ? 0 : c->near.c->flow.ring.cap;
+    s.peer_window = c->blind ? 0 : c->near.c->flow[FORWARD].ring.cap;
     if (watch_end(&c->far, SIDE_SOURCE, &xport_mem_ops, &s, &a) < 0)
         return;
     s.chunk_max = a.chunk_max;
-    s.peer_window = c->blind ? 0 : c->far.c->flow.ring.cap;
+    s.peer_window = c->blind ? 0 : c->far.c->flow[FORWARD].ring.cap;
     watch_end(&c->near, SIDE_SINK, &xport_mem_ops, &s, NULL);
 }
 
 void chain_open(struct chain *c)
 {
-    const struct channel_spec near = { .id = 1, .window = c->near_ring, .digest = true, .rate = c->rate },
-                              far = { .id = 2, .window = c->far_ring, .digest = true };
+    const struct channel_spec near = { .id = 1, .window = c->near_ring, .digest = true, .rate = c->rate, .duplex = c->duplex },
+                              far = { .id = 2, .window = c->far_ring, .digest = true, .duplex = c->duplex };
     mem_forget();
+    c->source.back = c->duplex ? &c->back_sink : NULL;
+    c->sink.back = c->duplex ? &c->back_source : NULL;
     watch_open(&c->near, c->rig, 0, &near);
     if (c->wire) {
         watch_open(&c->far, c->rig, 1, &far);
@@ -164,27 +163,46 @@ bool pair_over(const struct watch *near, const struct watch *far)
     return near->finished && (!far || far->finished);
 }
 
-static bool whole(const struct watch *w, uint64_t total)
+static bool whole(const struct watch *w, uint64_t total, const struct mem_plan *back)
 {
+    bool back_whole = w->ended_back == (back ? 1 : 0) && w->total_back == (back ? back->bytes : 0);
     return w->up[SIDE_SOURCE] == 1 && w->up[SIDE_SINK] == 1 && w->ended == 1 && w->finished == 1 && !watch_failed(w) && w->total == total &&
-           w->reentered == 0;
+           back_whole && w->reentered == 0;
+}
+
+static bool all_came(const struct mem_plan *source, const struct mem_plan *sink)
+{
+    return sink->moved == source->bytes && sink->wrong == 0 && sink->shut;
+}
+
+static bool same_digests(const struct watch *a, const struct watch *b)
+{
+    return memcmp(a->digest, b->digest, DIGEST_SIZE) == 0 && memcmp(a->digest_back, b->digest_back, DIGEST_SIZE) == 0;
 }
 
 static void show(const char *name, const struct watch *w)
 {
-    printf("\n  %s: up %u %u ended %u finished %u failed '%s' '%s'; ", name, w->up[0], w->up[1], w->ended, w->finished, w->why[0], w->why[1]);
+    printf("\n  %s: up %u %u ended %u %u finished %u failed '%s' '%s'; ", name, w->up[0], w->up[1], w->ended, w->ended_back, w->finished, w->why[0],
+           w->why[1]);
+}
+
+static void show_bytes(const struct mem_plan *source, const struct mem_plan *sink)
+{
+    printf("%llu of %llu bytes, %llu wrong\n", (unsigned long long)sink->moved, (unsigned long long)source->bytes, (unsigned long long)sink->wrong);
 }
 
 bool pair_whole(const struct watch *near, const struct watch *far, const struct mem_plan *source, const struct mem_plan *sink)
 {
-    bool far_whole = !far || (whole(far, source->bytes) && memcmp(near->digest, far->digest, DIGEST_SIZE) == 0);
-    bool ok = whole(near, source->bytes) && far_whole && sink->moved == source->bytes && sink->wrong == 0 && sink->shut;
-    if (ok)
+    const struct mem_plan *back = sink->back;
+    bool far_whole = !far || (whole(far, source->bytes, back) && same_digests(near, far));
+    if (whole(near, source->bytes, back) && far_whole && all_came(source, sink) && (!back || all_came(back, source->back)))
         return true;
     show("near", near);
     if (far)
         show("far", far);
-    printf("%llu of %llu bytes, %llu wrong\n", (unsigned long long)sink->moved, (unsigned long long)source->bytes, (unsigned long long)sink->wrong);
+    show_bytes(source, sink);
+    if (back)
+        show_bytes(back, source->back);
     return false;
 }
 

@@ -13,8 +13,8 @@ struct watch {
     int rc[SIDES];
     char why[SIDES][XPORT_WHY]; /* of failed, or of unusable */
     struct xport_answer answer; /* of prepared */
-    uint64_t total;
-    uint8_t digest[DIGEST_SIZE];
+    uint64_t total, total_back;
+    uint8_t digest[DIGEST_SIZE], digest_back[DIGEST_SIZE];
     bool has_digest, busy; /* busy: a function of channel.h runs */
     unsigned reentered;    /* events that came from within one */
     bool close_on_finish, close_on_failure, close_on_unusable; /* as control might, from within the event */
@@ -33,7 +33,7 @@ static inline bool watch_failed(const struct watch *w) { return w->failed[SIDE_S
 bool watch_over(void *watch);
 
 /* Two channels in a row, near's bytes go on to far; far NULL: one alone. Over: all finished, or one failed. Whole: all bytes, all right,
- * finished everywhere, each thing reported once; else it is shown. Close: false, it hangs. */
+ * finished everywhere, each thing reported once; duplex (the plans have a back): of both directions; else it is shown. Close: false, it hangs. */
 bool pair_over(const struct watch *near, const struct watch *far);
 bool pair_whole(const struct watch *near, const struct watch *far, const struct mem_plan *source, const struct mem_plan *sink);
 bool pair_close(struct watch *near, struct watch *far, int rc);
@@ -43,6 +43,8 @@ struct chain {
     struct rig *rig;
     struct watch near, far;
     struct mem_plan source, sink;
+    bool duplex;
+    struct mem_plan back_source, back_sink; /* duplex: from the sink's end to the source's */
     struct mem_wire *wire;
     size_t near_ring, far_ring;
     uint32_t chunk;

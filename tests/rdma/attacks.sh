@@ -145,7 +145,7 @@ attack send large-chunk 'DATA \[0, \+4294967295\) goes beyond the limit 4194304|
 attack send overlap 'DATA \[50, \+100\) overlaps' 'told RESET 1'
 attack send end-twice 'second EOS' 'told RESET 1'
 attack send data-after-end 'DATA \[990, \+11\) after EOS at 1000' 'told RESET 1'
-attack send flood 'closed by the peer before the end|connection' '[0-9]{3} messages'
+attack send flood 'closed by the peer before the end|[Cc]onnection' '[0-9]{3} messages'
 attack send write-beyond "aborted" "WRITE: $refused"
 attack send write-before "aborted" "WRITE: $refused"
 attack send write-rkey "aborted" "WRITE: $refused"

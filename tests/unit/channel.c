@@ -229,6 +229,150 @@ static void test_stops_pumping(void)
     end();
 }
 
+/* ------------------------------------------------------------ duplex: two flows, one each way */
+
+static void begin_duplex(uint64_t bytes, uint64_t back)
+{
+    begin(bytes);
+    chain.duplex = true;
+    chain.back_source = (struct mem_plan){ .bytes = back, .seed = 8 };
+    chain.back_sink = (struct mem_plan){ .seed = 8 };
+}
+
+static void test_duplex_sizes_and_moods(void)
+{
+    static const uint64_t sizes[] = { 0, 1, WINDOW - 1, WINDOW, WINDOW + 1, 10 * WINDOW + 3 };
+    for (size_t i = 0; i < 8 * ARRAY_LEN(sizes) * ARRAY_LEN(sizes); i++) {
+        begin_duplex(sizes[i / 8 % ARRAY_LEN(sizes)], sizes[i / 8 / ARRAY_LEN(sizes)]);
+        chain.source.part = i & 1 ? 1000 : 0;
+        chain.back_source.part = i & 2 ? 1234 : 0;
+        chain.sink.part = i & 4 ? 999 : 0;
+        chain.back_sink.again = chain.source.again = i & 1 ? 3 : 0;
+        chain.sink.lag = i & 2;
+        chain.back_sink.lag = i & 4;
+        chain.source.close_later = i & 4;
+        chain_open(&chain);
+        CU_ASSERT_TRUE(chain_run(&chain));
+        CU_ASSERT_TRUE(chain_whole(&chain));
+        end();
+    }
+}
+
+static bool is_shut(void *arg)
+{
+    const struct mem_plan *p = arg;
+    return p->shut || watch_failed(w);
+}
+
+static void let_go(struct mem_plan *p)
+{
+    p->held = false;
+    xport_kick(w->c->end[SIDE_SOURCE]);
+    xport_kick(w->c->end[SIDE_SINK]);
+}
+
+/* One direction ends, long before the other, which is held by its source or its sink; nobody spins meanwhile. */
+static void test_half_close(void)
+{
+    for (int i = 0; i < 8; i++) {
+        bool back_first = i & 1;
+        begin_duplex(back_first ? 5 * WINDOW : i & 4 ? 0 : 20 << 20, back_first ? (i & 4 ? 0 : 20 << 20) : 5 * WINDOW);
+        struct mem_plan *held = back_first ? (i & 2 ? &chain.source : &chain.sink) : i & 2 ? &chain.back_source : &chain.back_sink;
+        held->held = true;
+        held->held_at = 100;
+        chain_open(&chain);
+        CU_ASSERT_TRUE(rig_until(&rig, is_shut, back_first ? &chain.back_sink : &chain.sink));
+        for (int turns = 0; turns < 10; turns++)
+            loop_turn(&rig.loop, 0);
+        CU_ASSERT(!w->c->task.active && w->finished == 0 && !watch_failed(w) && held->moved == 100);
+        CU_ASSERT(back_first ? w->ended_back == 1 : w->ended == 1);
+        let_go(held);
+        CU_ASSERT_TRUE(chain_run(&chain));
+        CU_ASSERT_TRUE(chain_whole(&chain));
+        end();
+    }
+}
+
+/* Either end fails at each of its calls in turn, of either direction. */
+static void duplex_fails_everywhere(enum channel_side side, bool back, bool later)
+{
+    unsigned n = 1;
+    for (bool failed = true; failed && n < 500; n++) {
+        begin_duplex(WINDOW, WINDOW + 1);
+        struct mem_plan *const plans[][2] = { { &chain.source, &chain.back_sink }, { &chain.sink, &chain.back_source } };
+        struct mem_plan *p = plans[side][back];
+        chain.source.part = chain.sink.part = chain.back_source.part = chain.back_sink.part = 5000;
+        p->fail_at = n;
+        p->fail_rc = -ENXIO;
+        p->fail_later = later;
+        chain.sink.lag = chain.back_sink.lag = n % 2;
+        chain_open(&chain);
+        CU_ASSERT_TRUE(chain_run(&chain));
+        failed = watch_failed(w);
+        if (failed)
+            check_failure(side, -ENXIO, "planned failure");
+        CU_ASSERT(chain.sink.wrong == 0 && chain.back_sink.wrong == 0 && (failed || chain_whole(&chain)));
+        CU_ASSERT_TRUE(watch_close(w, failed ? -ENXIO : 0));
+        CU_ASSERT(w->closed == 1 && chain.sink.close_rc == (failed ? -ENXIO : 0) && chain.source.close_rc == chain.sink.close_rc);
+        end();
+    }
+    CU_ASSERT(n > 10 && n < 500);
+}
+
+static void test_duplex_end_fails(void)
+{
+    for (int i = 0; i < 8; i++)
+        duplex_fails_everywhere(i & 1 ? SIDE_SINK : SIDE_SOURCE, i & 2, i & 4);
+}
+
+/* An end that has brought and taken everything may go, though what it brought is not all taken yet. */
+static void test_duplex_harmless(void)
+{
+    for (int i = 0; i < 2; i++) {
+        begin_duplex(1000, 1000);
+        struct mem_plan *held = i ? &chain.back_sink : &chain.sink, *taken = i ? &chain.sink : &chain.back_sink;
+        held->held = true;
+        chain_open(&chain);
+        CU_ASSERT_TRUE(rig_until(&rig, is_shut, taken));
+        for (int turns = 0; turns < 5; turns++)
+            loop_turn(&rig.loop, 0);
+        xport_fail(w->c->end[i ? SIDE_SINK : SIDE_SOURCE], -SST_ELOST, "gone with everything done");
+        let_go(held);
+        CU_ASSERT_TRUE(chain_run(&chain));
+        CU_ASSERT_TRUE(chain_whole(&chain));
+        end();
+    }
+}
+
+/* But one direction alone is not enough. */
+static void test_duplex_fails_half_closed(void)
+{
+    for (int i = 0; i < 4; i++) {
+        bool back_first = i & 1;
+        begin_duplex(1000, 1000);
+        struct mem_plan *held = back_first ? &chain.source : &chain.back_source;
+        held->held = true;
+        chain_open(&chain);
+        CU_ASSERT_TRUE(rig_until(&rig, is_shut, back_first ? &chain.back_sink : &chain.sink));
+        xport_fail(w->c->end[i / 2], -SST_ELOST, "gone too early");
+        CU_ASSERT_TRUE(chain_run(&chain));
+        check_failure((enum channel_side)(i / 2), -SST_ELOST, "gone too early");
+        end();
+    }
+}
+
+static void test_duplex_slot(void)
+{
+    begin_duplex(1000, 500);
+    chain_open(&chain);
+    const struct stats_channel *slot = &rig.env[0].stats->ch[1];
+    CU_ASSERT_TRUE(chain_run(&chain));
+    CU_ASSERT(stats_get(&slot->flow[FORWARD].rel) == 1000 && stats_get(&slot->flow[BACKWARD].rel) == 500);
+    CU_ASSERT_TRUE(watch_close(w, 0));
+    CU_ASSERT(stats_get(&slot->id) == 0 && stats_get(&slot->flow[BACKWARD].put) == 0);
+    end();
+}
+
 /* ------------------------------------------------------------ opening and closing */
 
 static void test_end_twice(void)
@@ -453,6 +597,8 @@ static void test_window_refused(void)
 
 UNIT_MAIN("channel", UNIT(test_sizes_and_moods), UNIT(test_sink_later), UNIT(test_ended_before_finished), UNIT(test_paced),
           UNIT(test_source_fails), UNIT(test_sink_fails), UNIT(test_closed_from_event), UNIT(test_both_fail), UNIT(test_harmless_failures),
-          UNIT(test_sink_fails_after_end), UNIT(test_stops_pumping), UNIT(test_end_twice), UNIT(test_end_refused), UNIT(test_close_early),
+          UNIT(test_sink_fails_after_end), UNIT(test_stops_pumping), UNIT(test_duplex_sizes_and_moods), UNIT(test_half_close),
+          UNIT(test_duplex_end_fails), UNIT(test_duplex_harmless), UNIT(test_duplex_fails_half_closed), UNIT(test_duplex_slot),
+          UNIT(test_end_twice), UNIT(test_end_refused), UNIT(test_close_early),
           UNIT(test_slow_close), UNIT(test_prepared_later), UNIT(test_unusable), UNIT(test_unusable_or_failed), UNIT(test_closed_while_unusable),
           UNIT(test_slot), UNIT(test_window_refused))

@@ -132,7 +132,7 @@ static void test_file(void)
     const struct conf_route *r = conf_route(c, "detector");
     CU_ASSERT_PTR_NOT_NULL_FATAL(r);
     check_list(r->accept, "ucx;link;");
-    CU_ASSERT(str_eq(r->connect, "gateway://gw2:5000/r") && r->window == 4 << 20 && r->plaintext && r->channels == 1);
+    CU_ASSERT(str_eq(r->connect, "gateway://gw2:5000/r") && r->window == 4 << 20 && r->plaintext && r->channels == 0);
     check_list(c->routes[1]->deliver, "ucx;");
     check_list(c->routes[1]->accept, "link;");
     CU_ASSERT_STRING_EQUAL(c->routes[1]->secret_file, "/a b");
@@ -429,7 +429,7 @@ static void test_print_text(void)
 static void test_export(void)
 {
     check_read("name = \"a \\\"b\\\" ${X:-$}\\n\"\nworkers = 3\nucx { devices = {lo, 'x y'} ports = 1-2 }\n"
-               "link { chunk = 1M }\nroute r { }");
+               "link { chunk = 1M }\nroute r { channels = 1 }");
     AUTO_FREE char *before = printed(false);
     char **all = conf_export(c);
     fresh();
@@ -531,11 +531,12 @@ static void test_check_transports(void)
 
 static void test_check_routes(void)
 {
-    check_fault("route.out.deliver=ucx", "route \"out\": connect and deliver exclude each other: a route ends here or goes on");
+    check_fault("route.out.deliver=ucx", "route \"out\": connect and deliver exclude each other: a route ends here or goes on "
+                                          "(with dial = recv it comes from there)");
     check_fault("route.in.deliver=",
-                "route \"in\": add connect = \"gateway://HOST/ROUTE\" (it goes on) or deliver = {\"ucx\"} (it ends here)");
+                "route \"in\": add connect = \"gateway://HOST/ROUTE\" or \"tcp://HOST:PORT\" (it goes on) or deliver = {\"ucx\"} (it ends here)");
     check_fault("route.in.secret_file=", "route \"in\": secret_file is missing: who may attach is known by a shared secret");
-    check_fault("route.out.connect=tcp://x:1", "route \"out\": connect = tcp://x:1: must be gateway://HOST[:PORT]/ROUTE");
+    check_fault("route.out.connect=direct://x:1", "route \"out\": connect = direct://x:1: must be gateway://HOST[:PORT]/ROUTE or tcp://HOST:PORT");
     check_fault("route.out.connect=gateway://x",
                 "route \"out\": connect: 'gateway://x': a route is missing, write gateway://HOST[:PORT]/ROUTE");
     check_fault("route.out.connect_pin=sha256:00", "route \"out\": connect_pin = sha256:00: must be sha256: and 64 hex digits");
@@ -544,9 +545,47 @@ static void test_check_routes(void)
     check_fault(pins, "route \"out\": connect_pin: 3 pins, at most 2 are allowed (two for a renewal)");
 }
 
+static void test_check_tcp(void)
+{
+    check_good("route.out.connect=tcp://peer.example.org:5201");
+    check_good("route.out.accept=tcp://[::]:7000,link");
+    check_good("route.in.accept=tcp://10.0.0.1:7000");
+    check_fault("route.out.accept=tcp://peer:7000",
+                "route \"out\": accept = tcp://peer:7000: must have a numeric address of this machine, like tcp://0.0.0.0:7000");
+    check_fault("route.out.accept=tcp://10.0.0.1", "route \"out\": accept: '10.0.0.1': a port is missing, write 10.0.0.1:PORT");
+    check_fault("route.in.deliver=tcp://10.0.0.1:70",
+                "route \"in\": deliver = tcp://10.0.0.1:70: only accept has places for TCP peers; a TCP peer that is connected to is connect = "
+                "\"tcp://10.0.0.1:70\"");
+    check_fault("route.out.source_address=here",
+                "route \"out\": source_address = here: must be a numeric address, like 192.0.2.1 or 2001:db8::1");
+    check_fault("route.out.proxy_protocol=yes", "route \"out\": proxy_protocol is for routes with connect = \"tcp://HOST:PORT\"");
+    check_fault("route.in.dial=recv", "route \"in\": dial = recv is for routes with connect = \"gateway://HOST/ROUTE\"");
+    check_fault("route.out.dial=recv",
+                "route \"out\": dial = recv brings a stream from the next gateway: name by deliver how receivers attach here");
+}
+
+/* Only those between TCP peers need no secret; how many channels 0 is. */
+static void test_tcp_routes(void)
+{
+    static const struct { const char *text; bool attaches; uint32_t channels; } rows[] = {
+        { "route r { accept = {\"tcp://0.0.0.0:1\"} connect = \"tcp://b:2\" connections = 7 }", false, 7 },
+        { "route r { accept = {\"tcp://0.0.0.0:1\", link} connect = \"tcp://b:2\" connections = 7 }", true, 7 },
+        { "route r { accept = {\"tcp://0.0.0.0:1\"} connect = \"gateway://b/r\" connections = 7 }", true, 7 },
+        { "route r { accept = {\"tcp://0.0.0.0:1\"} deliver = {ucx} connections = 7 }", true, 1 },
+        { "route r { accept = {ucx} connect = \"tcp://b:2\" connections = 7 }", true, 1 },
+        { "route r { accept = {ucx} connect = \"tcp://b:2\" channels = 3 }", true, 3 },
+        { "route r { deliver = {link} connections = 7 }", true, 1 },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        check_read(rows[i].text);
+        CU_ASSERT_EQUAL(conf_route_attaches(c->routes[0]), rows[i].attaches);
+        CU_ASSERT_EQUAL(conf_route_channels(c->routes[0]), rows[i].channels);
+    }
+}
+
 UNIT_MAIN("conf", UNIT(test_defaults), UNIT(test_log_choices), UNIT(test_sections), UNIT(test_file), UNIT(test_empty_file),
           UNIT(test_lists), UNIT(test_words), UNIT(test_quotes_once), UNIT(test_value_lines), UNIT(test_unknown_lines),
           UNIT(test_route_lines), UNIT(test_paths), UNIT(test_value_of_words), UNIT(test_syntax_lines), UNIT(test_text_lines),
           UNIT(test_files), UNIT(test_set), UNIT(test_set_refused), UNIT(test_set_over_file), UNIT(test_print), UNIT(test_print_text),
           UNIT(test_export), UNIT(test_check_good), UNIT(test_check_global), UNIT(test_check_transports), UNIT(test_check_routes),
-          UNIT(finish))
+          UNIT(test_check_tcp), UNIT(test_tcp_routes),           UNIT(finish))

@@ -29,7 +29,7 @@ static void check_outcome(int rc)
         CU_ASSERT_TRUE(chain_whole(&chain));
     for (enum channel_side s = 0; s < SIDES; s++)
         CU_ASSERT(expected(&chain.near, s, rc) && (!chain.wire || expected(&chain.far, s, rc)));
-    CU_ASSERT(chain.sink.wrong == 0 && chain.near.reentered == 0 && chain.far.reentered == 0);
+    CU_ASSERT(chain.sink.wrong == 0 && chain.back_sink.wrong == 0 && chain.near.reentered == 0 && chain.far.reentered == 0);
     if (failed && (chain.near.finished && (!chain.wire || chain.far.finished)))
         CU_FAIL("failed and finished");
 }
@@ -56,6 +56,7 @@ static bool run(const struct chain *plan, const struct mem_wire *wire_plan, unsi
     mem_fault_arm(n, -EPROTONOSUPPORT);
     chain_open(&chain);
     chain.far.close_on_finish = true; /* the far side may have lost its connection without harm: that ends the near one's wait */
+    chain.near.close_on_finish = chain.duplex;
     CU_ASSERT_TRUE(chain_run(&chain));
     bool fired = mem_fault_fired(&entry);
     unsigned failures = CU_get_number_of_failures();
@@ -112,5 +113,33 @@ static void test_nothing_to_send(void)
     every_call(&c, &(struct mem_wire){ .keep = true });
 }
 
+static struct chain both_ways(uint64_t back)
+{
+    struct chain c = plain;
+    c.duplex = true;
+    c.back_source = (struct mem_plan){ .bytes = back, .seed = 2 };
+    c.back_sink.seed = 2;
+    return c;
+}
+
+static void test_duplex(void)
+{
+    const struct chain c = both_ways(100000), nothing = both_ways(0);
+    every_call(&c, NULL);
+    every_call(&c, &(struct mem_wire){ .keep = true });
+    every_call(&c, &(struct mem_wire){ .depth = 2 });
+    every_call(&nothing, &(struct mem_wire){ .keep = true });
+}
+
+static void test_duplex_with_moods(void)
+{
+    struct chain c = both_ways(70000);
+    c.chunk = 4096;
+    c.source.part = 5000;
+    c.source.bytes = 100000;
+    c.sink.lag = c.back_sink.lag = true;
+    every_call(&c, &(struct mem_wire){ .keep = true, .shuffle = 4, .part = 1500, .again = 3, .seed = 5 });
+}
+
 UNIT_MAIN("fault", UNIT(test_bytes), UNIT(test_bytes_in_parts), UNIT(test_wire_keep), UNIT(test_wire_release), UNIT(test_wire_with_moods),
-          UNIT(test_nothing_to_send))
+          UNIT(test_nothing_to_send), UNIT(test_duplex), UNIT(test_duplex_with_moods))

@@ -274,6 +274,27 @@ static void test_wait_for_credits(void)
     ring_fini(&other);
 }
 
+static int busy_drain(struct xport *x UNUSED, struct ring *r UNUSED) { return 0; }
+
+/* An end that says it did something, as one does that served the other direction: this one waits all the same. */
+static void test_wait_while_the_other_moves(void)
+{
+    struct xport_ops busy = xport_mem_ops;
+    busy.drain = busy_drain;
+    begin_both(1 << 20, false);
+    flow.sink->ops = &busy;
+    CU_ASSERT_TRUE(flow_pump(&flow)); /* it fills */
+    for (int i = 0; i < 10; i++) {
+        CU_ASSERT_TRUE(flow_pump(&flow)); /* and wants another look, each time */
+        CU_ASSERT_EQUAL(waits(), WAIT_SINK);
+    }
+    usleep(20000);
+    flow_pump(&flow);
+    CU_ASSERT(stats_get(&stats.wait_ns[WAIT_SINK]) >= 19 * NS_PER_MS);
+    flow.sink->ops = &xport_mem_ops;
+    end();
+}
+
 /* Pacing holds the bytes back, and nobody else is to blame. */
 static void test_wait_for_rate(void)
 {
@@ -371,5 +392,6 @@ static void test_slowest_rate(void)
 UNIT_MAIN("flow", UNIT(test_digest), UNIT(test_counters), UNIT(test_turn_is_bounded), UNIT(test_one_end),
           UNIT(test_failures_are_not_hidden), UNIT(test_ring_refused), UNIT(test_waits), UNIT(test_wait_for_release),
           UNIT(test_wait_for_release_of_a_part), UNIT(test_fills_before_a_drain), UNIT(test_wait_for_credits),
+          UNIT(test_wait_while_the_other_moves),
           UNIT(test_wait_for_rate), UNIT(test_end_waits_for_nothing), UNIT(test_rate), UNIT(test_no_catching_up),
           UNIT(test_slow_sink_paced), UNIT(test_no_rate), UNIT(test_slowest_rate))

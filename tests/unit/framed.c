@@ -685,6 +685,182 @@ static void test_duplex(void)
     close_rings();
 }
 
+/* ------------------------------------------------------------ duplex: both directions on one connection */
+
+static int say_on(uint8_t flow, uint8_t type, uint64_t a, uint64_t b)
+{
+    bool data = type == FRAME_DATA; /* b is its length then */
+    const struct frame in = { .type = type, .flow = flow, .a = a, .b = data ? 0 : b, .len = data ? (uint32_t)b : 0 };
+    return framed_input(&f, &in);
+}
+
+/* Flow 0 is ours, flow 1 the peer's; HELLO and limits were said both ways. */
+static void duplex(bool keep)
+{
+    open_rings();
+    framed_init(&f, cookie, CHUNK, CAP);
+    framed_set_rings(&f, &rx, &tx, true);
+    f.keep = keep;
+    CU_ASSERT(next() == FRAME_HELLO && say_hello() == 0 && next() == FRAME_LIMIT && last.flow == 1 && last.a == CAP);
+    CU_ASSERT_EQUAL(say_on(0, FRAME_LIMIT, CAP, 0), 0);
+    CU_ASSERT_EQUAL(next(), 0);
+}
+
+static void bring_back(uint32_t n)
+{
+    uint64_t off = rx.put;
+    CU_ASSERT_EQUAL_FATAL(say_on(1, FRAME_DATA, off, n), 0);
+    CU_ASSERT_EQUAL_FATAL(framed_filled(&f, off, n), 0);
+}
+
+static void test_duplex_wrong_flow(void)
+{
+    static const struct { uint8_t flow, type; } bad[] = { { 0, FRAME_DATA }, { 0, FRAME_EOS }, { 1, FRAME_LIMIT } };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        duplex(true);
+        CU_ASSERT_EQUAL(say_on(bad[i].flow, bad[i].type, 0, 1), -SST_EPROTO);
+        expect(-SST_EPROTO, "which does not exist in that direction");
+    }
+}
+
+/* However many bytes wait, a limit goes before them. */
+static void test_limit_before_data(void)
+{
+    duplex(false);
+    CU_ASSERT_EQUAL(say_on(0, FRAME_LIMIT, 100 * CAP, 0), 0);
+    ring_commit(&tx, CAP);
+    for (int i = 0; i < 8; i++) {
+        CU_ASSERT(next() == FRAME_DATA && last.flow == 0);
+        bring_back(CHUNK);
+        consume(CHUNK);
+        CU_ASSERT_TRUE(framed_control_due(&f));
+        CU_ASSERT(next() == FRAME_LIMIT && last.flow == 1 && last.b == rx.rel);
+    }
+    CU_ASSERT_EQUAL(tx.sub, CAP);
+    close_rings();
+}
+
+/* No limit for ours: what the peer sends is taken and its limit raised. */
+static void test_blocked_one_way(void)
+{
+    duplex(true);
+    ring_commit(&tx, CAP);
+    while (next() == FRAME_DATA)
+        ;
+    ring_release_to(&tx, CHUNK); /* as if there were more to send */
+    ring_commit(&tx, CHUNK);
+    for (int i = 0; i < 100; i++) {
+        CU_ASSERT_TRUE(framed_blocked(&f));
+        bring_back(CHUNK);
+        consume(CHUNK);
+        CU_ASSERT(next() == FRAME_LIMIT && last.flow == 1 && last.a == CAP + rx.rel);
+        CU_ASSERT_EQUAL(next(), 0);
+    }
+    close_rings();
+}
+
+/* The peer's bytes are not consumed, its ring is full: ours go on. */
+static void test_unread_one_way(void)
+{
+    duplex(true);
+    for (int i = 0; i < CAP / CHUNK; i++)
+        bring_back(CHUNK);
+    for (uint64_t i = 1; i <= 100; i++) {
+        ring_commit(&tx, CHUNK);
+        CU_ASSERT(next() == FRAME_DATA && last.flow == 0);
+        CU_ASSERT_EQUAL(next(), 0);
+        CU_ASSERT_EQUAL(say_on(0, FRAME_LIMIT, CAP + i * CHUNK, i * CHUNK), 0);
+        CU_ASSERT_EQUAL(tx.rel, i * CHUNK);
+    }
+    close_rings();
+}
+
+static void end_ours(uint64_t n)
+{
+    ring_commit(&tx, n);
+    CU_ASSERT_EQUAL(ring_end(&tx, n), 0);
+    if (n)
+        CU_ASSERT(next() == FRAME_DATA && last.len == n);
+    CU_ASSERT(next() == FRAME_EOS && last.flow == 0 && last.a == n);
+    CU_ASSERT_EQUAL(framed_shut_done(&f), n == 0);
+    CU_ASSERT_EQUAL(say_on(0, FRAME_LIMIT, CAP + n, n), 0);
+    CU_ASSERT_TRUE(framed_shut_done(&f));
+}
+
+static void test_half_close_ours(void)
+{
+    for (uint64_t n = 0; n <= 10; n += 10) {
+        duplex(true);
+        end_ours(n);
+        for (int i = 0; i < 20; i++) {
+            CU_ASSERT_FALSE(framed_whole(&f));
+            bring_back(CHUNK);
+            consume(CHUNK);
+            CU_ASSERT(next() == FRAME_LIMIT && next() == 0);
+        }
+        bring_back(1);
+        CU_ASSERT_EQUAL(say_on(1, FRAME_EOS, rx.put, 0), 0);
+        CU_ASSERT(framed_whole(&f) && !framed_finished(&f)); /* all is there; the peer is still to hear that it was consumed */
+        consume(1);
+        CU_ASSERT(next() == FRAME_LIMIT && last.b == rx.total && framed_finished(&f));
+        CU_ASSERT_EQUAL(next(), 0);
+        close_rings();
+    }
+}
+
+static void test_half_close_theirs(void)
+{
+    for (uint32_t n = 0; n <= 10; n += 10) {
+        duplex(true);
+        if (n) {
+            bring_back(n);
+            consume(n);
+        }
+        CU_ASSERT_EQUAL(say_on(1, FRAME_EOS, n, 0), 0);
+        CU_ASSERT_EQUAL(next(), n ? FRAME_LIMIT : 0);
+        for (uint64_t i = 1; i <= 20; i++) {
+            CU_ASSERT_FALSE(framed_whole(&f));
+            ring_commit(&tx, CHUNK);
+            CU_ASSERT(next() == FRAME_DATA && next() == 0);
+            CU_ASSERT_EQUAL(say_on(0, FRAME_LIMIT, CAP + i * CHUNK, i * CHUNK), 0);
+        }
+        CU_ASSERT_EQUAL(say_on(1, FRAME_EOS, n, 0), -SST_EPROTO);
+        expect(-SST_EPROTO, "second EOS");
+    }
+}
+
+/* After the end of the peer's bytes no little limit is worth a message: none of its bytes wait for that room. */
+static void test_not_lazy_after_end(void)
+{
+    duplex(true);
+    bring_back(1000);
+    consume(10);
+    CU_ASSERT_TRUE(framed_lazy(&f));
+    CU_ASSERT_EQUAL(say_on(1, FRAME_EOS, 1000, 0), 0);
+    CU_ASSERT_FALSE(framed_lazy(&f));
+    consume(990);
+    CU_ASSERT(next() == FRAME_LIMIT && last.b == 1000);
+    close_rings();
+}
+
+/* Whichever direction it names, a RESET ends both; and nothing follows ours, though bytes and a limit are due. */
+static void test_duplex_reset(void)
+{
+    for (uint8_t flow = 0; flow < 2; flow++) {
+        duplex(true);
+        CU_ASSERT_EQUAL(say_on(flow, FRAME_RESET, 25, 0), -SST_EINTERRUPTED);
+        expect(-SST_EINTERRUPTED, "peer reset the flow: interrupted");
+    }
+    duplex(true);
+    ring_commit(&tx, CAP);
+    bring_back(CHUNK);
+    consume(CHUNK);
+    framed_reset(&f, -SST_EIO);
+    CU_ASSERT(next() == FRAME_RESET && last.flow == 0 && last.a == err_to_wire(-SST_EIO));
+    CU_ASSERT_EQUAL(next(), 0);
+    close_rings();
+}
+
 static void test_reset_received(void)
 {
     static const struct { uint64_t code; int rc; } codes[] = {
@@ -788,5 +964,8 @@ UNIT_MAIN("framed", UNIT(test_hello_first), UNIT(test_before_hello), UNIT(test_s
           UNIT(test_end_of_ours), UNIT(test_nothing_to_send), UNIT(test_limit_by_eighths), UNIT(test_limit_for_small_peer),
           UNIT(test_limit_for_absurd_peer),
           UNIT(test_limit_for_large_peer), UNIT(test_limit_when_used_up), UNIT(test_limit_for_unknown_peer),
-          UNIT(test_limit_after_end), UNIT(test_wrong_flow), UNIT(test_duplex), UNIT(test_reset_received), UNIT(test_reset_sent),
+          UNIT(test_limit_after_end), UNIT(test_wrong_flow), UNIT(test_duplex), UNIT(test_duplex_wrong_flow),
+          UNIT(test_limit_before_data),
+          UNIT(test_blocked_one_way), UNIT(test_unread_one_way), UNIT(test_half_close_ours), UNIT(test_half_close_theirs),
+          UNIT(test_not_lazy_after_end), UNIT(test_duplex_reset), UNIT(test_reset_received), UNIT(test_reset_sent),
           UNIT(test_order_of_urgency), UNIT(test_first_failure_stays), UNIT(test_garbage), UNIT(test_disconnected))

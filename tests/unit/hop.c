@@ -32,7 +32,7 @@ static char reason[ATTACH_WHY], passed_over[ATTACH_WHY], chosen[16];
 static int over_rc;
 static const char *no_choice; /* why hop_choose chose none */
 
-static int on_told(struct pool_worker *w UNUSED, const ToWorker *m)
+static int on_told(struct pool_worker *w UNUSED, const ToWorker *m, int fd UNUSED)
 {
     uint8_t data[2000];
     CU_ASSERT_FATAL(m->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_HOP && n_hops < HOPS_MAX);

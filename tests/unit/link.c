@@ -1,7 +1,9 @@
 /* Streams over a link: sizes, rings, ciphers, both directions of dialling, and how each end learns of the other's end. */
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
+#include "src/core/addr.h"
 #include "tests/unit/link_stage.h"
 
 static struct stage s;
@@ -280,6 +282,118 @@ static void test_abort(void)
     }
 }
 
+/* ------------------------------------------------------------ duplex */
+
+static void duplex_open(int kind)
+{
+    stage_open(&s);
+    s.duplex = true;
+    s.spec.plain = kind % 2;
+    s.reverse = kind / 2;
+}
+
+static void test_duplex_sizes(void)
+{
+    for (int kind = 0; kind < 4; kind++) {
+        duplex_open(kind);
+        stage_boundary_sizes(&s);
+        stage_close(&s);
+    }
+}
+
+static void test_duplex_moods(void)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        duplex_open((int)i % 4);
+        s.spec.chunk_max = i & 4 ? 5000 : 4 << 20;
+        s.spec.low_latency = i & 8;
+        s.near_ring = i & 4 ? 64 << 10 : 300 << 10;
+        s.source.part = i & 1 ? 30011 : 0;
+        s.back_source.part = i & 2 ? 20011 : 0;
+        s.back_source.again = i & 2 ? 3 : 0;
+        s.sink.part = i & 4 ? 10007 : 0;
+        s.back_sink.again = i & 8 ? 4 : 0;
+        s.sink.lag = s.back_sink.lag = i & 1;
+        s.back_bytes = 700000;
+        run_whole(1500000);
+        stage_close(&s);
+    }
+}
+
+static void test_duplex_close_at_once(void)
+{
+    static const uint64_t sizes[] = { 0, 1, 64 << 10, 3000000 };
+    for (size_t i = 0; i < 4 * ARRAY_LEN(sizes) * ARRAY_LEN(sizes); i++) {
+        duplex_open((int)i % 4);
+        s.back_bytes = sizes[i / 4 / ARRAY_LEN(sizes)];
+        stage_close_at_once(&s, sizes[i / 4 % ARRAY_LEN(sizes)]);
+        stage_close(&s);
+    }
+}
+
+static void test_half_close(void)
+{
+    for (int kind = 0; kind < 4; kind++) {
+        duplex_open(kind);
+        stage_half_close(&s);
+        stage_close(&s);
+    }
+}
+
+static void test_independent(void)
+{
+    for (int kind = 0; kind < 2; kind++) {
+        duplex_open(kind);
+        stage_independent(&s, 100 << 20);
+        stage_close(&s);
+    }
+}
+
+static void test_duplex_abort(void)
+{
+    for (int kind = 0; kind < 4; kind++) {
+        duplex_open(kind);
+        stage_abort_duplex(&s);
+        stage_close(&s);
+    }
+}
+
+/* The socket of the lane that was dialled. */
+static int dialled_fd(void)
+{
+    for (int fd = 0; fd < 1000; fd++) {
+        union sockaddr_any peer;
+        socklen_t len = sizeof(peer);
+        if (getpeername(fd, &peer.sa, &len) == 0 && peer.sa.sa_family == AF_INET && addr_port(&peer) == s.spec.port)
+            return fd;
+    }
+    return -1;
+}
+
+static bool lost(int rc) { return rc == -SST_ELOST || rc == -ECONNRESET || rc == -EPIPE; }
+
+static bool both_moved(void *arg UNUSED) { return (s.sink.moved > 300000 && s.back_sink.moved > 300000) || stage_over(&s); }
+
+/* The connection is cut under both directions, or under the one that is left: both ends say so. */
+static void test_duplex_cut(void)
+{
+    for (int kind = 0; kind < 4; kind++) {
+        duplex_open(kind);
+        s.back_bytes = kind & 1 ? 300001 : 500 << 20;
+        stage_stream(&s, 500 << 20);
+        CU_ASSERT_TRUE(rig_until(&s.rig, both_moved, NULL));
+        CU_ASSERT_FALSE(stage_over(&s));
+        CU_ASSERT_EQUAL(shutdown(dialled_fd(), SHUT_RDWR), 0);
+        CU_ASSERT_TRUE(rig_until(&s.rig, watch_over, &s.near));
+        CU_ASSERT_TRUE(rig_until(&s.rig, watch_over, &s.far));
+        CU_ASSERT(s.near.failed[stage_near_side(&s)] == 1 && s.far.failed[stage_far_side(&s)] == 1 && !s.near.finished && !s.far.finished);
+        CU_ASSERT(lost(s.near.rc[stage_near_side(&s)]) && lost(s.far.rc[stage_far_side(&s)]));
+        CU_ASSERT(s.sink.wrong == 0 && s.back_sink.wrong == 0);
+        stage_end_stream(&s);
+        stage_close(&s);
+    }
+}
+
 static void test_footprint(void)
 {
     test_abort();
@@ -289,9 +403,13 @@ static void test_footprint(void)
     test_plain_and_tls();
     test_refused();
     test_paused_listener();
+    test_duplex_abort();
+    test_duplex_cut();
     CU_ASSERT_TRUE(footprint_same(&before));
 }
 
 UNIT_MAIN("link", UNIT(test_boundary_sizes), UNIT(test_moods), UNIT(test_close_at_once), UNIT(test_abandoned), UNIT(test_ciphers),
           UNIT(test_other_cipher), UNIT(test_plain_and_tls), UNIT(test_refused), UNIT(test_bad_answer), UNIT(test_no_link_port),
-          UNIT(test_paused_listener), UNIT(test_stalled_sink), UNIT(test_pause), UNIT(test_abort), UNIT(test_footprint))
+          UNIT(test_paused_listener), UNIT(test_stalled_sink), UNIT(test_pause), UNIT(test_abort), UNIT(test_duplex_sizes),
+          UNIT(test_duplex_moods), UNIT(test_duplex_close_at_once), UNIT(test_half_close), UNIT(test_independent), UNIT(test_duplex_abort),
+          UNIT(test_duplex_cut), UNIT(test_footprint))

@@ -33,6 +33,13 @@ static void begin(size_t near_ring, size_t far_ring, uint64_t bytes)
                             .source = { .bytes = bytes, .seed = 42 }, .sink = { .seed = 42 } };
 }
 
+static void both_ways(uint64_t back)
+{
+    chain.duplex = true;
+    chain.back_source = (struct mem_plan){ .bytes = back, .seed = 43 };
+    chain.back_sink.seed = 43;
+}
+
 static void end(void)
 {
     CU_ASSERT_TRUE(chain_close(&chain, 0));
@@ -76,7 +83,7 @@ static void random_moods(struct mem_plan *p)
     p->close_later = below(2);
 }
 
-static void random_run(void)
+static void random_run(bool duplex)
 {
     size_t near = (64 << 10) + below(15 * 64) * 1024, far = (64 << 10) + below(15 * 64) * 1024;
     begin(near, far, below(2) ? below(3 * (near + far)) : below(1000));
@@ -84,18 +91,23 @@ static void random_run(void)
     chain.blind = !below(4);
     random_moods(&chain.source);
     random_moods(&chain.sink);
+    if (duplex) {
+        both_ways(below(2) ? below(3 * (near + far)) : below(1000));
+        random_moods(&chain.back_source);
+        random_moods(&chain.back_sink);
+    }
     wire = (struct mem_wire){ .seed = below(1u << 30), .keep = below(2), .depth = (unsigned)maybe(30), .shuffle = (unsigned)maybe(8),
                               .part = maybe(40000), .again = (unsigned)maybe(6) };
     wire.again += wire.again == 1;
     run_whole();
 }
 
-static void test_random(void)
+static void run_random(bool duplex)
 {
     uint64_t overtook = 0, delivered = 0;
     for (unsigned seed = 1; seed <= 400 && !CU_get_number_of_failures(); seed++) {
         state = seed * 0x9e3779b97f4a7c15ULL;
-        random_run();
+        random_run(duplex);
         overtook += wire.overtook;
         delivered += wire.delivered;
         if (CU_get_number_of_failures())
@@ -104,6 +116,9 @@ static void test_random(void)
     }
     CU_ASSERT(overtook > 500 && delivered > 10000); /* the moods were real */
 }
+
+static void test_random(void) { run_random(false); }
+static void test_duplex_random(void) { run_random(true); }
 
 /* Messages take a while: what is under way is bounded by the window, and timers wake both sides. */
 static void test_delay(void)
@@ -220,5 +235,131 @@ static void test_drop_anywhere(void)
     CU_ASSERT(broke > 20 && broke < 399);
 }
 
+/* ------------------------------------------------------------ duplex */
+
+static void test_duplex_sizes(void)
+{
+    static const size_t rings[][2] = { { 64 << 10, 64 << 10 }, { 64 << 10, 256 << 10 }, { 256 << 10, 64 << 10 } };
+    for (size_t i = 0; i < ARRAY_LEN(rings); i++) {
+        const uint64_t a = rings[i][0], b = rings[i][1];
+        const uint64_t sizes[] = { 0, 1, a, b + 1, a + b + 1 };
+        for (size_t j = 0; j < 2 * ARRAY_LEN(sizes) * ARRAY_LEN(sizes); j++) {
+            begin(a, b, sizes[j / 2 % ARRAY_LEN(sizes)]);
+            both_ways(sizes[j / 2 / ARRAY_LEN(sizes)]);
+            wire.keep = j % 2;
+            run_whole();
+        }
+    }
+}
+
+/* One message at a time, whichever direction it is of. */
+static void test_duplex_one_at_a_time(void)
+{
+    for (int keep = 0; keep < 2; keep++) {
+        begin(64 << 10, 1 << 20, 3 << 20);
+        both_ways(3 << 20);
+        wire.keep = keep;
+        wire.depth = 1;
+        chain.chunk = 4096;
+        run_whole();
+    }
+}
+
+static void test_duplex_close_at_once(void)
+{
+    static const uint64_t sizes[] = { 0, 1, 64 << 10, (128 << 10) + 1, 1 << 20 };
+    for (size_t i = 0; i < 4 * ARRAY_LEN(sizes) * ARRAY_LEN(sizes); i++) {
+        begin(64 << 10, 64 << 10, sizes[i / 4 % ARRAY_LEN(sizes)]);
+        both_ways(sizes[i / 4 / ARRAY_LEN(sizes)]);
+        wire.keep = i % 2;
+        wire.depth = i & 2 ? 1 : 0;
+        chain_open(&chain);
+        chain.near.close_on_finish = chain.far.close_on_finish = true;
+        CU_ASSERT_TRUE(chain_run(&chain));
+        CU_ASSERT_TRUE(chain_whole(&chain));
+        end();
+    }
+}
+
+static bool is_shut(void *arg)
+{
+    const struct mem_plan *p = arg;
+    return p->shut || watch_failed(&chain.near) || watch_failed(&chain.far);
+}
+
+/* One direction stands for ever, at its source or its sink, whatever is in its rings; the other carries many times those, and ends. */
+static void test_duplex_independent(void)
+{
+    for (int i = 0; i < 8; i++) {
+        bool back_stands = i & 1;
+        begin(64 << 10, 128 << 10, back_stands ? 20 << 20 : 1 << 20);
+        both_ways(back_stands ? 1 << 20 : 20 << 20);
+        wire.keep = i & 4;
+        wire.depth = 1;
+        struct mem_plan *held = back_stands ? (i & 2 ? &chain.back_source : &chain.back_sink) : i & 2 ? &chain.source : &chain.sink;
+        held->held = true;
+        held->held_at = 1000;
+        chain_open(&chain);
+        CU_ASSERT_TRUE(rig_until(&rig, is_shut, back_stands ? &chain.sink : &chain.back_sink));
+        CU_ASSERT(!watch_failed(&chain.near) && !watch_failed(&chain.far) && !chain.near.finished && !chain.far.finished && held->moved == 1000);
+        held->held = false;
+        for (enum channel_side side = 0; side < SIDES; side++) {
+            xport_kick(chain.near.c->end[side]);
+            xport_kick(chain.far.c->end[side]);
+        }
+        CU_ASSERT_TRUE(chain_run(&chain));
+        CU_ASSERT_TRUE(chain_whole(&chain));
+        end();
+    }
+}
+
+static void test_duplex_abort(void)
+{
+    for (int side = 0; side < 4; side++) {
+        begin(64 << 10, 64 << 10, 10 << 20);
+        both_ways(10 << 20);
+        wire.keep = side / 2;
+        chain_open(&chain);
+        CU_ASSERT_TRUE(rig_until(&rig, half_way, NULL));
+        struct watch *quits = side % 2 ? &chain.near : &chain.far, *hears = side % 2 ? &chain.far : &chain.near;
+        enum channel_side at = side % 2 ? SIDE_SOURCE : SIDE_SINK;
+        CU_ASSERT_TRUE(watch_close(quits, -SST_EINTERRUPTED));
+        CU_ASSERT_TRUE(rig_until(&rig, watch_over, hears));
+        CU_ASSERT(hears->failed[at] == 1 && hears->failed[!at] == 0 && hears->finished == 0 && hears->rc[at] == -SST_EINTERRUPTED);
+        CU_ASSERT_STRING_EQUAL(hears->why[at], "mem: peer reset the flow: interrupted");
+        end();
+    }
+}
+
+/* The connection breaks at every message in turn: whoever is not whole fails, once; nobody hangs. A side that is whole finishes, and closes. */
+static void test_duplex_drop_anywhere(void)
+{
+    unsigned broke = 0;
+    for (uint64_t n = 1; n < 600; n++) {
+        begin(64 << 10, 64 << 10, 200000);
+        both_ways(100000);
+        wire.keep = n % 2;
+        wire.shuffle = n % 3 ? 4 : 0;
+        wire.drop_at = n;
+        chain.chunk = 4096;
+        chain_open(&chain);
+        CU_ASSERT_TRUE(chain_run(&chain));
+        const struct watch *a = &chain.near, *b = &chain.far;
+        bool failed = watch_failed(a) || watch_failed(b);
+        CU_ASSERT(a->failed[SIDE_SOURCE] == 0 && b->failed[SIDE_SINK] == 0 && a->failed[SIDE_SINK] <= 1 && b->failed[SIDE_SOURCE] <= 1);
+        CU_ASSERT(!a->failed[SIDE_SINK] || a->rc[SIDE_SINK] == -SST_ELOST);
+        CU_ASSERT(!b->failed[SIDE_SOURCE] || b->rc[SIDE_SOURCE] == -SST_ELOST);
+        CU_ASSERT(chain.sink.wrong == 0 && chain.back_sink.wrong == 0 && (failed || chain_whole(&chain)));
+        broke += failed;
+        end();
+        if (!failed && n > wire.delivered)
+            break;
+    }
+    CU_ASSERT(broke > 20 && broke < 599);
+}
+
 UNIT_MAIN("pair", UNIT(test_boundary_sizes), UNIT(test_random), UNIT(test_delay), UNIT(test_one_at_a_time), UNIT(test_chunk),
-          UNIT(test_few_limits), UNIT(test_close_at_once), UNIT(test_abort), UNIT(test_drop_anywhere))
+          UNIT(test_few_limits), UNIT(test_close_at_once), UNIT(test_abort), UNIT(test_drop_anywhere), UNIT(test_duplex_sizes),
+          UNIT(test_duplex_random),
+          UNIT(test_duplex_one_at_a_time), UNIT(test_duplex_close_at_once), UNIT(test_duplex_independent), UNIT(test_duplex_abort),
+          UNIT(test_duplex_drop_anywhere))

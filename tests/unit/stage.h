@@ -14,6 +14,9 @@ struct stage {
     struct xport_answer answer;
     struct watch near, far;  /* near dials */
     struct mem_plan source, sink;
+    bool duplex;
+    uint64_t back_bytes;     /* duplex: that the sink's end sends */
+    struct mem_plan back_source, back_sink;
     bool reverse;            /* who dials receives */
     size_t near_ring, far_ring;
     unsigned number;         /* 0, or that of a further channel */
@@ -36,7 +39,7 @@ static inline enum channel_side stage_far_side(const struct stage *s) { return s
 /* A channel of env[0] that waits for a peer, and one of env[1] that dials what was answered; returns as channel_open_end. */
 void stage_accept(struct stage *s);
 int stage_dial(struct stage *s);
-/* Both, with so many bytes to send; moods of source and sink stay. */
+/* Both, with so many bytes to send; moods of sources and sinks stay. */
 void stage_stream(struct stage *s, uint64_t bytes);
 bool stage_over(void *stage); /* both finished, or one failed */
 bool stage_whole(const struct stage *s);
@@ -44,9 +47,16 @@ bool stage_whole(const struct stage *s);
 void stage_end_stream(struct stage *s);
 /* A stream from its beginning to its end. */
 void stage_run_whole(struct stage *s, uint64_t bytes);
-/* Whole streams of sizes around those of the rings; s must be open. */
+/* Whole streams of sizes around those of the rings; s must be open. Duplex: each against several the other way. */
 void stage_boundary_sizes(struct stage *s);
 /* Each side closes in the moment it is finished: what it owed the other was sent. */
 void stage_close_at_once(struct stage *s, uint64_t bytes);
+
+/* What any duplex transport does; s must be open. One side's bytes end long before the other's. */
+void stage_half_close(struct stage *s);
+/* One direction stands still for ever while the other carries so many bytes (by its sink; a tenth, by its source); then it goes on to its end. */
+void stage_independent(struct stage *s, uint64_t bytes);
+/* Each side aborts in the middle of both directions, and the other hears why. */
+void stage_abort_duplex(struct stage *s);
 
 #endif

@@ -304,6 +304,12 @@ static void test_lying_length(void)
 
 static char **peer_args; /* "peer", port, role */
 
+static void go_on_for_ever(void)
+{
+    s.source = s.back_source = (struct mem_plan){ .bytes = 1ULL << 50, .seed = 11 };
+    s.sink = s.back_sink = (struct mem_plan){ .seed = 11 };
+}
+
 /* In the child: dial and go on for ever. */
 static void be_peer(void)
 {
@@ -311,26 +317,30 @@ static void be_peer(void)
     ucx_stage_open(&s, 0);
     s.spec.port = (uint16_t)atoi(peer_args[1]);
     s.reverse = str_eq(peer_args[2], "recv");
-    s.source = (struct mem_plan){ .bytes = 1ULL << 50, .seed = 11 };
-    s.sink = (struct mem_plan){ .seed = 11 };
+    s.duplex = str_eq(peer_args[2], "both");
+    go_on_for_ever();
     stage_dial(&s);
     loop_run(&s.rig.loop);
 }
 
-static bool far_moves(void *arg UNUSED) { return s.far.c->flow[0].ring.rel >= 10000000 || watch_over(&s.far); }
+static bool far_moves(void *arg UNUSED)
+{
+    const struct flow *f = s.far.c->flow;
+    return (f[FORWARD].ring.rel >= 10000000 && (!s.duplex || f[BACKWARD].ring.rel >= 10000000)) || watch_over(&s.far);
+}
 
 static void test_peer_killed(void)
 {
-    for (int reverse = 0; reverse < 2; reverse++) {
+    for (int kind = 0; kind < 3; kind++) {
         char port[16];
         pid_t pid;
         ucx_stage_open(&s, 0);
-        s.reverse = reverse;
-        s.source = (struct mem_plan){ .bytes = 1ULL << 50, .seed = 11 };
-        s.sink = (struct mem_plan){ .seed = 11 };
+        s.reverse = kind == 1;
+        s.duplex = kind == 2;
+        go_on_for_ever();
         stage_accept(&s);
         snprintf(port, sizeof(port), "%u", s.spec.port);
-        char *argv[] = { self, "peer", port, reverse ? "recv" : "send", NULL };
+        char *argv[] = { self, "peer", port, s.duplex ? "both" : s.reverse ? "recv" : "send", NULL };
         posix_spawn_file_actions_t quiet;
         posix_spawn_file_actions_init(&quiet);
         posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
@@ -343,8 +353,9 @@ static void test_peer_killed(void)
         CU_ASSERT_TRUE(rig_until(&s.rig, watch_over, &s.far));
         CU_ASSERT(s.far.failed[stage_far_side(&s)] == 1 && s.far.rc[stage_far_side(&s)] == -SST_ELOST);
         CU_ASSERT_TRUE(watch_close(&s.far, -SST_ELOST));
-        CU_ASSERT(s.far.closed == 1 && s.sink.wrong == 0);
+        CU_ASSERT(s.far.closed == 1 && s.sink.wrong == 0 && s.back_sink.wrong == 0);
         s.reverse = false;
+        s.back_bytes = 1000000;
         run_whole(1000000); /* and the next peer is served */
         stage_close(&s);
     }
@@ -414,6 +425,81 @@ static void test_nobody_listens(void)
     stage_close(&s);
 }
 
+/* ------------------------------------------------------------ duplex */
+
+static void duplex_open(int reverse)
+{
+    ucx_stage_open(&s, 0);
+    s.duplex = true;
+    s.reverse = reverse;
+}
+
+static void test_duplex_sizes(void)
+{
+    for (int reverse = 0; reverse < 2; reverse++) {
+        duplex_open(reverse);
+        stage_boundary_sizes(&s);
+        stage_close(&s);
+    }
+}
+
+/* Chunks small and large: eager and rendezvous, in both directions at once. */
+static void test_duplex_moods(void)
+{
+    static const uint32_t chunks[] = { 4096, 8193, 100000, 256 << 10 };
+    for (unsigned i = 0; i < 16; i++) {
+        duplex_open((int)i % 2);
+        s.spec.chunk_max = chunks[i / 4];
+        s.spec.low_latency = i & 2;
+        s.far_ring = i & 2 ? 300 << 10 : 1 << 20;
+        s.source.part = i & 1 ? 30011 : 0;
+        s.back_source.again = i & 2 ? 3 : 0;
+        s.back_sink.part = i & 4 ? 10007 : 0;
+        s.sink.again = i & 1 ? 4 : 0;
+        s.sink.lag = s.back_sink.lag = i & 8;
+        s.back_bytes = 4000000;
+        run_whole(5000000);
+        stage_close(&s);
+    }
+}
+
+static void test_duplex_close_at_once(void)
+{
+    static const uint64_t sizes[] = { 0, 1, 64 << 10, 5000000 };
+    duplex_open(0);
+    for (size_t i = 0; i < 2 * ARRAY_LEN(sizes) * ARRAY_LEN(sizes); i++) {
+        s.reverse = i % 2;
+        s.back_bytes = sizes[i / 2 / ARRAY_LEN(sizes)];
+        stage_close_at_once(&s, sizes[i / 2 % ARRAY_LEN(sizes)]);
+    }
+    stage_close(&s);
+}
+
+static void test_half_close(void)
+{
+    for (int reverse = 0; reverse < 2; reverse++) {
+        duplex_open(reverse);
+        stage_half_close(&s);
+        stage_close(&s);
+    }
+}
+
+static void test_independent(void)
+{
+    duplex_open(0);
+    stage_independent(&s, 100 << 20);
+    stage_close(&s);
+}
+
+static void test_duplex_abort(void)
+{
+    for (int reverse = 0; reverse < 2; reverse++) {
+        duplex_open(reverse);
+        stage_abort_duplex(&s);
+        stage_close(&s);
+    }
+}
+
 /* What UCX keeps for the process is made by the first round. */
 static void test_footprint(void)
 {
@@ -446,7 +532,9 @@ int main(int argc, char **argv)
         UNIT(test_listen_refused), UNIT(test_not_configured), UNIT(test_nobody_listens), UNIT(test_boundary_sizes), UNIT(test_moods),
         UNIT(test_reports), UNIT(test_close_at_once), UNIT(test_stalled_sink), UNIT(test_abort), UNIT(test_abandoned),
         UNIT(test_unknown_client_id), UNIT(test_rejected), UNIT(test_wrong_cookie), UNIT(test_silent_stranger), UNIT(test_stranger_leaves),
-        UNIT(test_second_connection), UNIT(test_broken_rules), UNIT(test_lying_length), UNIT(test_peer_killed), UNIT(test_footprint),
+        UNIT(test_second_connection), UNIT(test_broken_rules), UNIT(test_lying_length), UNIT(test_peer_killed), UNIT(test_duplex_sizes),
+        UNIT(test_duplex_moods), UNIT(test_duplex_close_at_once), UNIT(test_half_close), UNIT(test_independent), UNIT(test_duplex_abort),
+        UNIT(test_footprint),
     };
     self = argv[0];
     if (readlink("/proc/self/exe", program, sizeof(program) - 1) < 0) /* not the link itself: under valgrind that is valgrind */

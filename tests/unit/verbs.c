@@ -177,6 +177,12 @@ static void test_abandoned(void)
 
 static char **peer_args; /* "peer", port, role */
 
+static void go_on_for_ever(void)
+{
+    s.source = s.back_source = (struct mem_plan){ .bytes = 1ULL << 50, .seed = 11 };
+    s.sink = s.back_sink = (struct mem_plan){ .seed = 11 };
+}
+
 /* In the child: dial and go on for ever. */
 static void be_peer(void)
 {
@@ -185,20 +191,24 @@ static void be_peer(void)
     s.spec.address = verbs_there();
     s.spec.port = (uint16_t)atoi(peer_args[1]);
     s.reverse = str_eq(peer_args[2], "recv");
-    s.source = (struct mem_plan){ .bytes = 1ULL << 50, .seed = 11 };
-    s.sink = (struct mem_plan){ .seed = 11 };
+    s.duplex = str_eq(peer_args[2], "both");
+    go_on_for_ever();
     stage_dial(&s);
     loop_run(&s.rig.loop);
 }
 
-static bool far_moves(void *arg UNUSED) { return s.far.c->flow[0].ring.rel >= 3000000 || watch_over(&s.far); }
+static bool far_moves(void *arg UNUSED)
+{
+    const struct flow *f = s.far.c->flow;
+    return (f[FORWARD].ring.rel >= 3000000 && (!s.duplex || f[BACKWARD].ring.rel >= 3000000)) || watch_over(&s.far);
+}
 
 static pid_t start_peer(void)
 {
     char port[16];
     pid_t pid;
     snprintf(port, sizeof(port), "%u", s.spec.port);
-    char *argv[] = { self, "peer", port, s.reverse ? "recv" : "send", NULL };
+    char *argv[] = { self, "peer", port, s.duplex ? "both" : s.reverse ? "recv" : "send", NULL };
     posix_spawn_file_actions_t quiet;
     posix_spawn_file_actions_init(&quiet);
     posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
@@ -209,11 +219,11 @@ static pid_t start_peer(void)
 
 static void test_peer_killed(void)
 {
-    for (int reverse = 0; reverse < 2; reverse++) {
+    for (int kind = 0; kind < 3; kind++) {
         verbs_stage_open(&s, 0);
-        s.reverse = reverse;
-        s.source = (struct mem_plan){ .bytes = 1ULL << 50, .seed = 11 };
-        s.sink = (struct mem_plan){ .seed = 11 };
+        s.reverse = kind == 1;
+        s.duplex = kind == 2;
+        go_on_for_ever();
         stage_accept(&s);
         pid_t pid = start_peer();
         CU_ASSERT_TRUE(rig_until(&s.rig, far_moves, NULL));
@@ -223,8 +233,9 @@ static void test_peer_killed(void)
         CU_ASSERT_TRUE(rig_until(&s.rig, watch_over, &s.far));
         CU_ASSERT(s.far.failed[stage_far_side(&s)] == 1 && s.far.rc[stage_far_side(&s)] == -SST_ELOST);
         CU_ASSERT_TRUE(watch_close(&s.far, -SST_ELOST));
-        CU_ASSERT(s.far.closed == 1 && s.sink.wrong == 0);
+        CU_ASSERT(s.far.closed == 1 && s.sink.wrong == 0 && s.back_sink.wrong == 0);
         s.reverse = false;
+        s.back_bytes = 1000000;
         run_whole(1000000); /* and the next peer is served */
         stage_close(&s);
     }
@@ -348,6 +359,124 @@ static void test_no_listener(void)
     stage_close(&s);
 }
 
+/* ------------------------------------------------------------ duplex */
+
+static void duplex_open(int reverse)
+{
+    verbs_stage_open(&s, 0);
+    s.duplex = true;
+    s.reverse = reverse;
+}
+
+static void test_duplex_sizes(void)
+{
+    duplex_open(1);
+    stage_boundary_sizes(&s);
+    stage_close(&s);
+}
+
+static bool both_up(void *arg UNUSED) { return stage_over(&s) || (s.near.up[stage_near_side(&s)] && s.far.up[stage_far_side(&s)]); }
+
+/* Kinds: 1 the forward flow moves, 2 the other, 3 both. */
+static bool are_full(void *kind)
+{
+    const struct ring *there = &s.far.c->flow[FORWARD].ring, *here = &s.near.c->flow[BACKWARD].ring;
+    int k = *(int *)kind;
+    return stage_over(&s) || ((!(k & 1) || there->put == there->cap) && (!(k & 2) || here->put == here->cap));
+}
+
+static void hold(bool sources, bool back_sources, bool sinks)
+{
+    s.source.held = sources;
+    s.back_source.held = back_sources;
+    s.sink.held = s.back_sink.held = sinks;
+    if (!s.near.c)
+        return;
+    xport_kick(s.near.c->end[SIDE_SOURCE]);
+    xport_kick(s.far.c->end[SIDE_SINK]);
+}
+
+/* Small pieces at once, and nobody consumes: nothing but the count of receives is to be told, by who has nothing else to say, or by both
+ * when they have used up what they know of. */
+static void test_duplex_receives(void)
+{
+    for (int kind = 1; kind < 4; kind++) {
+        duplex_open(0);
+        s.spec.low_latency = true;
+        s.source.part = s.back_source.part = 64;
+        s.back_bytes = 1 << 20;
+        hold(true, true, true);
+        stage_stream(&s, 1 << 20);
+        CU_ASSERT_TRUE(rig_until(&s.rig, both_up, NULL));
+        hold(!(kind & 1), !(kind & 2), true);
+        CU_ASSERT_TRUE(rig_until(&s.rig, are_full, &kind));
+        CU_ASSERT(!stage_over(&s) && (!(kind & 1) || near_end()->q.sent > VERBS_RECEIVES) && (!(kind & 2) || far_end()->q.sent > VERBS_RECEIVES));
+        hold(false, false, false);
+        CU_ASSERT_TRUE(rig_until(&s.rig, stage_over, &s));
+        CU_ASSERT_TRUE(stage_whole(&s));
+        stage_end_stream(&s);
+        stage_close(&s);
+    }
+}
+
+/* Chunks of every kind, and small pieces that go at once: receives run short on both sides. */
+static void test_duplex_moods(void)
+{
+    static const uint32_t chunks[] = { 1, 4096, 8193, 1 << 20 };
+    for (unsigned i = 0; i < 16; i++) {
+        duplex_open((int)i % 2);
+        s.spec.chunk_max = chunks[i / 4];
+        s.spec.low_latency = i & 2;
+        s.far_ring = i & 2 ? 300 << 10 : 1 << 20;
+        s.source.part = i & 2 ? 611 : 0;
+        s.back_source.part = i & 2 ? 509 : 0;
+        s.back_source.again = i & 1 ? 3 : 0;
+        s.back_sink.part = i & 4 ? 10007 : 0;
+        s.sink.again = i & 1 ? 4 : 0;
+        s.sink.lag = s.back_sink.lag = i & 8;
+        s.back_bytes = MIN(700000, 1000 * (uint64_t)s.spec.chunk_max);
+        run_whole(MIN(1000000, 2000 * (uint64_t)s.spec.chunk_max));
+        stage_close(&s);
+    }
+}
+
+static void test_duplex_close_at_once(void)
+{
+    static const uint64_t sizes[] = { 0, 1, 64 << 10, 3000000 };
+    duplex_open(0);
+    for (size_t i = 0; i < 2 * ARRAY_LEN(sizes) * ARRAY_LEN(sizes); i++) {
+        s.reverse = i % 2;
+        s.back_bytes = sizes[i / 2 / ARRAY_LEN(sizes)];
+        stage_close_at_once(&s, sizes[i / 2 % ARRAY_LEN(sizes)]);
+    }
+    stage_close(&s);
+}
+
+static void test_half_close(void)
+{
+    for (int reverse = 0; reverse < 2; reverse++) {
+        duplex_open(reverse);
+        stage_half_close(&s);
+        stage_close(&s);
+    }
+}
+
+static void test_independent(void)
+{
+    duplex_open(0);
+    stage_independent(&s, 100 << 20);
+    stage_close(&s);
+}
+
+static void test_duplex_abort(void)
+{
+    for (int reverse = 0; reverse < 2; reverse++) {
+        duplex_open(reverse);
+        stage_abort_duplex(&s);
+        stage_close(&s);
+    }
+}
+
 /* ------------------------------------------------------------ what a machine may refuse */
 
 static const char *reason(const struct watch *w) { return w->failed[SIDE_SINK] ? w->why[SIDE_SINK] : w->why[SIDE_SOURCE]; }
@@ -400,6 +529,12 @@ static void be_limited(void)
             printf("\n  no word of what is needed: '%s'\n", reason(w));
         CU_ASSERT_PTR_NOT_NULL(strstr(reason(w), "needs 1060864 bytes of locked memory in all, RLIMIT_MEMLOCK is 128K"));
         stage_end_stream(&s);
+        s.duplex = true; /* two rings */
+        stage_stream(&s, 1000000);
+        CU_ASSERT_TRUE(rig_until(&s.rig, stage_over, &s));
+        CU_ASSERT_PTR_NOT_NULL(strstr(reason(watch_failed(&s.near) ? &s.near : &s.far), "needs 2109440 bytes of locked memory in all"));
+        stage_end_stream(&s);
+        s.duplex = false;
         s.near_ring = s.far_ring = 4096; /* what the limit allows is served */
         run_whole(100000);
         stage_close(&s);
@@ -439,6 +574,8 @@ static void open_many(uint64_t bytes)
     for (unsigned i = 0; i < MANY; i++) {
         stage_further(&many[i], &s, 1 + i);
         many[i].reverse = i % 2;
+        many[i].duplex = i % 4 > 1;
+        many[i].back_bytes = bytes / 2;
         stage_stream(&many[i], bytes + 100 * i);
     }
 }
@@ -508,7 +645,10 @@ static const struct unit units[] = {
     UNIT(test_listen_refused), UNIT(test_no_listener), UNIT(test_bad_address), UNIT(test_nobody_listens), UNIT(test_boundary_sizes),
     UNIT(test_moods), UNIT(test_reports), UNIT(test_close_at_once), UNIT(test_low_latency), UNIT(test_stalled_sink), UNIT(test_abort),
     UNIT(test_abandoned), UNIT(test_peer_killed), UNIT(test_wrong_cookie), UNIT(test_mute_listener), UNIT(test_mute_guest),
-    UNIT(test_every_call_fails), UNIT(test_locked_memory), UNIT(test_many_at_once), UNIT(test_nothing_left), UNIT(test_footprint),
+    UNIT(test_every_call_fails), UNIT(test_locked_memory), UNIT(test_many_at_once), UNIT(test_nothing_left), UNIT(test_duplex_sizes),
+    UNIT(test_duplex_receives),
+    UNIT(test_duplex_moods), UNIT(test_duplex_close_at_once), UNIT(test_half_close), UNIT(test_independent), UNIT(test_duplex_abort),
+    UNIT(test_footprint),
 };
 
 /* "peer PORT ROLE": the child of test_peer_killed. Names of tests: only these. */

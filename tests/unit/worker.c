@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
+#include "src/core/board.h"
 #include "src/core/err.h"
 #include "src/engine/worker.h"
 #include "src/seam/mem.h"
@@ -73,7 +74,7 @@ static FromWorker *heard[HEARD_MAX];
 static unsigned n_heard, next_heard, idles;
 static bool handling;
 
-static void hear(void *user UNUSED, const FromWorker *m)
+static void hear(void *user UNUSED, const FromWorker *m, int fd UNUSED)
 {
     uint8_t data[2000];
     size_t n = scistream__worker__from_worker__get_packed_size(m);
@@ -227,15 +228,16 @@ static void expect_closed(uint64_t id)
 
 static void test_init(void)
 {
-    int fds[3] = { -1, -1, -1 };
+    int fds[4] = { -1, -1, -1, -1 };
     begin_uninitialised();
     struct stats_page *page = stats_create(&fds[0]);
+    board_unmap(board_create(&fds[1]));
     int sockets[2];
     CU_ASSERT_EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
-    fds[1] = sockets[0];
-    fds[2] = sockets[1];
-    int link = fds[1], extra = fds[2];
-    init(fds, 3, true);
+    fds[2] = sockets[0];
+    fds[3] = sockets[1];
+    int link = fds[2], extra = fds[3];
+    init(fds, 4, true);
     const Scistream__Worker__Started *s = NEXT(STARTED)->started;
     CU_ASSERT_EQUAL_FATAL(s->n_transports, 5);
     CU_ASSERT(str_eq(s->transports[0]->name, "mem") && str_eq(s->transports[0]->problem, ""));
@@ -366,6 +368,40 @@ static void test_stream(void)
     close_channel(77, 0);
     expect_closed(77);
     CU_ASSERT(source.close_rc == 0 && sink.close_rc == 0);
+    end();
+}
+
+/* Each flow's end is told with its own total and digest, the finish once. */
+static void test_duplex(void)
+{
+    Scistream__Worker__Open o = SCISTREAM__WORKER__OPEN__INIT;
+    struct mem_plan back_source = { .bytes = 2000, .seed = 2 }, back_sink = { .seed = 2 };
+    uint64_t totals[2] = { 0, 0 };
+    begin();
+    o.channel = 5;
+    o.window = 65536;
+    o.digest = o.duplex = true;
+    o.slot = 5;
+    TELL(OPEN, open, &o);
+    source = (struct mem_plan){ .bytes = 1000, .seed = 1, .back = &back_sink };
+    sink = (struct mem_plan){ .seed = 1, .back = &back_source };
+    mem_plan_add("source", &source);
+    mem_plan_add("sink", &sink);
+    connect_mem(5, SOURCE, "source");
+    connect_mem(5, SINK, "sink");
+    turn();
+    NEXT(UP);
+    NEXT(UP);
+    for (int i = 0; i < 2; i++) {
+        const Scistream__Worker__Ended *e = NEXT(ENDED)->ended;
+        CU_ASSERT(e->channel == 5 && e->digest.len == DIGEST_SIZE && totals[e->backward] == 0);
+        totals[e->backward] = e->total;
+    }
+    CU_ASSERT(totals[FORWARD] == 1000 && totals[BACKWARD] == 2000);
+    CU_ASSERT_EQUAL(NEXT(FINISHED)->finished->total, 1000);
+    CU_ASSERT(sink.moved == 1000 && back_sink.moved == 2000 && sink.wrong == 0 && back_sink.wrong == 0);
+    close_channel(5, 0);
+    expect_closed(5);
     end();
 }
 
@@ -656,7 +692,8 @@ static void test_shut(void)
         scistream__worker__from_worker__free_unpacked(heard[i], NULL);
 }
 
-UNIT_MAIN("worker", UNIT(test_init), UNIT(test_bad_setting), UNIT(test_settings), UNIT(test_before_init), UNIT(test_devices), UNIT(test_stream), UNIT(test_aborted),
+UNIT_MAIN("worker", UNIT(test_init), UNIT(test_bad_setting), UNIT(test_settings), UNIT(test_before_init), UNIT(test_devices), UNIT(test_stream),
+          UNIT(test_duplex), UNIT(test_aborted),
           UNIT(test_failing_end), UNIT(test_two_channels), UNIT(test_prepared_later), UNIT(test_unusable), UNIT(test_open_refused),
           UNIT(test_hop_refused), UNIT(test_hop_twice),
           UNIT(test_no_memory), UNIT(test_unknown_channel), UNIT(test_nothing), UNIT(test_ping), UNIT(test_stop), UNIT(test_shut))

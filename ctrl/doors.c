@@ -1,0 +1,516 @@
+#include "ctrl/doors.h"
+
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "ctrl/admission.h"
+#include "src/core/board.h"
+#include "src/core/err.h"
+#include "src/core/log.h"
+#include "tcp/sock.h"
+
+#define LOOK_AGAIN_NS (30 * NS_PER_S) /* for the addresses of a name */
+#define LOOK_SOON_NS (2 * NS_PER_S)   /* after a failure, while none is known */
+
+/* A TCP peer that a route connects to. */
+struct backend {
+    struct list node;
+    struct doors *ds;
+    struct route *r;          /* held */
+    char *address[RESOLVE_MAX];
+    size_t n;
+    struct resolve *question;
+    struct timer again;
+    bool complained;
+};
+
+struct door {
+    unsigned number;
+    struct route *r;          /* held; also after it was closed, for the log */
+    int fd;                   /* -1: closed */
+    char *name, *at;          /* "route iperf, tcp://…", "tcp://…" */
+    struct io refusing;       /* while paused */
+    bool wanted;
+};
+
+/* Bound for routes that are not in force yet. */
+struct fresh { struct list node; int fd; char *at; };
+
+struct doors {
+    const struct conf *conf;
+    struct loop *loop;
+    struct pool *pool;
+    struct resolver *resolver;
+    struct door door[BOARD_DOORS];
+    unsigned n;
+    struct list backends, fresh;
+    bool paused;
+};
+
+/* ------------------------------------------------------------ binding */
+
+static int bind_one(const struct route *r, const char *text, int *out, char *why, size_t size)
+{
+    struct addr a;
+    union sockaddr_any at;
+    char detail[200];
+    if (addr_parse(text, &a, detail, sizeof(detail)) < 0 || addr_numeric(a.host, a.port, &at) < 0) {
+        snprintf(why, size, "route %s: %s is no numeric address", r->c->name, text);
+        return -SST_ECONF;
+    }
+    int fd = sock_listen(&at);
+    if (fd < 0) {
+        snprintf(why, size, "route %s: cannot listen on %s: %s%s", r->c->name, text, err_text(fd),
+                 fd == -EADDRINUSE      ? "; another program or route has the port (ss -ltnp), or choose another"
+                 : fd == -EACCES        ? "; ports below 1024 need root"
+                 : fd == -EADDRNOTAVAIL ? "; this machine has no such address"
+                                        : "");
+        return fd;
+    }
+    *out = fd;
+    return 0;
+}
+
+static struct door *find_door(struct doors *ds, const char *at)
+{
+    for (unsigned i = 0; i < ds->n; i++)
+        if (ds->door[i].fd >= 0 && str_eq(ds->door[i].at, at))
+            return &ds->door[i];
+    return NULL;
+}
+
+static struct fresh *find_fresh(struct doors *ds, const char *at)
+{
+    list_for_each(n, &ds->fresh)
+        if (str_eq(list_entry(n, struct fresh, node)->at, at))
+            return list_entry(n, struct fresh, node);
+    return NULL;
+}
+
+static void drop_fresh(struct doors *ds)
+{
+    struct list *n;
+    while ((n = list_pop(&ds->fresh))) {
+        struct fresh *f = list_entry(n, struct fresh, node);
+        fd_close(&f->fd);
+        free(f->at);
+        free(f);
+    }
+}
+
+static int need(struct doors *ds, const struct route *r, const char *at, char *why, size_t size)
+{
+    int fd, rc = find_door(ds, at) || find_fresh(ds, at) ? 0 : bind_one(r, at, &fd, why, size);
+    if (rc < 0 || find_door(ds, at) || find_fresh(ds, at))
+        return rc;
+    struct fresh *f = mem_zalloc(1, sizeof(*f));
+    f->fd = fd;
+    f->at = mem_strdup(at);
+    list_add_tail(&ds->fresh, &f->node);
+    return 0;
+}
+
+int doors_prepare(struct doors *ds, const struct routes *now, char *why, size_t why_size)
+{
+    unsigned n = 0;
+    int rc = 0;
+    for (size_t i = 0; i < now->n && rc == 0; i++)
+        for (char *const *t = now->r[i]->c->accept; *t && rc == 0; t++) {
+            if (!str_starts(*t, CONF_TCP))
+                continue;
+            if (++n <= BOARD_DOORS) {
+                rc = need(ds, now->r[i], *t, why, why_size);
+                continue;
+            }
+            snprintf(why, why_size, "there are more than %d places for TCP peers in the accepts of all routes", BOARD_DOORS);
+            rc = -SST_ECONF;
+        }
+    if (rc < 0)
+        drop_fresh(ds);
+    return rc;
+}
+
+/* ------------------------------------------------------------ where the TCP peers are */
+
+static struct backend *backend_of(const struct doors *ds, const struct route *r)
+{
+    list_for_each(n, &ds->backends)
+        if (list_entry(n, struct backend, node)->r == r)
+            return list_entry(n, struct backend, node);
+    return NULL;
+}
+
+/* Of a route that is not in force any more. */
+static struct backend *backend_at(const struct doors *ds, const struct addr *to)
+{
+    list_for_each(n, &ds->backends) {
+        struct backend *b = list_entry(n, struct backend, node);
+        if (b->r->next.port == to->port && str_eq(b->r->next.host, to->host))
+            return b;
+    }
+    return NULL;
+}
+
+static void tell_workers(struct doors *ds, const struct route *r);
+
+static void take_addresses(struct backend *b, const union sockaddr_any *a, size_t n)
+{
+    char text[ADDR_TEXT];
+    for (size_t i = 0; i < b->n; i++)
+        free(b->address[i]);
+    for (size_t i = 0; i < n; i++)
+        b->address[i] = mem_strdup(addr_format_host(&a[i], text));
+    b->n = n;
+}
+
+static bool same_addresses(const struct backend *b, const union sockaddr_any *a, size_t n)
+{
+    char text[ADDR_TEXT];
+    for (size_t i = 0; i < n && n == b->n; i++)
+        if (!str_eq(b->address[i], addr_format_host(&a[i], text)))
+            return false;
+    return n == b->n;
+}
+
+/* What was known stays in use while a name server does not answer. */
+static void on_resolved(void *user, int rc, const union sockaddr_any *a, size_t n, const char *why)
+{
+    struct backend *b = user;
+    b->question = NULL;
+    if (rc < 0 && !b->complained)
+        log_warn("route %s: %s: %s%s", b->r->c->name, b->r->c->connect, why, b->n ? "; the addresses of before are used" : "");
+    b->complained = rc < 0;
+    if (rc == 0 && !same_addresses(b, a, n)) {
+        take_addresses(b, a, n);
+        tell_workers(b->ds, b->r);
+    }
+    loop_timer(b->ds->loop, &b->again, b->n ? LOOK_AGAIN_NS : LOOK_SOON_NS);
+}
+
+static void look_up(struct timer *t)
+{
+    struct backend *b = container_of(t, struct backend, again);
+    b->question = resolve_start(b->ds->resolver, b->r->next.host, b->r->next.port, on_resolved, b);
+}
+
+static struct backend *add_backend(struct doors *ds, struct route *r)
+{
+    struct backend *b = mem_zalloc(1, sizeof(*b));
+    union sockaddr_any a;
+    b->ds = ds;
+    b->r = route_hold(r);
+    b->again.fire = look_up;
+    list_add_tail(&ds->backends, &b->node);
+    if (addr_numeric(r->next.host, r->next.port, &a) == 0)
+        take_addresses(b, &a, 1);
+    return b;
+}
+
+void doors_peer(const struct doors *ds, const struct route *r, Scistream__Worker__TcpPeer *out)
+{
+    const struct backend *b = backend_of(ds, r);
+    if (!b)
+        b = backend_at(ds, &r->next);
+    scistream__worker__tcp_peer__init(out);
+    out->addresses = b ? (char **)(uintptr_t)b->address : NULL;
+    out->n_addresses = b ? b->n : 0;
+    out->port = r->next.port;
+    out->source = r->c->source_address;
+    out->proxy = r->c->proxy_protocol;
+    out->connect_ns = r->c->connect_timeout;
+    out->keep_ns = r->c->keepalive;
+}
+
+/* ------------------------------------------------------------ telling */
+
+/* Relays are told of one by one where somebody reads it. */
+static bool wants_ends(const struct conf *c) { return c->g.log_level >= LOG_LEVEL_INFO; }
+
+static void tell(struct doors *ds, const struct door *d, struct pool_worker *w, bool with_fd)
+{
+    Scistream__Worker__Door m = SCISTREAM__WORKER__DOOR__INIT;
+    Scistream__Worker__TcpPeer to;
+    ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
+    m.number = d->number;
+    m.name = d->name;
+    m.connections = (uint64_t)d->r->c->connections;
+    m.memory_limit = admission_limit(ds->conf);
+    m.keep_ns = d->r->c->keepalive;
+    m.tell = wants_ends(ds->conf);
+    if (d->r->tcp) {
+        doors_peer(ds, d->r, &to);
+        m.to = &to;
+    }
+    t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_DOOR;
+    t.door = &m;
+    if (pool_send(w, &t, with_fd ? d->fd : -1) < 0)
+        log_error("worker %u: cannot be told about %s", w->index, d->name);
+}
+
+void doors_worker_started(struct doors *ds, struct pool_worker *w)
+{
+    for (unsigned i = 0; i < ds->n && !ds->paused; i++)
+        if (ds->door[i].fd >= 0)
+            tell(ds, &ds->door[i], w, true);
+}
+
+static void tell_door(struct doors *ds, const struct door *d, bool with_fd)
+{
+    for (unsigned k = 0; ds->pool && !ds->paused && k < pool_size(ds->pool); k++)
+        if (pool_at(ds->pool, k)->started)
+            tell(ds, d, pool_at(ds->pool, k), with_fd);
+}
+
+static void tell_workers(struct doors *ds, const struct route *r)
+{
+    for (unsigned i = 0; i < ds->n; i++)
+        if (ds->door[i].r == r && ds->door[i].fd >= 0)
+            tell_door(ds, &ds->door[i], false);
+}
+
+/* Workers accept there no more. */
+static void untell(struct doors *ds, const struct door *d)
+{
+    Scistream__Worker__Undoor m = SCISTREAM__WORKER__UNDOOR__INIT;
+    ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
+    t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_UNDOOR;
+    t.undoor = &m;
+    m.number = d->number;
+    for (unsigned k = 0; ds->pool && k < pool_size(ds->pool); k++)
+        (void)pool_send(pool_at(ds->pool, k), &t, -1); /* one that is dead accepts no more either */
+}
+
+struct route *doors_route(const struct doors *ds, unsigned number) { return number < ds->n ? ds->door[number].r : NULL; }
+const char *doors_name(const struct doors *ds, unsigned number) { return number < ds->n ? ds->door[number].name : "?"; }
+size_t doors_count(const struct doors *ds) { return ds->n; }
+
+void doors_relayed(const struct doors *ds, const struct pool_worker *w, const Scistream__Worker__Relayed *m)
+{
+    char out[UNITS_TEXT], back[UNITS_TEXT];
+    const struct route *r = doors_route(ds, m->door);
+    log_info("relay %s: %s -> %s %s%s: %s there, %s back, %.3f s, worker %u", r ? r->c->name : "?", m->peer, *m->backend ? m->backend : "nobody",
+             m->code ? "failed: " : "ended", m->text, units_human_size(out, m->forward), units_human_size(back, m->backward), (double)m->ns / 1e9,
+             w->index);
+}
+
+/* ------------------------------------------------------------ going by other routes */
+
+/* One that was never used: what ended there is counted by its number. Else one that was closed. */
+static struct door *new_door(struct doors *ds)
+{
+    struct door *d = NULL;
+    if (ds->n < BOARD_DOORS)
+        return &ds->door[ds->n++];
+    for (unsigned i = 0; i < ds->n && !d; i++)
+        if (ds->door[i].fd < 0)
+            d = &ds->door[i];
+    if (d) {
+        route_drop(d->r);
+        free(d->name);
+        free(d->at);
+    }
+    return d; /* never NULL: they were counted */
+}
+
+static void open_door(struct doors *ds, struct route *r, struct fresh *f)
+{
+    struct door *d = new_door(ds);
+    *d = (struct door){ .number = (unsigned)(d - ds->door), .r = route_hold(r), .fd = fd_take(&f->fd), .at = f->at, .refusing.fd = -1, .wanted = true,
+                        .name = mem_printf("route %s, %s", r->c->name, f->at) };
+    list_del(&f->node);
+    free(f);
+    tell_door(ds, d, true);
+}
+
+static void keep_door(struct doors *ds, struct route *r, struct door *d)
+{
+    route_hold(r);
+    route_drop(d->r);
+    d->r = r;
+    d->wanted = true;
+    free(d->name);
+    d->name = mem_printf("route %s, %s", r->c->name, d->at);
+    tell_door(ds, d, false);
+}
+
+static void close_door(struct doors *ds, struct door *d)
+{
+    if (d->fd < 0)
+        return;
+    untell(ds, d);
+    if (ds->loop)
+        loop_del(ds->loop, &d->refusing);
+    fd_close(&d->fd);
+}
+
+static void follow_doors(struct doors *ds, struct route *r)
+{
+    for (char *const *t = r->c->accept; *t; t++) {
+        if (!str_starts(*t, CONF_TCP))
+            continue;
+        struct door *d = find_door(ds, *t);
+        if (d)
+            keep_door(ds, r, d);
+        else
+            open_door(ds, r, find_fresh(ds, *t));
+    }
+}
+
+static void free_backend(struct backend *b)
+{
+    if (b->ds->loop)
+        loop_timer_stop(b->ds->loop, &b->again);
+    resolve_cancel(b->question);
+    take_addresses(b, NULL, 0);
+    list_del(&b->node);
+    route_drop(b->r);
+    free(b);
+}
+
+static bool is_numeric(const struct addr *to)
+{
+    union sockaddr_any a;
+    return addr_numeric(to->host, to->port, &a) == 0;
+}
+
+/* Those that stay keep what they know of the name. */
+static void follow_backends(struct doors *ds, const struct routes *now)
+{
+    struct list before;
+    list_init(&before);
+    list_splice_tail(&before, &ds->backends);
+    for (size_t i = 0; i < now->n; i++) {
+        struct route *r = now->r[i];
+        if (!r->tcp)
+            continue;
+        struct backend *b = add_backend(ds, r);
+        list_for_each(n, &before) {
+            const struct backend *old = list_entry(n, struct backend, node);
+            for (size_t k = 0; b->n == 0 && k < old->n && old->r->next.port == r->next.port && str_eq(old->r->next.host, r->next.host); k++)
+                b->address[k] = mem_strdup(old->address[k]);
+            if (b->n == 0 && b->address[0])
+                b->n = old->n;
+        }
+        if (ds->loop && (b->n == 0 || !is_numeric(&r->next)))
+            look_up(&b->again);
+    }
+    list_for_each_safe(n, &before)
+        free_backend(list_entry(n, struct backend, node));
+}
+
+void doors_follow(struct doors *ds, const struct routes *now)
+{
+    for (unsigned i = 0; i < ds->n; i++)
+        ds->door[i].wanted = false;
+    follow_backends(ds, now);
+    for (size_t i = 0; i < now->n; i++)
+        follow_doors(ds, now->r[i]);
+    for (unsigned i = 0; i < ds->n; i++)
+        if (!ds->door[i].wanted)
+            close_door(ds, &ds->door[i]);
+    if (ds->paused)
+        doors_pause(ds);
+}
+
+/* ------------------------------------------------------------ pausing */
+
+static void on_unwanted(struct io *io, uint32_t events UNUSED)
+{
+    const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+    int fd;
+    while ((fd = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+        close(fd);
+    }
+}
+
+void doors_pause(struct doors *ds)
+{
+    ds->paused = true;
+    for (unsigned i = 0; i < ds->n; i++) {
+        struct door *d = &ds->door[i];
+        if (d->fd < 0 || d->refusing.fd >= 0)
+            continue;
+        untell(ds, d);
+        d->refusing.ready = on_unwanted;
+        if (loop_add(ds->loop, &d->refusing, d->fd, EPOLLIN) < 0)
+            log_warn("%s: who comes while the gateway drains waits there", d->name);
+    }
+}
+
+void doors_resume(struct doors *ds)
+{
+    ds->paused = false;
+    for (unsigned i = 0; i < ds->n; i++) {
+        if (ds->door[i].fd < 0)
+            continue;
+        loop_del(ds->loop, &ds->door[i].refusing);
+        tell_door(ds, &ds->door[i], true);
+    }
+}
+
+void doors_abort_relays(struct doors *ds, int rc)
+{
+    Scistream__Worker__Close m = SCISTREAM__WORKER__CLOSE__INIT;
+    ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
+    t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_CLOSE;
+    t.close = &m;
+    m.code = err_to_wire(rc);
+    for (unsigned k = 0; k < pool_size(ds->pool); k++) {
+        struct pool_worker *w = pool_at(ds->pool, k);
+        uint64_t high = w->started && w->stats ? MIN(stats_get(&w->stats->relay_high), STATS_RELAYS) : 0;
+        for (uint64_t i = 0; i < high; i++)
+            if ((m.channel = stats_get(&w->stats->relay[i].c.id)))
+                (void)pool_send(w, &t, -1); /* a dead worker has none */
+    }
+}
+
+/* ------------------------------------------------------------ life */
+
+struct doors *doors_open(const struct conf *conf, const struct routes *routes, char *why, size_t why_size)
+{
+    struct doors *ds = mem_zalloc(1, sizeof(*ds));
+    ds->conf = conf;
+    list_init(&ds->backends);
+    list_init(&ds->fresh);
+    if (doors_prepare(ds, routes, why, why_size) == 0) {
+        doors_follow(ds, routes);
+        return ds;
+    }
+    doors_free(ds);
+    return NULL;
+}
+
+void doors_start(struct doors *ds, struct loop *l, struct pool *p, struct resolver *r)
+{
+    ds->loop = l;
+    ds->pool = p;
+    ds->resolver = r;
+    list_for_each(n, &ds->backends) {
+        struct backend *b = list_entry(n, struct backend, node);
+        if (b->n == 0)
+            look_up(&b->again);
+    }
+}
+
+void doors_close(struct doors *ds)
+{
+    for (unsigned i = 0; i < ds->n; i++)
+        close_door(ds, &ds->door[i]);
+}
+
+void doors_free(struct doors *ds)
+{
+    if (!ds)
+        return;
+    drop_fresh(ds);
+    for (unsigned i = 0; i < ds->n; i++) {
+        fd_close(&ds->door[i].fd);
+        route_drop(ds->door[i].r);
+        free(ds->door[i].name);
+        free(ds->door[i].at);
+    }
+    list_for_each_safe(n, &ds->backends)
+        free_backend(list_entry(n, struct backend, node));
+    free(ds);
+}

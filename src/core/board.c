@@ -1,0 +1,38 @@
+#include "src/core/board.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "src/core/memfile.h"
+#include "src/core/stats.h"
+
+struct board *board_create(int *fd_out) { return memfile_create("scistream-board", sizeof(struct board), fd_out); }
+struct board *board_map(int fd) { return memfile_map(fd, sizeof(struct board), true); }
+void board_unmap(struct board *b) { memfile_unmap(b, sizeof(*b)); }
+
+static unsigned workers(const struct board *b) { return (unsigned)MIN(stats_get(&b->workers), BOARD_WORKERS); }
+
+uint64_t board_reserved(const struct board *b)
+{
+    uint64_t sum = stats_get(&b->control.reserved);
+    for (unsigned i = 0; i < workers(b); i++)
+        sum += stats_get(&b->row[i].reserved);
+    return sum;
+}
+
+uint64_t board_open(const struct board *b, unsigned door)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < workers(b); i++)
+        sum += stats_get(&b->row[i].open[door]);
+    return sum;
+}
+
+unsigned board_least(const struct board *b)
+{
+    unsigned least = 0;
+    for (unsigned i = 1; i < workers(b); i++)
+        if (stats_get(&b->row[i].relays) < stats_get(&b->row[least].relays))
+            least = i;
+    return least;
+}

@@ -1,0 +1,32 @@
+/* What the workers of one gateway know of each other: one shared memfd, a row for each, written by that worker alone and read by all, so that a limit
+ * over all workers and a fair placement cost no message. Control writes its own row, and clears that of a worker that died. */
+#ifndef SRC_CORE_BOARD_H
+#define SRC_CORE_BOARD_H
+
+#include <stdatomic.h>
+
+#include "src/core/util.h"
+
+#define BOARD_WORKERS 256
+#define BOARD_DOORS 64
+
+struct board_row {
+    _Atomic uint64_t relays;              /* connections that the worker relays by itself */
+    _Atomic uint64_t reserved;            /* bytes of rings promised to them; in control's row: to channels */
+    _Atomic uint64_t open[BOARD_DOORS];   /* connections by the door they came to */
+} __attribute__((aligned(64)));
+
+struct board { _Atomic uint64_t workers; struct board_row control, row[BOARD_WORKERS]; };
+
+/* As stats_create. */
+struct board *board_create(int *fd_out);
+struct board *board_map(int fd);
+void board_unmap(struct board *b); /* null-safe */
+
+/* Over all rows. */
+uint64_t board_reserved(const struct board *b);
+uint64_t board_open(const struct board *b, unsigned door);
+/* The worker with the fewest relays. */
+unsigned board_least(const struct board *b);
+
+#endif

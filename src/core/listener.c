@@ -1,0 +1,94 @@
+/* Happy path: listener_start -> accepted() for each connection -> listener_stop.
+ * Failure: without free descriptors (or memory) accept would spin, so the listener leaves the loop, tries again every 100 ms, and
+ * goes on when that succeeds. Peers wait in the kernel's queue meanwhile.
+ */
+#include "src/core/listener.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "src/core/log.h"
+
+#define ACCEPTS_A_TURN 64
+#define PAUSE_NS (100 * NS_PER_MS)
+
+static int join(struct listener *l) { return loop_add(l->loop, &l->io, l->fd, EPOLLIN | EPOLLEXCLUSIVE); }
+
+static void pause_accepting(struct listener *l, int error)
+{
+    static struct log_gate gate = LOG_GATE;
+    if (!l->paused)
+        log_gated(&gate, LOG_LEVEL_WARN, "%s: %s: new connections wait until a descriptor is free", l->what, strerror(error));
+    l->paused = true;
+    loop_del(l->loop, &l->io);
+    loop_timer(l->loop, &l->retry, PAUSE_NS);
+}
+
+static void resumed(struct listener *l)
+{
+    static struct log_gate gate = LOG_GATE;
+    if (l->paused)
+        log_gated(&gate, LOG_LEVEL_WARN, "%s: accepts connections again", l->what);
+    l->paused = false;
+}
+
+static bool out_of_resources(int error) { return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS; }
+
+/* False: nothing more to accept now. */
+static bool accept_one(struct listener *l)
+{
+    union sockaddr_any peer = { 0 };
+    socklen_t len = sizeof(peer);
+    int fd = accept4(l->fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+        resumed(l);
+        l->accepted(l, fd, &peer);
+        return true;
+    }
+    if (out_of_resources(errno))
+        pause_accepting(l, errno);
+    else if (errno == EAGAIN)
+        resumed(l);
+    return errno != EAGAIN && !l->paused; /* others concern that one connection: accept(2) */
+}
+
+static void on_ready(struct io *io, uint32_t events UNUSED)
+{
+    struct listener *l = container_of(io, struct listener, io);
+    for (int i = 0; i < ACCEPTS_A_TURN && l->fd >= 0 && accept_one(l); i++)
+        ;
+}
+
+static void on_retry(struct timer *t)
+{
+    struct listener *l = container_of(t, struct listener, retry);
+    if (join(l) < 0)
+        loop_timer(l->loop, &l->retry, PAUSE_NS);
+    else
+        on_ready(&l->io, EPOLLIN);
+}
+
+int listener_start(struct listener *l, struct loop *loop, int fd, const char *what,
+                   void (*accepted)(struct listener *, int, const union sockaddr_any *))
+{
+    *l = (struct listener){
+        .io = { .fd = -1, .ready = on_ready }, .fd = fd, .loop = loop, .retry.fire = on_retry, .what = what, .accepted = accepted
+    };
+    int rc = join(l);
+    if (rc < 0)
+        fd_close(&l->fd);
+    return rc;
+}
+
+int listener_detach(struct listener *l)
+{
+    loop_timer_stop(l->loop, &l->retry);
+    loop_del(l->loop, &l->io);
+    return fd_take(&l->fd);
+}
+
+void listener_stop(struct listener *l)
+{
+    if (l->loop && l->fd >= 0)
+        close(listener_detach(l));
+}

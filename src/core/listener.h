@@ -1,0 +1,27 @@
+/* A listening stream socket in the loop. */
+#ifndef SRC_CORE_LISTENER_H
+#define SRC_CORE_LISTENER_H
+
+#include "src/core/addr.h"
+#include "src/core/loop.h"
+
+/* Accepts in the loop; when descriptors run out it pauses, says so once, and goes on when one is free. */
+struct listener {
+    struct io io;
+    int fd; /* -1: stopped; io.fd is -1 while it pauses, too */
+    struct loop *loop;
+    struct timer retry;
+    bool paused;
+    const char *what; /* for the log: "control endpoint" */
+    /* Takes fd (non-blocking, close-on-exec). May stop l, but its storage must stay until the loop's next turn. */
+    void (*accepted)(struct listener *l, int fd, const union sockaddr_any *peer);
+};
+
+/* Takes fd. 0 or -errno. */
+int listener_start(struct listener *l, struct loop *loop, int fd, const char *what,
+                   void (*accepted)(struct listener *, int, const union sockaddr_any *));
+void listener_stop(struct listener *l); /* closes; may be called twice, and on a zeroed one that was never started */
+/* Take it out of the loop but leave the descriptor open. */
+int listener_detach(struct listener *l);
+
+#endif

@@ -1,0 +1,111 @@
+#include "src/core/ring_pool.h"
+
+#include <fcntl.h>
+
+void ring_init_bare(struct ring *r, size_t cap) { *r = (struct ring){ .gate = UINT64_MAX, .total = RING_NO_TOTAL, .cap = cap }; }
+
+static void move_memory(struct ring *to, struct ring *from)
+{
+    to->base = from->base;
+    to->map = from->map;
+    to->map_len = from->map_len;
+    from->base = NULL;
+    from->map = NULL;
+    from->map_len = 0;
+}
+
+/* ------------------------------------------------------------ pipes */
+
+static bool make_pipe(struct ring_pool *p, int fd[2])
+{
+    if (p->no_pipes || pipe2(fd, O_CLOEXEC | O_NONBLOCK) < 0)
+        return false;
+    (void)fcntl(fd[0], F_SETPIPE_SZ, RING_POOL_PIPE);
+    if (fcntl(fd[0], F_GETPIPE_SZ) >= RING_POOL_PIPE_MIN)
+        return true;
+    p->no_pipes = true;
+    close(fd[0]);
+    close(fd[1]);
+    return false;
+}
+
+static bool lend_pipe(struct ring_pool *p, struct ring *r)
+{
+    if (p->n_pipes > 0)
+        memcpy(r->pipe, p->pipes[--p->n_pipes], sizeof(r->pipe));
+    else if (!make_pipe(p, r->pipe))
+        return false;
+    r->piped = true;
+    r->cap = RING_POOL_PIPE;
+    return true;
+}
+
+static void take_pipe(struct ring_pool *p, struct ring *r)
+{
+    r->piped = false;
+    r->cap = p->cap;
+    if (r->put == r->rel && p->n_pipes < RING_POOL_KEEP) {
+        memcpy(p->pipes[p->n_pipes++], r->pipe, sizeof(r->pipe));
+        return;
+    }
+    close(r->pipe[0]);
+    close(r->pipe[1]);
+}
+
+/* ------------------------------------------------------------ both */
+
+static int lend_memory(struct ring_pool *p, struct ring *r)
+{
+    struct ring fresh;
+    if (p->n_idle > 0) {
+        move_memory(r, &p->idle[--p->n_idle]);
+    } else {
+        int rc = ring_init(&fresh, p->cap, RING_PAGES_SMALL);
+        if (rc < 0)
+            return rc;
+        move_memory(r, &fresh);
+    }
+    return 0;
+}
+
+int ring_pool_lend(struct ring_pool *p, struct ring *r, bool bulk)
+{
+    if (ring_has_place(r))
+        return 0;
+    int rc = bulk && lend_pipe(p, r) ? 0 : lend_memory(p, r);
+    p->n_lent += rc == 0;
+    return rc;
+}
+
+static void take_memory(struct ring_pool *p, struct ring *r)
+{
+    struct ring spare;
+    if (p->n_idle < RING_POOL_KEEP) {
+        move_memory(&p->idle[p->n_idle++], r);
+        return;
+    }
+    ring_init_bare(&spare, r->cap);
+    move_memory(&spare, r);
+    ring_fini(&spare);
+}
+
+void ring_pool_take(struct ring_pool *p, struct ring *r)
+{
+    if (!ring_has_place(r))
+        return;
+    p->n_lent--;
+    if (r->piped)
+        take_pipe(p, r);
+    else
+        take_memory(p, r);
+}
+
+void ring_pool_fini(struct ring_pool *p)
+{
+    while (p->n_idle > 0)
+        ring_fini(&p->idle[--p->n_idle]);
+    for (; p->n_pipes > 0; p->n_pipes--) {
+        close(p->pipes[p->n_pipes - 1][0]);
+        close(p->pipes[p->n_pipes - 1][1]);
+    }
+}

@@ -1,0 +1,34 @@
+/* Memory for rings that hold bytes only now and then: a flow between two sockets needs a ring while bytes wait in it, mostly for one turn. So
+ * the flows of a worker share few, and the one used last, which the cache still holds, is the next.
+ *
+ * Instead of memory a ring may borrow a pipe, through which the kernel moves pages from one socket to the other without copying them (splice(2)).
+ * That halves what a byte costs where many come at once, and costs more where few do: so the source asks for it by `bulk`, and it is
+ * heard when the ring is empty and borrows again. Where there is no pipe of a useful size (fs.pipe-user-pages-soft), it is memory again. */
+#ifndef SRC_CORE_RING_POOL_H
+#define SRC_CORE_RING_POOL_H
+
+#include "src/core/ring.h"
+
+#define RING_POOL_KEEP 16        /* that nobody uses are kept, others given back */
+#define RING_POOL_PIPE (1 << 20) /* bytes of a pipe, and what of them is still worth it */
+#define RING_POOL_PIPE_MIN (256 << 10)
+
+struct ring_pool {
+    size_t cap;
+    struct ring idle[RING_POOL_KEEP];
+    int pipes[RING_POOL_KEEP][2];
+    unsigned n_idle, n_pipes, n_lent;
+    bool no_pipes;  /* the kernel gave none of a useful size: not asked again */
+};
+
+/* A ring without memory: counters count, nothing may be put in before it borrows. */
+void ring_init_bare(struct ring *r, size_t cap);
+static inline bool ring_has_place(const struct ring *r) { return r->base || r->piped; }
+/* Give r memory, or when bulk, and there is one, a pipe, if it has neither. 0; as ring_init. */
+int ring_pool_lend(struct ring_pool *p, struct ring *r, bool bulk);
+/* Take it back from a ring that holds no byte; does nothing to one without. The pipe of a ring that still holds bytes is closed. */
+void ring_pool_take(struct ring_pool *p, struct ring *r);
+/* None may be lent out. Accepts zeroed memory. */
+void ring_pool_fini(struct ring_pool *p);
+
+#endif

@@ -1,0 +1,464 @@
+#include "src/engine/relay.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include "src/core/board.h"
+#include "src/core/listener.h"
+#include "src/core/log.h"
+#include "src/core/units.h"
+
+#define RELAY_RING (256U << 10) /* one that the cache of a processor holds */
+#define LEAN 8                  /* relays that a worker may have more than the one with the fewest, before it hands on */
+#define TICKETS_MAX 4096
+#define TICKET_NS (10 * NS_PER_S) /* control answers at once, or has died */
+
+struct door {
+    struct list node;
+    struct relays *rs;
+    struct listener listener;
+    unsigned number;
+    Scistream__Worker__Door *is; /* what control said last */
+};
+
+struct relay {
+    struct channel *c;
+    struct relays *rs;
+    struct stats_relay *st;
+    unsigned slot, door;
+    bool tell;
+    int rc;                      /* why it ends */
+    char why[XPORT_WHY];
+};
+
+struct ticket {
+    struct list node;
+    struct relays *rs;
+    uint64_t number;
+    int fd;
+    struct timer patience;
+};
+
+struct relays {
+    struct xport_env *env;
+    const struct xport_ops *tcp;
+    struct ring_pool pool;
+    relay_emit *emit;
+    void *user;
+    struct list doors, channels, tickets;
+    unsigned n, n_tickets;
+    uint64_t serial;
+    uint32_t *spare;             /* slots that were used and are free; below n_spare */
+    unsigned n_spare;
+    void (*idle)(void *user);
+};
+
+static struct board_row *my_row(const struct relays *rs) { return &rs->env->board->row[rs->env->index]; }
+static struct stats_door *stats_of(const struct relays *rs, unsigned door) { return &rs->env->stats->door[door]; }
+
+static void count(_Atomic uint64_t *c, int64_t by) { stats_set(c, stats_get(c) + (uint64_t)by); }
+
+static struct door *find_door(const struct relays *rs, unsigned number)
+{
+    list_for_each(n, &rs->doors)
+        if (list_entry(n, struct door, node)->number == number)
+            return list_entry(n, struct door, node);
+    return NULL;
+}
+
+/* So that the peer reads a reset, not an end of file. */
+static void reset(int fd)
+{
+    struct linger l = { .l_onoff = 1, .l_linger = 0 };
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+    close(fd);
+}
+
+/* ------------------------------------------------------------ slots of the statistics page */
+
+static bool take_slot(struct relays *rs, unsigned *slot)
+{
+    struct stats_page *p = rs->env->stats;
+    uint64_t high = stats_get(&p->relay_high);
+    if (rs->n_spare > 0) {
+        *slot = rs->spare[--rs->n_spare];
+        return true;
+    }
+    if (high == STATS_RELAYS)
+        return false;
+    *slot = (unsigned)high;
+    stats_set(&p->relay_high, high + 1);
+    return true;
+}
+
+static void give_slot(struct relays *rs, unsigned slot) { rs->spare[rs->n_spare++] = slot; }
+
+/* ------------------------------------------------------------ the end of a relay */
+
+static void tell_end(const struct relay *r)
+{
+    const struct stats_relay *st = r->st;
+    FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
+    Scistream__Worker__Relayed e = SCISTREAM__WORKER__RELAYED__INIT;
+    char peer[ADDR_TEXT], backend[ADDR_TEXT] = "";
+    uint64_t waits[2 * WAIT_KINDS];
+    if (st->backend.sa.sa_family)
+        addr_format(&st->backend, backend);
+    for (unsigned i = 0; i < ARRAY_LEN(waits); i++)
+        waits[i] = stats_get(&st->c.flow[i / WAIT_KINDS].wait_ns[i % WAIT_KINDS]);
+    e.door = r->door;
+    e.relay = r->c->id;
+    e.peer = (char *)(uintptr_t)addr_format(&st->peer, peer);
+    e.backend = backend;
+    e.forward = stats_get(&st->c.flow[FORWARD].rel);
+    e.backward = stats_get(&st->c.flow[BACKWARD].rel);
+    e.ns = now_ns() - stats_get(&st->born_ns);
+    e.code = r->rc ? err_to_wire(r->rc) : 0;
+    e.text = (char *)(uintptr_t)r->why;
+    e.wait_ns = waits;
+    e.n_wait_ns = ARRAY_LEN(waits);
+    m.what_case = SCISTREAM__WORKER__FROM_WORKER__WHAT_RELAYED;
+    m.relayed = &e;
+    r->rs->emit(r->rs->user, &m, -1);
+}
+
+static void count_end(const struct relay *r)
+{
+    struct stats_door *d = stats_of(r->rs, r->door);
+    for (unsigned f = 0; f < 2; f++) {
+        stats_add(&d->bytes[f], stats_get(&r->st->c.flow[f].rel));
+        for (unsigned k = 0; k < WAIT_KINDS; k++)
+            stats_add(&d->wait_ns[f][k], stats_get(&r->st->c.flow[f].wait_ns[k]));
+    }
+    stats_add(&d->failed, r->rc != 0);
+    count(&d->open, -1);
+    count(&my_row(r->rs)->relays, -1);
+    count(&my_row(r->rs)->open[r->door], -1);
+    count(&my_row(r->rs)->reserved, -2 * (int64_t)RELAY_RING);
+}
+
+static void forget(struct relay *r)
+{
+    struct relays *rs = r->rs;
+    count_end(r);
+    if (r->tell)
+        tell_end(r);
+    if (r->c)
+        channel_free(r->c);
+    r->st->backend.sa.sa_family = AF_UNSPEC;
+    give_slot(rs, r->slot);
+    free(r);
+    if (--rs->n == 0 && rs->idle)
+        rs->idle(rs->user);
+}
+
+static void on_closed(struct channel *c) { forget(c->owner); }
+static void on_finished(struct channel *c) { channel_close(c, 0); }
+static void on_ended(struct channel *c UNUSED, unsigned flow UNUSED) {}
+
+static void on_up(struct channel *c, enum channel_side side)
+{
+    struct relay *r = c->owner;
+    if (side == SIDE_SINK)
+        r->st->backend = c->end[side]->peer;
+}
+
+static void on_failed(struct channel *c, enum channel_side side)
+{
+    struct relay *r = c->owner;
+    r->rc = c->end[side]->rc;
+    str_copy(r->why, sizeof(r->why), c->end[side]->why);
+    channel_close(c, r->rc);
+}
+
+static const struct channel_events events = { .up = on_up, .ended = on_ended, .finished = on_finished, .failed = on_failed, .closed = on_closed };
+
+/* ------------------------------------------------------------ the beginning of one */
+
+static void dial(struct relay *r, const struct door *d, const union sockaddr_any *peer, const union sockaddr_any *local)
+{
+    const Scistream__Worker__TcpPeer *to = d->is->to;
+    AUTO_FREE char **addresses = mem_zalloc(to->n_addresses + 1, sizeof(*addresses));
+    for (size_t i = 0; i < to->n_addresses; i++)
+        addresses[i] = to->addresses[i];
+    const struct xport_spec s = { .fd = -1, .addresses = addresses, .port = (uint16_t)to->port, .source = to->source, .connect_ns = to->connect_ns,
+                                  .keep_ns = to->keep_ns, .proxy_from = to->proxy ? peer : NULL, .proxy_to = local };
+    channel_open_end(r->c, SIDE_SINK, r->rs->tcp, &s, NULL); /* a failure is told by the channel */
+}
+
+static void begin(struct relays *rs, const struct door *d, int fd, const union sockaddr_any *peer, unsigned slot)
+{
+    struct relay *r = mem_zalloc(1, sizeof(*r));
+    union sockaddr_any local = { 0 };
+    socklen_t len = sizeof(local);
+    r->rs = rs;
+    r->slot = slot;
+    r->st = &rs->env->stats->relay[slot];
+    r->door = d->number;
+    r->tell = d->is->tell;
+    r->st->peer = *peer;
+    stats_set(&r->st->born_ns, now_ns());
+    atomic_store_explicit(&r->st->door, d->number, memory_order_relaxed);
+    const struct channel_spec cs = { .id = RELAY_ID | (++rs->serial * STATS_RELAYS + slot), .pool = &rs->pool, .duplex = true, .stats = &r->st->c };
+    (void)channel_new(rs->env, &cs, &events, &r->c); /* without memory of its own nothing can fail */
+    r->c->owner = r;
+    list_add_tail(&rs->channels, &r->c->node);
+    rs->n++;
+    count(&stats_of(rs, d->number)->open, 1);
+    count(&my_row(rs)->relays, 1);
+    count(&my_row(rs)->open[d->number], 1);
+    count(&my_row(rs)->reserved, 2 * (int64_t)RELAY_RING);
+    if (d->is->to->proxy)
+        (void)getsockname(fd, &local.sa, &len);
+    const struct xport_spec s = { .fd = fd, .keep_ns = d->is->keep_ns };
+    if (channel_open_end(r->c, SIDE_SOURCE, rs->tcp, &s, NULL) == 0)
+        dial(r, d, peer, &local);
+}
+
+static void refuse(struct relays *rs, const struct door *d, int fd, const union sockaddr_any *peer, const char *why)
+{
+    static struct log_gate gate = LOG_GATE;
+    char text[ADDR_TEXT];
+    log_gated(&gate, LOG_LEVEL_WARN, "%s: %s refused: %s", d->listener.what, addr_format(peer, text), why);
+    stats_add(&stats_of(rs, d->number)->refused, 1);
+    reset(fd);
+}
+
+/* Over all workers; each looks before it counts itself, so that a few too many may come at once, one a worker. */
+static bool has_place(const struct relays *rs, const struct door *d, char *why, size_t size)
+{
+    char limit[UNITS_TEXT];
+    if (board_open(rs->env->board, d->number) >= d->is->connections) {
+        snprintf(why, size, "the route has its %llu connections: raise connections", (unsigned long long)d->is->connections);
+        return false;
+    }
+    if (d->is->to && board_reserved(rs->env->board) + 2 * (uint64_t)RELAY_RING > d->is->memory_limit) {
+        snprintf(why, size, "two rings of 256K do not fit into memory_limit %s: raise it, or lower connections",
+                 units_human_size(limit, d->is->memory_limit));
+        return false;
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------ connections that control serves */
+
+static void forget_ticket(struct ticket *t)
+{
+    loop_timer_stop(t->rs->env->loop, &t->patience);
+    list_del(&t->node);
+    t->rs->n_tickets--;
+    free(t);
+}
+
+static struct ticket *find_ticket(const struct relays *rs, uint64_t number)
+{
+    list_for_each(n, &rs->tickets)
+        if (list_entry(n, struct ticket, node)->number == number)
+            return list_entry(n, struct ticket, node);
+    return NULL;
+}
+
+int relays_claim(struct relays *rs, uint64_t number)
+{
+    struct ticket *t = find_ticket(rs, number);
+    if (!t)
+        return -1;
+    int fd = t->fd;
+    forget_ticket(t);
+    return fd;
+}
+
+void relays_drop(struct relays *rs, uint64_t number)
+{
+    int fd = relays_claim(rs, number);
+    if (fd >= 0)
+        reset(fd);
+}
+
+static void on_ticket_late(struct timer *t)
+{
+    struct ticket *late = container_of(t, struct ticket, patience);
+    log_warn("control has not said in time what to do with a connection: it is reset");
+    relays_drop(late->rs, late->number);
+}
+
+static void ask_control(struct relays *rs, const struct door *d, int fd, const union sockaddr_any *peer)
+{
+    FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
+    Scistream__Worker__Came came = SCISTREAM__WORKER__CAME__INIT;
+    char text[ADDR_TEXT];
+    struct ticket *t = mem_zalloc(1, sizeof(*t));
+    t->rs = rs;
+    t->number = ++rs->serial;
+    t->fd = fd;
+    t->patience.fire = on_ticket_late;
+    loop_timer(rs->env->loop, &t->patience, TICKET_NS);
+    list_add_tail(&rs->tickets, &t->node);
+    rs->n_tickets++;
+    came.door = d->number;
+    came.ticket = t->number;
+    came.peer = (char *)(uintptr_t)addr_format(peer, text);
+    m.what_case = SCISTREAM__WORKER__FROM_WORKER__WHAT_CAME;
+    m.came = &came;
+    rs->emit(rs->user, &m, -1);
+}
+
+/* ------------------------------------------------------------ doors */
+
+static bool pass_on(struct relays *rs, const struct door *d, int fd)
+{
+    FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
+    Scistream__Worker__Pass pass = SCISTREAM__WORKER__PASS__INIT;
+    unsigned least = board_least(rs->env->board);
+    if (least == rs->env->index || stats_get(&my_row(rs)->relays) < stats_get(&rs->env->board->row[least].relays) + LEAN)
+        return false;
+    pass.door = d->number;
+    pass.worker = least;
+    m.what_case = SCISTREAM__WORKER__FROM_WORKER__WHAT_PASS;
+    m.pass = &pass;
+    rs->emit(rs->user, &m, fd);
+    return true;
+}
+
+static void serve(struct relays *rs, struct door *d, int fd, const union sockaddr_any *peer)
+{
+    unsigned slot;
+    char why[160];
+    if (!has_place(rs, d, why, sizeof(why)))
+        refuse(rs, d, fd, peer, why);
+    else if (!d->is->to && rs->n_tickets >= TICKETS_MAX)
+        refuse(rs, d, fd, peer, "too many connections wait for control");
+    else if (!d->is->to)
+        ask_control(rs, d, fd, peer);
+    else if (!take_slot(rs, &slot))
+        refuse(rs, d, fd, peer, "the worker has no place in its statistics page for another relay: raise workers");
+    else
+        begin(rs, d, fd, peer, slot);
+}
+
+static void on_accepted(struct listener *l, int fd, const union sockaddr_any *peer)
+{
+    struct door *d = container_of(l, struct door, listener);
+    stats_add(&stats_of(d->rs, d->number)->accepted, 1);
+    if (!d->is->to || !pass_on(d->rs, d, fd))
+        serve(d->rs, d, fd, peer);
+}
+
+void relays_take(struct relays *rs, unsigned number, int fd)
+{
+    struct door *d = find_door(rs, number);
+    union sockaddr_any peer = { 0 };
+    socklen_t len = sizeof(peer);
+    if (d && getpeername(fd, &peer.sa, &len) == 0)
+        serve(rs, d, fd, &peer);
+    else
+        reset(fd); /* the door is closed, or the peer has gone already */
+}
+
+static Scistream__Worker__Door *copy(const Scistream__Worker__Door *m)
+{
+    size_t n = scistream__worker__door__get_packed_size(m);
+    AUTO_FREE uint8_t *data = mem_zalloc(1, n + 1);
+    scistream__worker__door__pack(m, data);
+    return scistream__worker__door__unpack(NULL, n, data);
+}
+
+static void open_door(struct relays *rs, unsigned number, int fd)
+{
+    struct door *d = mem_zalloc(1, sizeof(*d));
+    d->rs = rs;
+    d->number = number;
+    int rc = listener_start(&d->listener, rs->env->loop, fd, "door", on_accepted);
+    if (rc < 0) {
+        log_error("door %u: %s", number, err_text(rc));
+        free(d);
+        return;
+    }
+    list_add_tail(&rs->doors, &d->node);
+}
+
+void relays_door(struct relays *rs, const Scistream__Worker__Door *m, int fd)
+{
+    if (m->number < BOARD_DOORS && !find_door(rs, m->number) && fd >= 0)
+        open_door(rs, m->number, fd_take(&fd));
+    fd_close(&fd);
+    struct door *d = find_door(rs, m->number);
+    Scistream__Worker__Door *is = d ? copy(m) : NULL;
+    if (!is)
+        return;
+    if (d->is)
+        scistream__worker__door__free_unpacked(d->is, NULL);
+    d->is = is;
+    d->listener.what = is->name;
+}
+
+static void close_door(struct door *d)
+{
+    listener_stop(&d->listener);
+    list_del(&d->node);
+    scistream__worker__door__free_unpacked(d->is, NULL);
+    free(d);
+}
+
+void relays_undoor(struct relays *rs, unsigned number)
+{
+    struct door *d = find_door(rs, number);
+    if (d)
+        close_door(d);
+}
+
+/* ------------------------------------------------------------ life */
+
+struct relays *relays_new(struct xport_env *env, relay_emit *emit, void *user)
+{
+    struct relays *rs = mem_zalloc(1, sizeof(*rs));
+    rs->env = env;
+    rs->tcp = xport_find("tcp");
+    rs->emit = emit;
+    rs->user = user;
+    rs->pool.cap = RELAY_RING;
+    rs->spare = mem_zalloc(STATS_RELAYS, sizeof(*rs->spare));
+    list_init(&rs->doors);
+    list_init(&rs->channels);
+    list_init(&rs->tickets);
+    return rs;
+}
+
+bool relays_close(struct relays *rs, uint64_t id, int rc)
+{
+    list_for_each(n, &rs->channels) {
+        struct channel *c = list_entry(n, struct channel, node);
+        struct relay *r = c->owner;
+        if (c->id != id)
+            continue;
+        if (!r->rc) {
+            r->rc = rc;
+            str_copy(r->why, sizeof(r->why), err_text(rc));
+        }
+        channel_close(c, rc);
+        return true;
+    }
+    return false;
+}
+
+void relays_shut(struct relays *rs, void (*idle)(void *user))
+{
+    list_for_each_safe(n, &rs->doors)
+        close_door(list_entry(n, struct door, node));
+    list_for_each_safe(t, &rs->tickets)
+        relays_drop(rs, list_entry(t, struct ticket, node)->number);
+    rs->idle = idle;
+    list_for_each_safe(k, &rs->channels)
+        relays_close(rs, list_entry(k, struct channel, node)->id, -SST_EDRAINING);
+    if (rs->n == 0)
+        idle(rs->user);
+}
+
+void relays_free(struct relays *rs)
+{
+    if (!rs)
+        return;
+    ring_pool_fini(&rs->pool);
+    free(rs->spare);
+    free(rs);
+}

@@ -1,0 +1,342 @@
+/* The tcp transport: a plain TCP socket at one end of a channel, for applications that know nothing of us. Bytes come and go in order; the kernel's
+ * socket buffers are the back-pressure.
+ *
+ * Happy path: connect adopts a socket that somebody accepted (spec.fd), or dials the addresses of spec one after the other; then a PROXY header, if
+ * wanted -> up. fill receives until end of file ends the ring; drain sends and releases; shut half-closes (FIN) and, with spec.settle, is
+ * through when the peer's kernel has everything. Duplex, each direction ends for itself.
+ * Simplex, as a sink: what the peer says is read and dropped, lest it be reset for unread bytes. As a source, the peer gets its FIN at the end.
+ * Failures: refused, unreachable, no answer within connect_ns, reset, time-out of keepalive. The socket is set to reset when it is closed, from
+ * the start until a clean end: an abort, or the death of this process, is never an end of file.
+ */
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+
+#include <linux/sockios.h>
+
+#include "src/seam/xport.h"
+#include "tcp/proxy.h"
+#include "tcp/sock.h"
+
+#define FILL_MAX (256U << 10) /* of one recv or splice */
+#define BULK_MIN (64U << 10)
+#define CALM 32               /* reads of less in a row, after which it is no bulk any more */
+#define DROP_MAX (64U << 10)
+#define SETTLE_NS (20 * NS_PER_MS) /* between two looks whether the peer's kernel has everything */
+
+struct tcp {
+    struct xport x;
+    struct sock s;
+    struct timer patience;       /* connect; later: settle */
+    union sockaddr_any *to;      /* to dial, heap; at: the one that is tried */
+    size_t n_to, at;
+    union sockaddr_any source;   /* sa_family 0: any */
+    uint64_t connect_ns, keep_ns;
+    uint8_t head[PROXY_MAX];     /* still to be sent before anything else */
+    size_t head_len, head_at;
+    bool fin_sent, settle, fin_seen;
+    unsigned calm;
+    char peer[ADDR_TEXT];
+};
+
+static struct tcp *tcp_of(struct xport *x) { return container_of(x, struct tcp, x); }
+
+/* A reset, or a host that is gone, has a number that says so on the way to the other end; what went wrong with dialing keeps its own. */
+static int broken(struct tcp *t, int rc)
+{
+    bool reset = rc == -ECONNRESET || rc == -EPIPE;
+    return xport_fail(&t->x, reset ? -SST_ERESET : rc, "tcp with %s: %s", t->peer, reset ? "reset by the peer" : err_text(rc));
+}
+
+/* ------------------------------------------------------------ events */
+
+static void on_event(struct sock *s) { xport_kick(&container_of(s, struct tcp, s)->x); }
+
+static void become_up(struct tcp *t)
+{
+    loop_timer_stop(t->x.env->loop, &t->patience);
+    str_copy(t->x.device, sizeof(t->x.device), "tcp");
+    str_copy(t->x.detail, sizeof(t->x.detail), "plaintext");
+    xport_set_up(&t->x);
+}
+
+/* ------------------------------------------------------------ connect */
+
+static int dial(struct tcp *t);
+
+static int dial_next(struct tcp *t, int rc)
+{
+    sock_close(&t->s);
+    if (++t->at < t->n_to)
+        return dial(t);
+    loop_timer_stop(t->x.env->loop, &t->patience);
+    return xport_fail(&t->x, rc, "tcp to %s: %s", t->peer, rc == -SST_ETIMEOUT ? "no answer in time" : err_text(rc));
+}
+
+static void on_patience(struct timer *timer)
+{
+    struct tcp *t = container_of(timer, struct tcp, patience);
+    if (t->x.state == XPORT_OPENING)
+        dial_next(t, -SST_ETIMEOUT);
+    else
+        xport_kick(&t->x);
+}
+
+static int dial(struct tcp *t)
+{
+    t->x.peer = t->to[t->at];
+    addr_format(&t->x.peer, t->peer);
+    int rc = sock_connect_from(&t->s, t->x.env->loop, t->source.sa.sa_family ? &t->source : NULL, &t->to[t->at], on_event);
+    if (rc < 0)
+        return dial_next(t, rc);
+    sock_reset_on_close(&t->s, true);
+    sock_keepalive(&t->s, t->keep_ns);
+    loop_timer(t->x.env->loop, &t->patience, t->connect_ns);
+    return 0;
+}
+
+static int adopt(struct tcp *t, int fd)
+{
+    int rc = sock_attach(&t->s, t->x.env->loop, fd, on_event);
+    if (rc < 0)
+        return xport_fail(&t->x, rc, "tcp: a connection that was accepted: %s", err_text(rc));
+    sock_peer(&t->s, &t->x.peer);
+    addr_format(&t->x.peer, t->peer);
+    sock_reset_on_close(&t->s, true);
+    sock_keepalive(&t->s, t->keep_ns);
+    become_up(t);
+    return 0;
+}
+
+static int take_addresses(struct tcp *t, const struct xport_spec *s)
+{
+    if (s->source && *s->source && addr_numeric(s->source, 0, &t->source) < 0)
+        return xport_fail(&t->x, -EINVAL, "tcp: source '%s' is no numeric address", s->source);
+    while (s->addresses && s->addresses[t->n_to])
+        t->n_to++;
+    t->to = mem_zalloc(t->n_to + 1, sizeof(*t->to));
+    for (size_t i = 0; i < t->n_to; i++)
+        if (addr_numeric(s->addresses[i], s->port, &t->to[i]) < 0)
+            return xport_fail(&t->x, -EINVAL, "tcp: '%s' is no numeric address", s->addresses[i]);
+    return t->n_to ? 0 : xport_fail(&t->x, -SST_ERESOLVE, "tcp: there is no address to connect to yet");
+}
+
+static int tcp_connect(struct xport *x, const struct xport_spec *s)
+{
+    struct tcp *t = tcp_of(x);
+    x->state = XPORT_OPENING;
+    t->keep_ns = s->keep_ns;
+    t->settle = s->settle;
+    t->connect_ns = s->connect_ns ? s->connect_ns : x->env->conf->g.attach_timeout;
+    if (s->fd >= 0)
+        return adopt(t, s->fd);
+    int rc = take_addresses(t, s);
+    if (rc == 0 && s->proxy_from)
+        t->head_len = proxy_header(s->proxy_from, s->proxy_to, t->head);
+    return rc < 0 ? rc : dial(t);
+}
+
+static int tcp_accept(struct xport *x, const struct xport_spec *s UNUSED, struct xport_answer *a UNUSED)
+{
+    return xport_fail(x, -EINVAL, "tcp: peers are accepted by a door, not by an end of a channel");
+}
+
+/* It fits into an empty socket buffer, but nothing promises that. */
+static int send_head(struct tcp *t)
+{
+    struct iovec iov = { t->head + t->head_at, t->head_len - t->head_at };
+    ssize_t n = iov.iov_len ? sock_sendv(&t->s, &iov, 1) : 0;
+    if (n > 0)
+        t->head_at += (size_t)n;
+    return n < 0 ? (int)n : t->head_at == t->head_len ? 0 : -EAGAIN;
+}
+
+static int open_step(struct tcp *t)
+{
+    int rc = t->s.connecting ? sock_connected(&t->s) : 0;
+    if (rc < 0 && rc != -EAGAIN)
+        return dial_next(t, rc);
+    if (rc == 0)
+        rc = send_head(t);
+    if (rc < 0 && rc != -EAGAIN)
+        return broken(t, rc);
+    if (rc == 0)
+        become_up(t);
+    return rc;
+}
+
+/* ------------------------------------------------------------ bytes */
+
+/* A short read empties a stream socket (epoll(7)), but for urgent data, in front of which a read stops. */
+static ssize_t receive(struct tcp *t, void *to, size_t n)
+{
+    ssize_t got = sock_recv(&t->s, to, n);
+    if (got > 0 && (size_t)got < n && !t->s.hup && !t->s.urgent)
+        t->s.can_read = false;
+    if (got == 0)
+        t->s.can_read = false;
+    return got;
+}
+
+/* Much at once goes through a pipe; a while of little ends that. */
+static void note_size(struct tcp *t, size_t n)
+{
+    if (n >= BULK_MIN)
+        t->calm = 0;
+    else if (t->calm < CALM)
+        t->calm++;
+    t->x.bulk = n >= BULK_MIN || (t->x.bulk && t->calm < CALM);
+}
+
+/* -EAGAIN is said of an empty socket and of a full pipe. */
+static ssize_t receive_piped(struct tcp *t, const struct ring *r, size_t n)
+{
+    ssize_t got = splice(t->s.io.fd, NULL, r->pipe[1], NULL, n, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    if (got < 0 && errno == EAGAIN && ring_held(r) == 0)
+        t->s.can_read = false;
+    return got < 0 ? -errno : got;
+}
+
+static int tcp_fill(struct xport *x, struct ring *r)
+{
+    struct tcp *t = tcp_of(x);
+    size_t room = MIN(ring_room(r), FILL_MAX);
+    if (!t->s.can_read || room == 0)
+        return -EAGAIN;
+    ssize_t n = r->piped ? receive_piped(t, r, room) : receive(t, ring_at(r, r->put), room);
+    if (n < 0)
+        return n == -EAGAIN || n == -EINTR ? -EAGAIN : broken(t, (int)n);
+    note_size(t, (size_t)n);
+    if (n == 0)
+        ring_end(r, r->put);
+    else
+        ring_commit(r, (size_t)n);
+    return 0;
+}
+
+static ssize_t send_piped(struct tcp *t, const struct ring *r, size_t n)
+{
+    ssize_t sent = splice(r->pipe[0], NULL, t->s.io.fd, NULL, n, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    if (sent < 0 && errno == EAGAIN)
+        t->s.can_write = false;
+    return sent < 0 ? -errno : sent;
+}
+
+static ssize_t send_ring(struct tcp *t, const struct ring *r, size_t n)
+{
+    struct iovec iov = { ring_at(r, r->sub), n };
+    ssize_t sent = sock_sendv(&t->s, &iov, 1);
+    if (sent >= 0 && (size_t)sent < n)
+        t->s.can_write = false;
+    return sent;
+}
+
+static int tcp_drain(struct xport *x, struct ring *r)
+{
+    struct tcp *t = tcp_of(x);
+    size_t waiting = ring_waiting(r);
+    if (!t->s.can_write)
+        return -EAGAIN;
+    ssize_t n = r->piped ? send_piped(t, r, waiting) : send_ring(t, r, waiting);
+    if (n < 0)
+        return n == -EAGAIN || n == -EINTR ? -EAGAIN : broken(t, (int)n);
+    ring_submit(r, (size_t)n);
+    ring_release_to(r, r->sub);
+    return 0;
+}
+
+/* The peer's kernel has all bytes and the FIN. A socket that cannot tell (EINVAL) is believed. */
+static bool settled(const struct tcp *t)
+{
+    int unsent = 0;
+    return ioctl(t->s.io.fd, SIOCOUTQ, &unsent) < 0 || unsent == 0;
+}
+
+static int tcp_shut(struct xport *x, struct ring *r UNUSED)
+{
+    struct tcp *t = tcp_of(x);
+    if (!t->fin_sent) {
+        int rc = sock_shut(&t->s);
+        if (rc < 0)
+            return broken(t, rc == -ENOTCONN ? -ECONNRESET : rc);
+        t->fin_sent = true;
+    }
+    if (!t->settle || settled(t))
+        return 0;
+    if (!timer_pending(&t->patience))
+        loop_timer(x->env->loop, &t->patience, SETTLE_NS);
+    return -EAGAIN;
+}
+
+/* As a sink only: nobody takes what the peer says. */
+static int drop_input(struct tcp *t)
+{
+    static uint8_t scratch[DROP_MAX]; /* of the one thread that a worker has */
+    if (t->x.in || t->fin_seen || !t->s.can_read)
+        return 0;
+    ssize_t n = receive(t, scratch, sizeof(scratch));
+    t->fin_seen = n == 0;
+    if (n < 0 && n != -EAGAIN)
+        broken(t, (int)n);
+    return n > 0;
+}
+
+static int tcp_progress(struct xport *x)
+{
+    struct tcp *t = tcp_of(x);
+    if (x->state == XPORT_OPENING && open_step(t) < 0)
+        return 0;
+    if (t->s.error && (x->in ? ring_ended(x->in) : t->fin_seen)) { /* else whoever reads meets the error behind the bytes that came before it */
+        int error = sock_error(&t->s);
+        t->s.error = false;
+        if (error)
+            return broken(t, error) != 0;
+    }
+    return drop_input(t);
+}
+
+/* Whoever could move something has moved it in this turn, or waits for room or for the socket. */
+static int tcp_arm(struct xport *x UNUSED) { return 0; }
+static enum stats_wait tcp_blocked(const struct xport *x UNUSED) { return WAIT_SINK; }
+
+/* ------------------------------------------------------------ life */
+
+static void count_retransmits(struct tcp *t)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    if (t->s.io.fd >= 0 && getsockopt(t->s.io.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && t->x.env->stats)
+        stats_add(&t->x.env->stats->retransmits, info.tcpi_total_retrans);
+}
+
+static void tcp_close(struct xport *x, int rc)
+{
+    struct tcp *t = tcp_of(x);
+    loop_timer_stop(x->env->loop, &t->patience);
+    count_retransmits(t);
+    if (rc == 0 && t->s.io.fd >= 0)
+        sock_reset_on_close(&t->s, false);
+    sock_close(&t->s);
+    free(t->to);
+    t->to = NULL;
+    xport_bye(x);
+}
+
+static struct xport *tcp_create(struct xport_env *env)
+{
+    struct tcp *t = mem_zalloc(1, sizeof(*t));
+    xport_init(&t->x, &xport_tcp_ops, env);
+    t->s.io.fd = -1;
+    t->patience.fire = on_patience;
+    return &t->x;
+}
+
+static int tcp_listen(struct xport_env *env UNUSED, char *why UNUSED, size_t n UNUSED) { return 0; }
+static void tcp_unlisten(struct xport_env *env UNUSED) {}
+
+const struct xport_ops xport_tcp_ops = {
+    .name = "tcp", .kind = XPORT_TCP, .listen = tcp_listen, .unlisten = tcp_unlisten, .create = tcp_create,
+    .connect = tcp_connect, .accept = tcp_accept, .mem_add = xport_take_ring, .fill = tcp_fill, .drain = tcp_drain,
+    .shut = tcp_shut, .progress = tcp_progress, .arm = tcp_arm, .close = tcp_close, .blocked = tcp_blocked,
+};
