@@ -41,6 +41,7 @@ struct doors {
     struct loop *loop;
     struct pool *pool;
     struct resolver *resolver;
+    struct records *records;
     struct door door[BOARD_DOORS];
     unsigned n;
     struct list backends, fresh;
@@ -224,7 +225,7 @@ void doors_peer(const struct doors *ds, const struct route *r, Scistream__Worker
 /* ------------------------------------------------------------ telling */
 
 /* Relays are told of one by one where somebody reads it. */
-static bool wants_ends(const struct conf *c) { return c->g.log_level >= LOG_LEVEL_INFO; }
+static bool wants_ends(const struct conf *c) { return c->g.log_level >= LOG_LEVEL_INFO || *c->g.records; }
 
 static void tell(struct doors *ds, const struct door *d, struct pool_worker *w, bool with_fd)
 {
@@ -281,8 +282,26 @@ static void untell(struct doors *ds, const struct door *d)
 }
 
 struct route *doors_route(const struct doors *ds, unsigned number) { return number < ds->n ? ds->door[number].r : NULL; }
+const char *doors_route_name(const void *doors, unsigned number)
+{
+    const struct route *r = doors_route(doors, number);
+    return r ? r->c->name : NULL;
+}
+
 const char *doors_name(const struct doors *ds, unsigned number) { return number < ds->n ? ds->door[number].name : "?"; }
 size_t doors_count(const struct doors *ds) { return ds->n; }
+
+static void record(const struct doors *ds, const Scistream__Worker__Relayed *m)
+{
+    const struct route *r = doors_route(ds, m->door);
+    int rc = m->code ? err_from_wire(m->code) : 0;
+    struct record e = { .route = r ? r->c->name : NULL, .source = { .peer = m->peer, .transport = "tcp", .security = "plaintext" },
+                        .sink = { .peer = m->backend, .transport = "tcp", .security = "plaintext" },
+                        .moved.bytes = { m->forward, m->backward }, .ns = m->ns, .outcome = rc ? "aborted" : "relayed", .rc = rc, .reason = m->text };
+    for (unsigned i = 0; i < 2 * WAIT_KINDS; i++)
+        e.moved.wait_ns[i / WAIT_KINDS][i % WAIT_KINDS] = m->wait_ns[i];
+    records_write(ds->records, &e);
+}
 
 void doors_relayed(const struct doors *ds, const struct pool_worker *w, const Scistream__Worker__Relayed *m)
 {
@@ -291,6 +310,7 @@ void doors_relayed(const struct doors *ds, const struct pool_worker *w, const Sc
     log_info("relay %s: %s -> %s %s%s: %s there, %s back, %.3f s, worker %u", r ? r->c->name : "?", m->peer, *m->backend ? m->backend : "nobody",
              m->code ? "failed: " : "ended", m->text, units_human_size(out, m->forward), units_human_size(back, m->backward), (double)m->ns / 1e9,
              w->index);
+    record(ds, m);
 }
 
 /* ------------------------------------------------------------ going by other routes */
@@ -481,8 +501,9 @@ struct doors *doors_open(const struct conf *conf, const struct routes *routes, c
     return NULL;
 }
 
-void doors_start(struct doors *ds, struct loop *l, struct pool *p, struct resolver *r)
+void doors_start(struct doors *ds, struct loop *l, struct pool *p, struct resolver *r, struct records *records)
 {
+    ds->records = records;
     ds->loop = l;
     ds->pool = p;
     ds->resolver = r;

@@ -155,8 +155,6 @@ static void started(struct proc *p)
     if (++pool->ready == pool->n && !pool->told_ready) {
         pool->told_ready = true;
         pool->ev->ready(pool, pool->user);
-    } else if (pool->told_ready && pool->ev->worker) {
-        pool->ev->worker(pool, pool->user, p->w.index, NULL);
     }
 }
 
@@ -360,6 +358,7 @@ static int start_proc(struct proc *p)
         return rc;
     }
     p->born_ns = p->heard_ns = now_ns();
+    p->w.starts++;
     p->death[0] = 0;
     arm_ping(p);
     return 0;
@@ -413,6 +412,7 @@ static void bury(struct proc *p, int status)
     bool had_started = p->w.started;
     uint64_t age = now_ns() - p->born_ns;
     int pid = (int)p->pid;
+    enum pool_death cause = p->death[0] ? POOL_KILLED : WIFSIGNALED(status) ? POOL_SIGNALLED : POOL_EXITED;
     describe_death(p, status, how, sizeof(how));
     why = mem_printf("gateway worker %u %s", p->w.index, how);
     close_proc(p);
@@ -425,8 +425,10 @@ static void bury(struct proc *p, int status)
     }
     log_error("worker %u (pid %d) %s after %llu ms; a new one is started", p->w.index, pid, how, (unsigned long long)(age / NS_PER_MS));
     pool->ready -= had_started;
-    if (pool->told_ready && pool->ev->worker)
-        pool->ev->worker(pool, pool->user, p->w.index, how);
+    p->w.deaths[cause]++;
+    if (pool->ev->died)
+        pool->ev->died(pool, pool->user, &p->w, how);
+    stats_clear(p->stats_fd);
     if (!pool->told_ready && !had_started)
         pool->ev->broken(pool, pool->user, why);
     else

@@ -7,7 +7,7 @@
 #include "src/core/board.h"
 #include "src/core/conf.h"
 #include "src/core/loop.h"
-#include "src/core/stats.h"
+#include "src/core/stats_sum.h"
 
 typedef Scistream__Worker__ToWorker ToWorker;
 typedef Scistream__Worker__FromWorker FromWorker;
@@ -20,16 +20,19 @@ typedef Scistream__Worker__FromWorker FromWorker;
 struct pool_client {
     struct list node;
     uint64_t channel;
-    uint64_t moved; /* bytes that had come in when it was detached: a worker that died cannot tell */
+    struct stats_sum last; /* its counters when it was detached: a worker that died cannot tell */
     void (*message)(struct pool_client *c, const FromWorker *m);
     void (*died)(struct pool_client *c, const char *why); /* the worker is gone, and the channel with it */
 };
+
+enum pool_death { POOL_EXITED, POOL_SIGNALLED, POOL_KILLED, POOL_DEATHS }; /* killed: by us */
 
 struct pool_worker {
     unsigned index;
     bool started;                 /* said Started and lives */
     unsigned channels;
     struct stats_page *stats;     /* NULL before the start */
+    uint64_t starts, deaths[POOL_DEATHS]; /* a stop that was asked for is no death */
     struct { char *name, *problem; } transports[POOL_TRANSPORTS];
     size_t n_transports;
     Scistream__Worker__Started *said; /* the last one: holds devices; NULL: none */
@@ -70,6 +73,8 @@ void pool_channel_close(struct pool_worker *w, struct pool_client *c, int rc);
 void pool_channel_detach(struct pool_worker *w, struct pool_client *c);
 /* Counters of c's channel, or NULL. */
 const struct stats_channel *pool_channel_stats(const struct pool_worker *w, const struct pool_client *c);
+/* Add them to *to, or what they were when c was detached. */
+void pool_channel_sum(const struct pool_worker *w, const struct pool_client *c, struct stats_sum *to);
 
 /* ------------------------------------------------------------ worker processes */
 struct pool;
@@ -80,8 +85,8 @@ struct pool_events {
     void (*at_door)(struct pool *p, void *user, struct pool_worker *w, const FromWorker *m); /* Came or Relayed */
     /* Cannot start: the first start of a worker failed, or it dies faster than it makes sense to start it again. */
     void (*broken)(struct pool *p, void *user, const char *why);
-    /* Worker of that index died, its clients have been told; NULL: another one has started in its place. May be NULL. */
-    void (*worker)(struct pool *p, void *user, unsigned index, const char *died);
+    /* Its page will be cleared for the next one; how: "was killed by signal 9 (Killed)"; NULL: nobody asks. */
+    void (*died)(struct pool *p, void *user, const struct pool_worker *w, const char *how);
 };
 
 /* program_fd: scistream-worker, opened by O_PATH while that was allowed, taken; link_fds: one listening socket per worker (-1: none), taken. Starts n workers. 0 or -errno and why. */

@@ -301,11 +301,20 @@ void pool_channel_detach(struct pool_worker *w, struct pool_client *c)
     if (c->channel == 0)
         return;
     unsigned slot = slot_of(c);
-    c->moved = w->stats ? stats_get(&w->stats->ch[slot].flow[0].put) : 0;
+    pool_channel_sum(w, c, &c->last);
     w->slots[slot / 64] &= ~(1ULL << slot % 64);
     w->channels--;
     list_del(&c->node);
     c->channel = 0;
+}
+
+void pool_channel_sum(const struct pool_worker *w, const struct pool_client *c, struct stats_sum *to)
+{
+    const struct stats_channel *live = pool_channel_stats(w, c);
+    if (live)
+        stats_sum_channel(to, live, now_ns());
+    else
+        stats_sum_add(to, &c->last);
 }
 
 const struct stats_channel *pool_channel_stats(const struct pool_worker *w, const struct pool_client *c)

@@ -29,6 +29,7 @@ void shop_refuse(struct shop *sh, int rc, const char *text)
 {
     static struct log_gate gate = LOG_GATE;
     AUTO_FREE char *full = mem_printf("gateway %s: %s", sh->ss->c.name, text);
+    tally_attach(sh->ss->c.tally, rc);
     hop_abort(&sh->h, rc, rc == -SST_EAUTH ? text : full);
     if (rc != -SST_EAUTH) /* that one was logged, by its true reason */
         log_gated(&gate, LOG_LEVEL_WARN, "attach from %s refused: %s", sh->h.at.peer, text);
@@ -103,6 +104,7 @@ void sessions_resume(struct sessions *ss)
 
 bool sessions_draining(const struct sessions *ss) { return ss->draining; }
 size_t sessions_channels(const struct sessions *ss) { return ss->n_channels; }
+const struct admission *sessions_memory(const struct sessions *ss) { return &ss->memory; }
 
 void sessions_abort_all(struct sessions *ss, int rc, const char *text)
 {

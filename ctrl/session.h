@@ -10,7 +10,9 @@
 #include "ctrl/admission.h"
 #include "ctrl/doors.h"
 #include "ctrl/hop.h"
+#include "ctrl/record.h"
 #include "ctrl/route.h"
+#include "ctrl/tally.h"
 
 struct sessions;
 struct schannel;
@@ -30,6 +32,8 @@ struct sessions_config {
     struct doors *doors;
     struct resolver *resolver;
     const char *name;      /* of this gateway */
+    struct tally *tally;
+    struct records *records;
     const struct sessions_events *ev; /* NULL: nobody listens */
     void *ev_user;
 };
@@ -54,6 +58,9 @@ int sessions_abort(struct sessions *ss, const char *uid, int64_t channel, int rc
 /* End all channels with that reason. */
 void sessions_abort_all(struct sessions *ss, int rc, const char *text);
 size_t sessions_channels(const struct sessions *ss);
+const struct admission *sessions_memory(const struct sessions *ss);
+/* Add the channels that live to what the tally sums up. */
+void sessions_tally(const struct sessions *ss);
 /* Only when no channel is left, or everything else is gone too. Null-safe. */
 void sessions_free(struct sessions *ss);
 

@@ -20,24 +20,6 @@ static struct shop *shop_of(struct hop *h) { return container_of(h, struct shop,
 
 bool schannel_holds_place(const struct schannel *c) { return c->state < SC_CONFIRMED; }
 
-uint64_t schannel_bytes(const struct schannel *c)
-{
-    const struct stats_channel *st = c->w ? pool_channel_stats(c->w, &c->pc) : NULL;
-    return c->ended ? c->ended_total : st ? stats_get(&st->flow[0].put) : c->pc.moved;
-}
-
-static void log_end(const struct schannel *c)
-{
-    char size[UNITS_TEXT], rate[UNITS_TEXT], digest[2 * DIGEST_SIZE + 1] = "";
-    uint64_t bytes = schannel_bytes(c);
-    uint64_t ns = c->flowing_ns ? now_ns() - c->flowing_ns : 0;
-    if (c->total.has_digest)
-        secret_hex(digest, c->total.digest, DIGEST_SIZE);
-    log_info("channel %s/%u (%s) %s: %s, %.3f s, %s%s%s", c->s->uid, c->number, c->route->c->name, c->reason,
-             units_human_size(size, bytes), (double)ns / 1e9,
-             units_human_rate(rate, ns ? (double)bytes * 8e9 / (double)ns : 0), *digest ? ", xxh128 " : "", digest);
-}
-
 /* Out of its session, and away. */
 static void schannel_free(struct schannel *c)
 {
@@ -73,8 +55,8 @@ static void close_channel(struct schannel *c, int rc)
     if (c->closing_sent)
         return;
     c->closing_sent = true;
+    schannel_note_end(c, rc);
     c->state = SC_CLOSING;
-    log_end(c);
     if (c->ss->c.ev)
         c->ss->c.ev->ended(c->ss->c.ev_user, c);
     loop_timer_stop(c->ss->c.loop, &c->patience);
@@ -88,7 +70,9 @@ static void abort_except(struct schannel *c, int rc, const char *text, const str
 {
     if (c->state == SC_CLOSING)
         return;
-    snprintf(c->reason, sizeof(c->reason), "aborted: %s", text);
+    snprintf(c->reason, sizeof(c->reason), ABORTED "%s", text);
+    c->outcome = TALLY_ABORTED;
+    schannel_note_end(c, rc);
     for (unsigned side = 0; side < HOP_SIDES; side++) {
         struct shop *sh = c->hop[side];
         if (!sh)
@@ -108,22 +92,29 @@ void schannel_abort(struct schannel *c, int rc, const char *text)
 
 /* ------------------------------------------------------------ what the worker says of a channel */
 
-/* Both peers have ended their calls after the confirmation. */
-static void end_if_both_over(struct schannel *c)
+static void end_confirmed(struct schannel *c)
 {
-    for (unsigned side = 0; side < HOP_SIDES; side++)
-        if (c->hop[side] && !c->hop[side]->over)
-            return;
+    schannel_note_end(c, 0);
     for (unsigned side = 0; side < HOP_SIDES; side++)
         if (c->hop[side])
             shop_release(c->hop[side]);
     close_channel(c, 0);
 }
 
+/* Both peers have ended their calls after the confirmation. */
+static void end_if_both_over(struct schannel *c)
+{
+    for (unsigned side = 0; side < HOP_SIDES; side++)
+        if (c->hop[side] && !c->hop[side]->over)
+            return;
+    end_confirmed(c);
+}
+
 static void confirm(struct schannel *c, const struct attach_total *t)
 {
     struct shop *source = c->hop[SOURCE_SIDE], *sink = c->hop[SINK_SIDE];
     c->state = SC_CONFIRMED;
+    c->outcome = t->handed_over ? TALLY_HANDED_OVER : c->probe ? TALLY_PROBED : TALLY_CONFIRMED;
     snprintf(c->reason, sizeof(c->reason), "%s", t->handed_over ? "handed over" : c->probe ? "probed" : "confirmed");
     if (source) {
         hop_confirm(&source->h, t);
@@ -362,10 +353,7 @@ static void on_patience(struct timer *t)
     struct schannel *c = container_of(t, struct schannel, patience);
     char text[160];
     if (c->state == SC_CONFIRMED) {
-        for (unsigned side = 0; side < HOP_SIDES; side++)
-            if (c->hop[side])
-                shop_release(c->hop[side]);
-        close_channel(c, 0);
+        end_confirmed(c);
         return;
     }
     snprintf(text, sizeof(text), "no %s came to route %s in time", side_here(c, SOURCE_SIDE) ? "receiver" : "sender", c->route->c->name);
@@ -388,6 +376,7 @@ struct schannel *schannel_new(struct session *s, uint32_t number)
     c->s = s;
     c->number = number;
     c->born_ns = now_ns();
+    c->outcome = TALLY_ABORTED;
     schannel_follow(c, s->route);
     c->patience.fire = on_patience;
     c->pc.message = worker_message;
@@ -521,6 +510,7 @@ static void dial_next(struct schannel *c)
                                      .software = mem_strdup("scistreamd"), .addresses = hop_own_addresses(c->w) };
     sh->route = route_hold(c->route);
     sh->h.secret = &r->next_secret;
+    sh->principal = r->c->connect_pin[0] ? "pin" : "certificate";
     sh->h.step_ns = conf->g.attach_timeout;
     schannel_join(c, sh, !c->first);
     hop_dial(&sh->h, c->ss->c.loop, c->ss->c.resolver, &t, &hop_events, sh);

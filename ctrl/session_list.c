@@ -112,4 +112,22 @@ Scistream__Gateway__V1__SessionsReply *sessions_reply(struct sessions *ss, const
     return r;
 }
 
+/* A channel whose end is counted is in the sums of what is over. */
+void sessions_tally(const struct sessions *ss)
+{
+    _Static_assert(SC_CLOSING + 1 == TALLY_STATES, "the states of a channel");
+    uint64_t now = now_ns();
+    list_for_each(n, &ss->sessions) {
+        const struct session *s = list_entry(n, struct session, node);
+        struct tally_route *r = tally_route(ss->c.tally, s->route->c->name);
+        list_for_each(k, &s->channels) {
+            const struct schannel *c = list_entry(k, struct schannel, node);
+            const struct stats_channel *st = c->w && !c->counted ? pool_channel_stats(c->w, &c->pc) : NULL;
+            r->now.channels[c->state]++;
+            if (st)
+                tally_channel(r, st, now);
+        }
+    }
+}
+
 void sessions_reply_free(Scistream__Gateway__V1__SessionsReply *r) { scistream__gateway__v1__sessions_reply__free_unpacked(r, NULL); }

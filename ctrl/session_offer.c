@@ -27,8 +27,10 @@ static struct route *authenticate(struct shop *sh, const Offer *o)
     const char *name = by_uid ? o->session : o->route;
     const struct session *s = by_uid ? find_session(ss, name) : NULL;
     struct route *r = by_uid ? (s && !s->route->gone ? s->route : NULL) : route_find(ss->c.routes, name);
-    if (auth_check(r ? &r->secret : NULL, o, name, sh->h.at.conn))
+    if (auth_check(r ? &r->secret : NULL, o, name, sh->h.at.conn)) {
+        sh->principal = grpc_conn_tls(sh->h.at.conn) ? "secret" : "local";
         return r;
+    }
     log_gated(&gate, LOG_LEVEL_WARN, "attach from %s refused: %s '%.64s'", sh->h.at.peer,
               r ? "wrong secret for" : by_uid ? "no such session" : "no such route", name);
     return NULL;
@@ -185,6 +187,7 @@ static void place(struct shop *sh, struct route *r, const Offer *o)
     }
     c->probe = o->probe;
     schannel_join(c, sh, sh->side);
+    tally_attach(sh->ss->c.tally, 0);
     if (side_here(c, !sh->side) || r->connects || c->probe)
         schannel_open(c);
     else

@@ -24,6 +24,7 @@ struct shop {
     struct schannel *c;      /* NULL until the offer was accepted */
     struct route *route;     /* whose secret it proved, or dials by; NULL: none yet */
     unsigned side;
+    const char *principal;   /* how the peer was authenticated: "secret", "local"; whom we dialed: "pin", "certificate" */
     struct defer gone;
     struct list node;        /* in sessions.guests before it has a channel */
     bool over;
@@ -51,7 +52,8 @@ struct schannel {
     struct pool_client pc;
     struct timer patience;   /* rendezvous; later: the peers' clean end */
     uint64_t window, admitted;
-    bool next_opened, has_done, ended, finished, confirm_waits, closing_sent;
+    bool next_opened, has_done, ended, finished, confirm_waits, closing_sent, counted; /* counted: its end is */
+    enum tally_outcome outcome;
     uint64_t ended_total;
     struct attach_total total, confirmed; /* confirmed: while confirm_waits */
     uint64_t born_ns, flowing_ns;
@@ -73,6 +75,9 @@ struct sessions {
 
 /* session_offer.c: judge an offer, and put it into a channel. */
 void session_offer(struct shop *sh, const Offer *o);
+/* session_end.c: once, while its hops are still there: the log, the record, the tally. rc: of an abort. */
+#define ABORTED "aborted: " /* what the reason of one begins with */
+void schannel_note_end(struct schannel *c, int rc);
 /* session_channel.c */
 const struct hop_events *session_hop_events(void);
 void schannel_forget(struct schannel *c);                            /* without a word, at the very end */
@@ -102,7 +107,6 @@ void schannel_join(struct schannel *c, struct shop *sh, unsigned side);
 void schannel_open(struct schannel *c);                              /* both sides are here, or need not come */
 void schannel_abort(struct schannel *c, int rc, const char *text);  /* both hops are told */
 void schannel_wait(struct schannel *c, uint64_t ns);
-uint64_t schannel_bytes(const struct schannel *c);                   /* that came in */
 void schannel_follow(struct schannel *c, struct route *r);           /* while it waits: run by r */
 bool schannel_holds_place(const struct schannel *c);                 /* false: it is over, though not gone */
 /* session_list.c: as the API shows it, on the heap. */

@@ -76,7 +76,14 @@ static void on_workers_ready(struct pool *p, void *user)
              pool_size(p) == 1 ? "" : "s", d->conf->n_routes, d->conf->n_routes == 1 ? "" : "s");
 }
 
-static void on_worker_started(struct pool *p UNUSED, void *user, struct pool_worker *w) { doors_worker_started(((struct daemon *)user)->doors, w); }
+static void on_worker_started(struct pool *p UNUSED, void *user, struct pool_worker *w)
+{
+    struct daemon *d = user;
+    AUTO_FREE char *text = mem_printf("worker %u has started again", w->index);
+    doors_worker_started(d->doors, w);
+    if (d->ready)
+        service_note(&d->service, "worker-started", text, w->index);
+}
 
 static void on_door(struct pool *p UNUSED, void *user, struct pool_worker *w, const FromWorker *m)
 {
@@ -87,19 +94,21 @@ static void on_door(struct pool *p UNUSED, void *user, struct pool_worker *w, co
         sessions_came(d->service.sessions, w, m->came);
 }
 
+static void on_worker_died(struct pool *p UNUSED, void *user, const struct pool_worker *w, const char *how)
+{
+    struct daemon *d = user;
+    AUTO_FREE char *text = mem_printf("worker %u %s", w->index, how);
+    if (w->stats)
+        tally_keep(&d->observe.tally, d->conf, w->stats);
+    service_note(&d->service, "worker-died", text, w->index);
+}
+
 static void on_workers_broken(struct pool *p UNUSED, void *user, const char *why)
 {
     struct daemon *d = user;
     log_error("cannot start: %s", why);
     d->exit_code = 78;
     loop_stop(&d->loop);
-}
-
-static void on_worker(struct pool *p UNUSED, void *user, unsigned index, const char *died)
-{
-    struct daemon *d = user;
-    AUTO_FREE char *text = died ? mem_printf("worker %u %s", index, died) : mem_printf("worker %u has started again", index);
-    service_note(&d->service, died ? "worker-died" : "worker-started", text, index);
 }
 
 static unsigned worker_count(const struct conf *c)
@@ -215,7 +224,7 @@ static int open_worker_program(struct daemon *d, int *fd)
 static int start_pool(struct daemon *d, int *program_fd, int *link_fds, unsigned n)
 {
     static const struct pool_events events = { .ready = on_workers_ready, .worker_started = on_worker_started, .at_door = on_door,
-                                               .broken = on_workers_broken, .worker = on_worker };
+                                               .died = on_worker_died, .broken = on_workers_broken };
     struct pool_config pc = { .conf = d->conf, .program_fd = fd_take(program_fd), .n = n, .link_fds = link_fds };
     int rc = pool_start(&d->loop, &pc, &events, d, &d->pool);
     return rc < 0 ? daemon_fail(d, 78, "cannot start workers: %s", err_text(rc)) : 0;
@@ -250,9 +259,13 @@ static int start(struct daemon *d)
     if (code == 0 && !(d->doors = doors_open(d->conf, &d->routes, d->why, sizeof(d->why))))
         code = 78;
     if (code == 0)
+        code = observe_bind(&d->observe, d->conf, d->why, sizeof(d->why)) < 0 ? 78 : 0;
+    if (code == 0)
         code = open_worker_program(d, &program_fd);
     if (code == 0)
         code = drop_root(d);
+    if (code == 0)
+        code = observe_start(&d->observe, &d->loop, &d->tls, d->name, d->why, sizeof(d->why)) < 0 ? 78 : 0;
     if (code == 0)
         code = start_pool(d, &program_fd, link_fds, n);
     if (code)
@@ -261,10 +274,12 @@ static int start(struct daemon *d)
     if (!d->resolver)
         return daemon_fail(d, 78, "the resolver cannot start: see /etc/resolv.conf");
     struct sessions_config sc = { .loop = &d->loop, .conf = d->conf, .routes = &d->routes, .pool = d->pool, .resolver = d->resolver,
-                                  .name = d->name, .doors = d->doors, .ev = &service_session_events, .ev_user = &d->service };
-    doors_start(d->doors, &d->loop, d->pool, d->resolver);
-    d->service.pool = d->pool;
-    d->service.sessions = sessions_new(&sc);
+                                  .name = d->name, .doors = d->doors, .tally = &d->observe.tally, .records = &d->observe.records,
+                                  .ev = &service_session_events, .ev_user = &d->service };
+    doors_start(d->doors, &d->loop, d->pool, d->resolver, &d->observe.records);
+    tally_use_doors(&d->observe.tally, doors_route_name, d->doors);
+    d->service.pool = d->observe.sources.pool = d->pool;
+    d->service.sessions = d->observe.sources.sessions = sessions_new(&sc);
     return 0;
 }
 
@@ -284,6 +299,7 @@ static int serve(struct daemon *d)
 {
     stop_init(d);
     reload_init(d);
+    observe_init(&d->observe, d->conf);
     raise_limits();
     int code = load(d);
     if (code == 0 && (loop_init(&d->loop) < 0 || set_signals(d) < 0))
@@ -301,6 +317,7 @@ static void clean_up(struct daemon *d)
 {
     if (d->socket_path)
         unlink(d->socket_path);
+    observe_stop(&d->observe);
     grpc_server_free(d->server);
     sessions_free(d->service.sessions);
     doors_free(d->doors);

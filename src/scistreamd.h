@@ -5,6 +5,7 @@
 #include "ctrl/doors.h"
 #include "ctrl/service.h"
 #include "src/core/conf_diff.h"
+#include "src/observe.h"
 
 #define WHY 640
 
@@ -21,6 +22,7 @@ struct daemon {
     struct doors *doors;
     struct service service;
     struct grpc_server *server;
+    struct observe observe;
     struct timer drain, look;    /* drain_timeout; until the last relay has ended */
     struct timer reload;
     uint64_t reloaded_ns;        /* when the last one was done */
@@ -41,7 +43,7 @@ struct grpc_limits daemon_limits(const struct conf *c);
 /* File and -o options into c, and their check. 0 or -errno and why. */
 int load_conf(struct conf *c, const struct daemon_opts *o, char *why, size_t size);
 /* What c names: certificate, key, secrets; and the limits. 0; -SST_ECONF and why, and nothing is loaded. */
-struct loaded { struct tls_ctx *tls; struct routes routes; };
+struct loaded { struct tls_ctx *tls; struct routes routes; struct records records; /* of a reload */ };
 int load_files(const struct conf *c, struct loaded *out, char *why, size_t size);
 void load_log(const struct conf *c); /* log as c says */
 

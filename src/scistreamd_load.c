@@ -37,8 +37,8 @@ static int load_tls(const struct conf_global *g, struct tls_ctx **out, char *why
     int days = tls ? tls_ctx_days_left(tls) : 0;
     if (days < 0)
         snprintf(why, size, "certificate %s expired %d days ago: renew it", g->certificate, -days);
-    else if (tls && days < 30)
-        log_warn("certificate %s expires in %d days", g->certificate, days);
+    else if (tls)
+        expiry_say(tls, g->certificate);
     if (!tls || days < 0) {
         tls_ctx_free(tls);
         return -SST_ECONF;
@@ -49,7 +49,7 @@ static int load_tls(const struct conf_global *g, struct tls_ctx **out, char *why
 
 int load_files(const struct conf *c, struct loaded *out, char *why, size_t size)
 {
-    *out = (struct loaded){ .tls = NULL };
+    *out = (struct loaded){ .records.fd = -1 };
     int rc = load_tls(&c->g, &out->tls, why, size);
     if (rc == 0)
         rc = routes_load(&out->routes, c, why, size);

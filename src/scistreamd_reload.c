@@ -57,8 +57,10 @@ static int read_beside(const struct daemon *d, struct conf *c, struct loaded *fi
         rc = check_all_readable(d, c, why, WHY);
     if (rc == 0)
         rc = load_files(c, files, why, WHY);
-    if (rc == 0 && (rc = doors_prepare(d->doors, &files->routes, why, WHY)) < 0) /* last: nothing fails any more once sockets are bound */
-        routes_free(&files->routes);
+    if (rc == 0)
+        rc = records_open(&files->records, c->g.records, d->name, why, WHY);
+    if (rc == 0) /* last: nothing fails any more once sockets are bound */
+        rc = doors_prepare(d->doors, &files->routes, why, WHY);
     if (rc < 0)
         complete_why(d, why);
     return rc;
@@ -84,6 +86,11 @@ static void swap(struct daemon *d, struct conf *c, struct loaded *files)
     struct tls_ctx *tls = d->tls;
     d->tls = files->tls;
     files->tls = tls;
+    struct records records = d->observe.records;
+    d->observe.records = files->records;
+    d->observe.records.written = records.written;
+    d->observe.records.lost = records.lost;
+    files->records = records;
     conf_adopt(d->conf, c);
     routes_replace(&d->routes, &files->routes);
 }
@@ -173,7 +180,7 @@ static void notify_reloading(void)
 ReloadReply *reload_now(void *user)
 {
     struct daemon *d = user;
-    struct loaded files = { .tls = NULL };
+    struct loaded files = { .records.fd = -1 };
     char why[WHY] = "";
     if (!d->ready || d->stopping)
         return refuse(d, d->stopping ? "the gateway is shutting down" : "the gateway has not started yet");
@@ -181,7 +188,9 @@ ReloadReply *reload_now(void *user)
     struct conf *c = conf_new();
     int rc = read_beside(d, c, &files, why);
     ReloadReply *r = rc < 0 ? refuse(d, why) : take(d, c, &files);
+    routes_free(&files.routes);
     tls_ctx_free(files.tls);
+    records_close(&files.records);
     conf_free(c);
     notify("READY=1");
     d->reloaded_ns = now_ns();

@@ -21,6 +21,7 @@
 #define LANE_BATCH (256U << 10)
 #define ALPN "scistream-link/1"
 #define URGE_NS NS_PER_MS /* what the peer waits at most to hear that its bytes were consumed */
+#define COUNT_NS (10 * NS_PER_S) /* how often what was sent again is counted */
 #define IDENTITY_BYTES 8 /* of the cookie, in hex: the PSK identity */
 #define LEAVE_NS (300 * NS_PER_MS)
 #define LEAVE_LOOK_NS NS_PER_MS
@@ -32,6 +33,8 @@ struct link {
     struct list pending;      /* acceptor: in shared.pending until its lane came */
     struct timer patience;    /* connect: TCP, TLS and HELLO; closing: until the RESET is with the peer */
     struct timer urge;        /* closing: until the next look */
+    struct timer count;
+    uint32_t retransmits;     /* counted so far */
     bool acceptor, plain;
     bool over;                /* the connection has ended and nothing was missing */
     uint8_t key[XPORT_KEY];
@@ -113,8 +116,25 @@ static int step_handshake(struct link *k)
     return rc;
 }
 
+static void count_retransmits(struct link *k)
+{
+    uint32_t now = k->lane ? sock_retransmits(&k->lane->s) : 0;
+    if (k->x.env->stats && now > k->retransmits) {
+        stats_add(&k->x.env->stats->retransmits, now - k->retransmits);
+        k->retransmits = now;
+    }
+}
+
+static void on_count(struct timer *t)
+{
+    struct link *k = container_of(t, struct link, count);
+    count_retransmits(k);
+    loop_timer(k->x.env->loop, t, COUNT_NS);
+}
+
 static void become_up(struct link *k)
 {
+    loop_timer(k->x.env->loop, &k->count, COUNT_NS);
     loop_timer_stop(k->x.env->loop, &k->patience);
     snprintf(k->x.device, sizeof(k->x.device), "tcp");
     snprintf(k->x.detail, sizeof(k->x.detail), "%s", k->lane->s.tls ? tls_describe(k->lane->s.tls) : "plaintext");
@@ -472,6 +492,8 @@ static void link_close(struct xport *x, int rc)
     struct link *k = link_of(x);
     loop_timer_stop(x->env->loop, &k->patience);
     loop_timer_stop(x->env->loop, &k->urge);
+    loop_timer_stop(x->env->loop, &k->count);
+    count_retransmits(k);
     list_del(&k->pending);
     if (!k->lane || k->lane->s.connecting || !k->f.hello_seen || k->over) {
         bye(k);
@@ -492,6 +514,7 @@ static struct xport *link_create(struct xport_env *env)
     list_init(&k->pending);
     k->patience.fire = on_patience;
     k->urge.fire = on_urge;
+    k->count.fire = on_count;
     return &k->x;
 }
 

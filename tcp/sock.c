@@ -190,6 +190,15 @@ void sock_local(const struct sock *s, union sockaddr_any *out)
     (void)getsockname(s->io.fd, &out->sa, &len);
 }
 
+uint32_t sock_retransmits(const struct sock *s)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    if (s->io.fd < 0 || getsockopt(s->io.fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || len < offsetof(struct tcp_info, tcpi_total_retrans) + 4)
+        return 0;
+    return info.tcpi_total_retrans;
+}
+
 /* ------------------------------------------------------------ bytes */
 
 static ssize_t saw_read(struct sock *s, ssize_t n)

@@ -58,6 +58,8 @@ void sock_close(struct sock *s);
 /* Addresses of a connected socket. */
 void sock_peer(const struct sock *s, union sockaddr_any *out);
 void sock_local(const struct sock *s, union sockaddr_any *out);
+/* TCP segments that were sent again so far; 0 when it is no TCP. */
+uint32_t sock_retransmits(const struct sock *s);
 
 /* A bound, listening, non-blocking, close-on-exec socket (SO_REUSEADDR; "::" takes IPv4 too, and only that where the kernel has no
  * IPv6). port 0: any. >= 0, or -errno. */

@@ -31,6 +31,8 @@ void tls_ctx_pin(const struct tls_ctx *c, char out[TLS_PIN_TEXT]);
 int tls_ctx_days_left(const struct tls_ctx *c);
 /* Do both show the same certificate? */
 bool tls_ctx_same(const struct tls_ctx *a, const struct tls_ctx *b);
+/* Unix time at which it expires; 0: there is none. */
+int64_t tls_ctx_expires(const struct tls_ctx *c);
 
 /* name: SNI and the name to verify (client with CA), or NULL. Does not take fd. */
 struct tls *tls_new_server(struct tls_ctx *c, int fd);

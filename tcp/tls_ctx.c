@@ -191,6 +191,13 @@ bool tls_ctx_same(const struct tls_ctx *a, const struct tls_ctx *b)
     return x && y && X509_cmp(x, y) == 0;
 }
 
+int64_t tls_ctx_expires(const struct tls_ctx *c)
+{
+    struct tm tm;
+    const X509 *x = SSL_CTX_get0_certificate(c->ssl);
+    return x && ASN1_TIME_to_tm(X509_get0_notAfter(x), &tm) ? (int64_t)timegm(&tm) : 0;
+}
+
 static int verify_pin(X509_STORE_CTX *store, void *arg)
 {
     const struct tls_ctx *c = arg;

@@ -54,6 +54,7 @@ name = "$1"
 listen = "127.0.0.1:$2"
 link_ports = "$(($2 + 1))-$(($2 + 3))"
 workers = 2
+metrics = ""
 control_socket = "$tmp/$1/sock"
 certificate = "$tmp/$1/gateway.crt"
 key = "$tmp/$1/gateway.key"

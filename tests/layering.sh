@@ -26,6 +26,7 @@ library libconfuse   confuse        cfg_                                 src/cor
 library libxxhash    xxh            XXH                                  src/core/digest\.c
 library OpenSSL      openssl/       SSL_|BIO_|ERR_|EVP_|X509_|HMAC|PEM_  tcp/tls(_[a-z]+)?\.c|tcp/tls_priv\.h
 library c-ares       ares           ares_                                tcp/resolve\.c
+library libmicrohttpd microhttpd    MHD_                                 ctrl/metrics\.c
 library nghttp2      nghttp2/       nghttp2_                             ctrl/h2(_[a-z]+)?\.[ch]
 library UCX          uc[pstm]/      uc[pstm]_                            rdma/ucx(_[a-z]+)?\.[ch]
 library verbs        infiniband/    ibv?_                                rdma/(dev|mr|verbs(_[a-z]+)?)\.[ch]

@@ -112,6 +112,30 @@ static int check_control_socket(const struct check *k)
     return refuse(k, "control_socket = %s: must be an absolute path", path); /* scistreamctl looks for it from anywhere */
 }
 
+/* A name would be looked up, and the answer may change: where it is bound is said by number. */
+static int check_metrics(const struct check *k)
+{
+    char host[ADDR_HOST_MAX + 1], reason[400];
+    const char *text = k->c->g.metrics;
+    uint16_t port;
+    union sockaddr_any at;
+    if (!*text)
+        return 0;
+    if (addr_parse_hostport(text, 0, host, &port, reason, sizeof(reason)) < 0)
+        return refuse(k, "metrics: %s", reason);
+    if (addr_numeric(host, port, &at) < 0)
+        return refuse(k, "metrics = %s: must be a numeric address and a port, like 127.0.0.1:9500 or [::]:9500, or \"\" for none", text);
+    return 0;
+}
+
+static int check_records(const struct check *k)
+{
+    const char *where = k->c->g.records;
+    if (!*where || *where == '/' || str_eq(where, "log"))
+        return 0;
+    return refuse(k, "records = %s: must be an absolute path, log, or \"\" for none", where);
+}
+
 int conf_check_ucx(const struct conf *c, char *why, size_t why_size)
 {
     const struct check k = { .c = c, .why = why, .size = why_size };
@@ -126,6 +150,10 @@ static int check_global(const struct check *k)
     int rc = check_addresses(k);
     if (rc == 0)
         rc = check_control_socket(k);
+    if (rc == 0)
+        rc = check_metrics(k);
+    if (rc == 0)
+        rc = check_records(k);
     if (rc == 0)
         rc = conf_check_ucx(k->c, k->why, k->size);
     if (rc == 0)

@@ -7,7 +7,7 @@
 /* All others need a restart: somebody looked at them once, at the start. */
 static const char *const at_once[] = {
     "advertise", "certificate", "key", "memory_limit", "max_connections", "peer_timeout", "rendezvous_timeout", "drain_timeout", "huge_pages",
-    "attach_timeout", "log_level", "log_target", "log_format", "link.chunk", NULL,
+    "attach_timeout", "records", "log_level", "log_target", "log_format", "link.chunk", NULL,
 };
 
 /* ------------------------------------------------------------ sections */

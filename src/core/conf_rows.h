@@ -9,6 +9,8 @@
     STR(listen, "[::]:5000", "address of the control endpoint") \
     STR(advertise, "", "numeric address that peers are told for data on a link; default: the address they reached us at") \
     STR(control_socket, "", "path of the local administration socket; default: /run/scistream/control.sock or below XDG_RUNTIME_DIR") \
+    STR(metrics, "127.0.0.1:9500", "numeric address and port where Prometheus gets /metrics; \"\" = none") \
+    STR(records, "", "file to which one JSON line is appended when a stream has ended, or log = as log lines; default: none") \
     STR(certificate, "", "PEM file with the certificate chain of the control endpoint") \
     STR(key, "", "PEM file with its private key") \
     STR(user, "scistream", "user to become when started as root; root = stay root") \

@@ -17,6 +17,7 @@ struct stats_flow {
     _Atomic uint64_t put, sub, rel;          /* the ring's counters [bytes] */
     _Atomic uint64_t wait_ns[WAIT_KINDS];    /* time spent waiting for each */
     _Atomic uint32_t waiting_for;            /* enum stats_wait now, or WAIT_KINDS when it moves */
+    _Atomic uint64_t since_ns;               /* of that wait, which is in none of wait_ns yet; 0: never looked at */
 };
 
 struct stats_channel { _Atomic uint64_t id; struct stats_flow flow[2]; }; /* id 0: slot not in use */

@@ -97,6 +97,7 @@ static void account(struct flow *f, uint64_t now, bool moved)
     if (was < WAIT_KINDS)
         stats_add(&s->wait_ns[was], now - f->since_ns);
     f->since_ns = now;
+    stats_set(&s->since_ns, now);
     atomic_store_explicit(&s->waiting_for, moved || flow_finished(f) ? WAIT_KINDS : waiting_for(f), memory_order_relaxed);
     stats_set(&s->put, f->ring.put);
     stats_set(&s->sub, f->ring.sub);

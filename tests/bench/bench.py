@@ -11,8 +11,8 @@ import argparse, json, os, re, shutil, statistics, subprocess, sys, time
 
 sys.dont_write_bytecode = True
 import common
-from common import (Direct, Gateway, cpu_of, data_file, free_port, haproxy, hole, in_work, iperf, iperf_server, median_of, one_direct, program,
-                    report_in, row, run, secret_file, start, stop, wait_listen)
+from common import (Direct, Gateway, cpu_of, data_file, free_port, haproxy, hole, in_work, iperf, iperf_server, median_of, one_direct, own_namespace,
+                    program, report_in, row, run, secret_file, start, stop, wait_listen)
 
 
 class Gateways:
@@ -203,17 +203,6 @@ def bench_idle():
     row("resident set of a worker with UCX, idle [MiB]", max(map(rss_kib, workers)) / 1024, None, "<= 10 MiB")
     row("CPU seconds of control and workers in 5 s idle", used, None, "0")
     gw.close()
-
-
-def own_namespace():
-    """As root: this program again in a network namespace of its own, see above."""
-    if os.geteuid() != 0 or os.environ.get("SCISTREAM_BENCH_NS"):
-        with open("/proc/sys/net/ipv4/tcp_congestion_control") as f:
-            print(f"congestion control {f.read().strip()}, {os.cpu_count()} processors")
-        return
-    script = 'ip link set lo up && sysctl -q -w net.ipv4.tcp_congestion_control=reno && exec "$@"'
-    os.environ["SCISTREAM_BENCH_NS"] = "1"
-    os.execvp("unshare", ["unshare", "-n", "sh", "-c", script, "sh", sys.executable, *sys.argv])
 
 
 BENCHES = {"direct": bench_direct, "path": bench_path, "attach": bench_attach, "cold": bench_cold, "idle": bench_idle}

@@ -11,8 +11,8 @@ import argparse, json, os, re, shutil, signal, subprocess, sys, time
 
 sys.dont_write_bytecode = True
 import common
-from common import (Gateway, data_file, free_port, haproxy, hole, iperf, iperf_server, median_of, one_direct, report_in, row, run, start, stop,
-                    wait_until)
+from common import (Gateway, data_file, free_port, haproxy, hole, iperf, iperf_server, median_of, one_direct, program, report_in, row, run, start,
+                    stop, wait_listen, wait_until)
 
 HERE, THERE = os.environ.get("RDMA_HERE"), os.environ.get("RDMA_THERE")
 CHUNK = 1 << 20
@@ -148,6 +148,19 @@ def through(gw, files, send_options=VERBS, recv_options=("--no-digest",), requir
     return {"gbit": sent["goodput_bit_s"] / 1e9, "worker": (gateway_cpu(gw) - before) / gb, "sent": sent, "got": got}
 
 
+def to_plain_tcp(gw, files, port):
+    """Sender -> gateway -> a TCP connection to an application that throws it away, once."""
+    before = gateway_cpu(gw)
+    sink = start([program("tcpload"), "sink", "--port", str(port)], stdout=subprocess.PIPE, text=True)
+    wait_listen(port)
+    out = run(gw.argv("scistream-send", "--require", "verbs", *VERBS) + list(files))
+    if out.returncode:
+        stop(sink)
+        raise RuntimeError(f"scistream-send: {out.stderr.strip()}; gateway: {open(gw.log.name).read().strip()[-300:]}")
+    said = json.loads(sink.communicate(timeout=60)[0])
+    return {"gbit": said["gbit"], "worker": (gateway_cpu(gw) - before) / (said["bytes"] / 1e9)}
+
+
 def both_at_once(mib, seconds):
     """ib_write_bw towards the gateway's end and iperf3 away from it, at the same time: the slower of the two."""
     port = free_port()
@@ -185,14 +198,18 @@ def in_packets(measure):
 
 def bench_gateway():
     mib, seconds = common.ARGS.mib, common.ARGS.seconds
-    gw = verbs_gateway("plain")
-    got = in_turn({"ours": lambda: through(gw, [hole(mib)]), "both": lambda: both_at_once(mib, seconds * 2), "haproxy": lambda: one_haproxy(seconds),
+    gw, port = verbs_gateway("plain"), free_port()
+    tcp = Gateway("tcp", f'workers = 1\nrdma {{ listen = "{THERE}" }}', f'accept = {{"verbs"}} connect = "tcp://{HERE}:{port}" channels = 16', host=THERE)
+    got = in_turn({"ours": lambda: through(gw, [hole(mib)]), "plain TCP": lambda: to_plain_tcp(tcp, [hole(mib)], port), "both": lambda: both_at_once(mib, seconds * 2), "haproxy": lambda: one_haproxy(seconds),
                    "real": lambda: through(gw, [data_file(32)] * (mib // 32), (), ()), "ours in packets": lambda: in_packets(lambda: through(gw, [hole(mib)])),
                    "haproxy in packets": lambda: in_packets(lambda: one_haproxy(seconds)), "verbs alone": lambda: one_perftest_bw("ib_write_bw", mib)})
     gw.close()
+    tcp.close()
     cpu = f"{mid(got, 'ours', 'worker'):.2f} CPU-s/GB of the worker" if got["ours"] else ""
     apart = f"ib_write_bw {mid(got, 'both', 'write'):.3f}, iperf3 {mid(got, 'both', 'tcp'):.3f}; " if got["both"] else ""
     compare("verbs -> gateway -> TCP [Gbit/s] vs slower of ib_write_bw, iperf3", got, "ours", "both", ">= 0.8", note=apart + cpu)
+    compare("verbs in, plain TCP out [Gbit/s] vs slower of ib_write_bw, iperf3", got, "plain TCP", "both", ">= 0.8",
+            note=f"{mid(got, 'plain TCP', 'worker') or 0:.2f} CPU-s/GB of the worker")
     compare("verbs -> gateway -> TCP [Gbit/s] vs haproxy, TCP in and out", got, "ours", "haproxy", "> 1",
             note=f"ib_write_bw alone {mid(got, 'verbs alone') or 0:.3f}: no more can be had; haproxy {mid(got, 'haproxy', 'relay') or 0:.2f} CPU-s/GB")
     compare("verbs -> gateway -> TCP [Gbit/s] vs haproxy, TCP in packets of the MTU", got, "ours in packets", "haproxy in packets", "> 1",

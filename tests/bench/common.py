@@ -21,6 +21,17 @@ def end():
     shutil.rmtree(WORK, ignore_errors=True)
 
 
+def own_namespace():
+    """As root: this program again in a network namespace of its own with the congestion control reno."""
+    if os.geteuid() != 0 or os.environ.get("SCISTREAM_BENCH_NS"):
+        with open("/proc/sys/net/ipv4/tcp_congestion_control") as f:
+            print(f"congestion control {f.read().strip()}, {os.cpu_count()} processors")
+        return
+    script = 'ip link set lo up && sysctl -q -w net.ipv4.tcp_congestion_control=reno && exec "$@"'
+    os.environ["SCISTREAM_BENCH_NS"] = "1"
+    os.execvp("unshare", ["unshare", "-n", "sh", "-c", script, "sh", sys.executable, *sys.argv])
+
+
 def in_work(name):
     return os.path.join(WORK, name)
 
@@ -41,11 +52,11 @@ def wait_until(what, condition, seconds=10):
         time.sleep(0.02)
 
 
-def wait_listen(port):
-    """Until somebody listens there, without a connection that iperf3 -1 would take for its client."""
+def wait_listen(port, pid="self"):
+    """Until somebody listens there, in the network namespace of that process, without a connection that iperf3 -1 would take for its client."""
     want = f":{port:04X} "
     wait_until(f"something listens on port {port}",
-               lambda: any(want in l and " 0A " in l for f in ("/proc/net/tcp", "/proc/net/tcp6") for l in open(f)))
+               lambda: any(want in l and " 0A " in l for f in ("tcp", "tcp6") for l in open(f"/proc/{pid}/net/{f}")))
 
 
 def start(argv, **kw):
@@ -177,7 +188,7 @@ class Gateway:
         path = os.path.join(self.folder, "bench.conf")
         with open(path, "w") as f:
             f.write(f'name = "{name}"\nlisten = "{host}:{self.port}"\nlink_ports = "{first}-{min(first + 99, 65535)}"\n'
-                    f'control_socket = "{self.folder}/sock"\nuser = "root"\nlog_level = warn\n'
+                    f'control_socket = "{self.folder}/sock"\nuser = "root"\nlog_level = warn\nmetrics = ""\n'
                     f'certificate = "{self.folder}/gateway.crt"\nkey = "{self.folder}/gateway.key"\n{conf}\n'
                     f'route "bench" {{ {route} secret_file = "{self.secret}" }}\n')
         self.log = open(os.path.join(self.folder, "log"), "w")
@@ -209,23 +220,29 @@ class Gateway:
 
 # ---------------------------------------------------------------- peers
 
-def iperf(to, port, seconds, *options):
+def iperf(to, port, seconds, *options, prefix=()):
     """One iperf3 stream to whatever forwards the port to the server; Gbit/s at the receiver."""
-    out = run(["iperf3", "-c", to, "-p", str(port), "-t", str(seconds), "-J", *options])
+    return iperf_end(to, port, seconds, *options, prefix=prefix)["bits_per_second"] / 1e9
+
+
+def iperf_end(to, port, seconds, *options, prefix=()):
+    """The same: what the receiver says, "bits_per_second" and "bytes" among it."""
+    out = run([*prefix, "iperf3", "-c", to, "-p", str(port), "-t", str(seconds), "-J", *options])
     said = json.loads(out.stdout or "{}")
     if "sum_received" not in said.get("end", {}):
         raise RuntimeError(f"iperf3: {said.get('error', out.stderr)}")
-    return said["end"]["sum_received"]["bits_per_second"] / 1e9
+    return said["end"]["sum_received"]
 
 
-def iperf_server(port, host=None):
-    server = start(["iperf3", "-s", "-1", "-p", str(port), *(["-B", host] if host else [])], stdout=subprocess.DEVNULL)
-    wait_listen(port)
+def iperf_server(port, host=None, prefix=()):
+    server = start([*prefix, "iperf3", "-s", "-1", "-p", str(port), *(["-B", host] if host else [])], stdout=subprocess.DEVNULL)
+    wait_listen(port, server.pid)
     return server
 
 
 HAPROXY = """global
-  maxconn 100
+  maxconn {maxconn}
+{tune}
 defaults
   mode tcp
   timeout connect 5s
@@ -234,13 +251,17 @@ defaults
 """
 
 
-def haproxy(name, listens, to):
-    """One haproxy process; listens and to: what follows bind and server."""
+def haproxy(name, listens, to, options="", tune="", maxconn=100):
+    """One haproxy process; listens and to: what follows bind and server; options and tune: lines of the proxy and of the section global."""
     path = in_work(f"haproxy-{name}.cfg")
     with open(path, "w") as f:
-        f.write(f"{HAPROXY}listen {name}\n  bind {listens}\n  server next {to}\n")
-    p = start(["haproxy", "-f", path], stderr=subprocess.DEVNULL)
-    wait_listen(int(listens.split()[0].rsplit(":", 1)[1]))
+        f.write(HAPROXY.format(maxconn=maxconn, tune=tune) + f"listen {name}\n  bind {listens}\n{options}\n  server next {to}\n")
+    log = in_work(f"haproxy-{name}.log")
+    p = start(["haproxy", "-f", path], stderr=open(log, "w"))
+    try:
+        wait_listen(int(listens.split()[0].rsplit(":", 1)[1]))
+    except RuntimeError:
+        raise RuntimeError(f"haproxy does not start: {open(log).read().strip()}") from None
     return p
 
 

@@ -202,6 +202,7 @@ new_gateway()
 name = "$g"
 listen = "127.0.0.1:$base"
 link_ports = "$((base + 1))-$((base + 9))"
+metrics = "127.0.0.1:$((base + 10))"
 control_socket = "$dir/sock"
 certificate = "$dir/gateway.crt"
 key = "$dir/gateway.key"
@@ -252,7 +253,61 @@ start_gateway_pair()
 
 stop_gateway() { kill "${pid[$1]}"; ends "$1" 0 20; }
 workers_of() { pgrep -P "${pid[$1]}" -x scistream-work | sort -n; }
+# scrape GATEWAY: its metrics, on standard output
+scrape() { curl -sS --max-time $((10 * slow)) "http://127.0.0.1:$((port[$1] + 10))/metrics"; }
+# metric FILE NAME [LABELS]: its value, in a page that was scraped; LABELS as they stand there: 'route="x",for="sink"'
+metric() { awk -v name="$2${3:+{$3\}}" '$1 == name { print $2; found = 1 } END { exit !found }' "$1"; }
 log_has() { wait_said "$1" "$2" 5; }
+
+# ------------------------------------------------------------ applications' TCP connections
+
+# new_tcp_gateway NAME: as new_gateway, without RDMA; the ports from ${port[NAME]} + 10 to + 15 are for the test.
+new_tcp_gateway() { local ucx_section='' verbs_section=''; new_gateway "$1"; }
+
+# add_tcp_route NAME ROUTE ACCEPT CONNECT: whoever comes by ACCEPT (tcp://ADDRESS:PORT or transports, several in one word) reaches CONNECT:
+# tcp://ADDRESS:PORT, or the same route of the gateway of that name by a link, or receivers who attach (-). $route: further options of it.
+add_tcp_route()
+{
+    local how="connect = \"$4\"" secret="secret_file = \"$tmp/$1/secret\""
+    case $4 in
+        -) how="deliver = {$rdma_transports}" ;;
+        tcp://*) [[ $3 != tcp://* || $3 == *\ * ]] || secret='' ;;
+        *)
+            how="connect = \"gateway://127.0.0.1:${port[$4]}/$2\"  connect_secret_file = \"$tmp/$4/secret\"
+    connect_pin = {\"${pin[$4]}\"}"
+            ;;
+    esac
+    cat >>"$tmp/$1/conf" <<END
+route "$2" {
+    accept = {"${3// /\", \"}"}
+    $how
+    $secret
+    channels = 64
+    ${route:-}
+}
+END
+}
+
+# start_tcp_gateway NAME: connections to 127.0.0.1:$door go to 127.0.0.1:$behind by its route "app".
+start_tcp_gateway()
+{
+    new_tcp_gateway "$1"
+    door=$((port[$1] + 10)) behind=$((port[$1] + 11))
+    add_tcp_route "$1" app tcp://127.0.0.1:$door tcp://127.0.0.1:$behind
+    start_gateway "$1"
+}
+
+# start_tcp_pair: the same through two gateways: A, where applications connect, a link, B.
+start_tcp_pair()
+{
+    new_tcp_gateway B
+    new_tcp_gateway A
+    door=$((port[A] + 10)) behind=$((port[A] + 11))
+    add_tcp_route B app link tcp://127.0.0.1:$behind
+    add_tcp_route A app tcp://127.0.0.1:$door B
+    start_gateway B
+    start_gateway A
+}
 
 # ------------------------------------------------------------ streams
 

@@ -480,6 +480,10 @@ static void test_check_good(void)
     check_good("link_ports=5010");
     check_good("workers=32");
     check_good("control_socket=/run/x.sock");
+    check_good("metrics=");
+    check_good("metrics=[::]:9501");
+    check_good("records=log");
+    check_good("records=/var/log/x");
     check_good("route.in.secret_file=s");
     check_good("ucx.devices=all0, small");
     check_good("ucx.ports=100-131");
@@ -501,6 +505,9 @@ static void test_check_global(void)
     check_fault("ucx.port_range=9-1", "ucx.port_range = 9-1: must be a port or a range like 5010-5041, or 0 for any");
     check_fault("control_socket=gw.sock", "control_socket = gw.sock: must be an absolute path");
     check_fault("control_socket=./gw.sock", "control_socket = ./gw.sock: must be an absolute path");
+    check_fault("metrics=localhost:9500", "metrics = localhost:9500: must be a numeric address and a port, like 127.0.0.1:9500 or [::]:9500, or \"\" for none");
+    check_fault("metrics=::1:9500", "metrics: '::1:9500': write an IPv6 address in brackets, like [::1]:5000");
+    check_fault("records=x.jsonl", "records = x.jsonl: must be an absolute path, log, or \"\" for none");
     check_fault("key=/k", "key is set and certificate is not: both are needed");
     check_fault("certificate=/c", "certificate is set and key is not: both are needed");
     check_set("key=/k");

@@ -71,7 +71,7 @@ static void test_at_once(void)
 {
     static const char *const values[] = {
         "advertise=192.0.2.1", "certificate=/c", "key=/k", "memory_limit=1G", "max_connections=17", "peer_timeout=7s", "rendezvous_timeout=7s",
-        "drain_timeout=7s", "huge_pages=no", "attach_timeout=7s", "log_level=debug", "log_target=stderr", "log_format=json", "link.chunk=64K",
+        "drain_timeout=7s", "huge_pages=no", "attach_timeout=7s", "records=log", "log_level=debug", "log_target=stderr", "log_format=json", "link.chunk=64K",
     };
     begin();
     for (size_t i = 0; i < ARRAY_LEN(values); i++)

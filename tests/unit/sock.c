@@ -320,5 +320,22 @@ static void test_out_of_descriptors(void)
     pair_close();
 }
 
+/* A queue of connections to be accepted that is full: what comes is dropped, and sent again after a second. */
+static void test_retransmits(void)
+{
+    struct sock s[4];
+    pair_listen("127.0.0.1");
+    int fd = listener_detach(&P.l);
+    CU_ASSERT_EQUAL(listen(fd, 0), 0);
+    connect_many(s, 4);
+    CU_ASSERT_EQUAL(sock_retransmits(&s[0]), 0);
+    UNTIL(sock_retransmits(&s[3]) > 0);
+    close_many(s, 4);
+    CU_ASSERT_EQUAL(sock_retransmits(&s[3]), 0);
+    CU_ASSERT_EQUAL(listener_start(&P.l, &P.loop, fd, "test", on_accepted), 0);
+    pair_close();
+}
+
 UNIT_MAIN("sock", UNIT(test_options), UNIT(test_bytes), UNIT(test_full), UNIT(test_reset), UNIT(test_refused), UNIT(test_tls),
-          UNIT(test_any_takes_ipv4), UNIT(test_unix), UNIT(test_stop_inside), UNIT(test_detach), UNIT(test_out_of_descriptors))
+          UNIT(test_any_takes_ipv4), UNIT(test_unix), UNIT(test_stop_inside), UNIT(test_detach), UNIT(test_out_of_descriptors),
+          UNIT(test_retransmits))

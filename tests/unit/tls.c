@@ -88,6 +88,7 @@ static void test_days_left(void)
                    *self = tls_ctx_self_signed("me", "h2", why, sizeof(why));
     CU_ASSERT(tls_ctx_days_left(c) >= 3649 && tls_ctx_days_left(c) <= 3650);
     CU_ASSERT(tls_ctx_days_left(self) >= 3649);
+    CU_ASSERT(tls_ctx_expires(c) / 86400 - time(NULL) / 86400 >= 3649 && tls_ctx_expires(old) < time(NULL));
     CU_ASSERT(tls_ctx_days_left(old) == -1 || tls_ctx_days_left(old) == -2);
     tls_ctx_free(c);
     tls_ctx_free(old);

@@ -1,0 +1,129 @@
+#!/bin/bash
+# A utility of ours at one end and a plain TCP application at the other, through one gateway and through two: the bytes are the same, the sender is
+# told that a plain TCP end confirms nothing, and an end that breaks is an end that breaks at the other side, too.
+. "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
+requires_rdma
+cat >"$tmp/plain.py" <<'END'
+"""plain.py take PORT | give PORT FILE | reset-take PORT N | reset-give PORT FILE: an application; reset: in the middle."""
+import sys
+sys.path.insert(0, sys.argv[1])
+from tcp_ends import accept, check, dial, listen, outcome, read_all, read_exactly, reset
+what, port = sys.argv[2:4]
+if what == "take":
+    sys.stdout.buffer.write(read_all(accept(listen(port))[0]))
+elif what == "reset-take":
+    s, _ = accept(listen(port))
+    read_exactly(s, int(sys.argv[4]))
+    reset(s)
+else:
+    s = dial(port)
+    try:
+        with open(sys.argv[4], "rb", 0) as f:
+            while data := f.read(1 << 16):
+                s.sendall(data)
+    except ConnectionError as e:
+        sys.exit(f"sending: {e}")
+    if what == "reset-give":
+        reset(s)
+    else:
+        s.shutdown(1)
+        print(outcome(s))
+END
+plain() { PATIENCE=$((20 * slow)) start "$1" $python "$tmp/plain.py" "$srcdir/tests/lib" "${@:2}"; }
+# breaks NAME PATTERN: it ends as a stream that broke, and says so
+breaks()
+{
+    finish "$1"
+    [[ $status =~ ^(69|76)$ ]] && said "$1" "$2" || fail "$1 exits with $status and says: $(cat "$tmp/$1.err")"
+}
+listens() { port_busy "$1"; }
+make_data 20000000 >"$tmp/in"
+
+new_gateway B
+new_gateway A
+behind=$((port[A] + 15)) p=$((port[A] + 10))
+add_tcp_route A out "$rdma link" tcp://127.0.0.1:$behind
+add_tcp_route A in tcp://127.0.0.1:$p -
+add_tcp_route B far-out link tcp://127.0.0.1:$behind
+add_tcp_route A far-out "$rdma link" B
+add_tcp_route B far-in link -
+add_tcp_route A far-in tcp://127.0.0.1:$((p + 1)) B
+start_gateway B
+start_gateway A
+
+# go_out ROUTE TRANSPORT: scistream-send to a plain listener; one time it says so in words, the other in JSON
+go_out()
+{
+    step "$2 in, tcp out: route $1"
+    for report in text json; do
+        plain taker take $behind
+        wait_for 10 listens $behind
+        start_send send "A/$1" --transport "$2" --report $report "$tmp/in"
+        ends send 0 30
+        ends taker 0
+        same "$tmp/in" "$tmp/taker.out"
+        cat "$tmp/send.out" "$tmp/send.err" >"$tmp/told"
+        grep -q 'handed to TCP peer, not confirmed' "$tmp/told" || fail "scistream-send does not say that nobody has confirmed: $(cat "$tmp/told")"
+    done
+    grep -q '"confirmed":false' "$tmp/send.out" || fail "this stream is confirmed: $(cat "$tmp/send.out")"
+}
+
+# come_in ROUTE DOOR AT TRANSPORT FIRST: a plain sender to scistream-recv, who comes first or second
+come_in()
+{
+    step "tcp in, $4 out: route $1, first comes the $5"
+    rm -f "$tmp/out"
+    [ "$5" = sender ] || { start_recv recv "$3/$1" --transport "$4" -o "$tmp/out"; wait_said recv waiting; }
+    plain giver give "$2" "$tmp/in"
+    [ "$5" = receiver ] || start_recv recv "$3/$1" --transport "$4" -o "$tmp/out"
+    ends recv 0 30
+    ends giver 0
+    [ "$(cat "$tmp/giver.out")" = end ] || fail "the sender saw: $(cat "$tmp/giver.out")"
+    same "$tmp/in" "$tmp/out"
+}
+
+for transport in $rdma link; do
+    go_out out $transport
+    come_in in $p A $transport receiver
+done
+come_in in $p A $rdma sender
+go_out far-out $rdma
+come_in far-in $((p + 1)) B $rdma receiver
+come_in far-in $((p + 1)) B link sender
+
+step "the plain receiver resets"
+for route in out far-out; do
+    plain taker reset-take $behind 1000000
+    wait_for 10 listens $behind
+    input=<(cat "$tmp/in"; sleep 30) start_send send "A/$route" --transport $rdma
+    breaks send reset
+    ends taker 0
+done
+step "the plain sender resets"
+for i in "in $p A" "far-in $((p + 1)) B"; do
+    read -r route door g <<<"$i"
+    start_recv recv "$g/$route" --transport $rdma -o "$tmp/broken"
+    wait_said recv waiting
+    plain giver reset-give "$door" "$tmp/in"
+    ends giver 0
+    breaks recv reset
+    [ ! -e "$tmp/broken" ] || fail "a broken stream has the name of a whole one"
+done
+step "the receiver is killed"
+input=/dev/null start_recv recv A/in --transport $rdma -o "$tmp/broken"
+wait_said recv waiting
+mkfifo "$tmp/slow"
+plain giver give $p <(cat "$tmp/in" "$tmp/in"; cat "$tmp/slow")
+exec {hold}<>"$tmp/slow"
+wait_for 10 flowing A 1000
+kill -9 "${pid[recv]}"
+exec {hold}>&-
+finish giver 20
+[ $status != 0 ] || [ "$(cat "$tmp/giver.out")" = reset ] || fail "the sender of a stream that broke saw: $(cat "$tmp/giver.out")"
+step "nobody listens"
+start_send send A/out --transport $rdma "$tmp/in"
+breaks send refused
+for g in A B; do
+    wait_for 10 idle $g
+    stop_gateway $g
+done
