@@ -82,8 +82,10 @@ static void peer_lost_us(struct hop *h, const char *text)
 
 static void data_failed(struct hop *h, int rc, const char *text)
 {
-    if (!peer_may_explain(rc) && take_lost(h))
+    if (!peer_may_explain(rc) && take_lost(h)) {
         over(h, rc, false, text);
+        return; /* its owner may have ended it */
+    }
     if (h->broken)
         return;
     h->broken = true;

@@ -197,6 +197,20 @@ static void heard(struct proc *p, const uint8_t *data, size_t len, int fd)
     scistream__worker__from_worker__free_unpacked(m, NULL);
 }
 
+/* The kernel hands over as many as fit. One is taken, others are closed: a worker shall not use up ours. */
+static int take_fd(struct msghdr *m)
+{
+    struct cmsghdr *h = CMSG_FIRSTHDR(m);
+    int taken = -1;
+    if (!h || h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+        return -1;
+    for (size_t n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int); n > 0; n--) {
+        fd_close(&taken);
+        memcpy(&taken, CMSG_DATA(h) + (n - 1) * sizeof(int), sizeof(int));
+    }
+    return taken;
+}
+
 /* As recv; a descriptor that came with it, or -1, is the caller's. */
 static ssize_t take_packet(int from, uint8_t *data, size_t size, int *fd)
 {
@@ -204,10 +218,7 @@ static ssize_t take_packet(int from, uint8_t *data, size_t size, int *fd)
     struct iovec iov = { data, size };
     struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = c.buf, .msg_controllen = sizeof(c.buf) };
     ssize_t n = recvmsg(from, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
-    *fd = -1;
-    if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS && h->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(fd, CMSG_DATA(h), sizeof(int));
+    *fd = n >= 0 ? take_fd(&m) : -1;
     return n;
 }
 
@@ -427,7 +438,7 @@ static void bury(struct proc *p, int status)
     pool->ready -= had_started;
     p->w.deaths[cause]++;
     if (pool->ev->died)
-        pool->ev->died(pool, pool->user, &p->w);
+        pool->ev->died(pool, pool->user, &p->w, how);
     stats_clear(p->stats_fd);
     if (!pool->told_ready && !had_started)
         pool->ev->broken(pool, pool->user, why);
@@ -469,6 +480,18 @@ void pool_stop(struct pool *pool, void (*gone)(void *user), void *user)
     loop_timer(pool->loop, &pool->grace, 2 * NS_PER_S);
     if (all_gone(pool))
         gone(user);
+}
+
+void pool_settings(struct pool *pool, char **settings)
+{
+    Scistream__Worker__Settings s = SCISTREAM__WORKER__SETTINGS__INIT;
+    ToWorker m = SCISTREAM__WORKER__TO_WORKER__INIT;
+    m.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_SETTINGS;
+    m.settings = &s;
+    s.settings = settings;
+    s.n_settings = strv_len(settings);
+    for (unsigned i = 0; i < pool->n && s.n_settings; i++)
+        tell(&pool->p[i].w, &m, -1);
 }
 
 /* ------------------------------------------------------------ life */

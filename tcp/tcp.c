@@ -179,14 +179,14 @@ static ssize_t receive(struct tcp *t, void *to, size_t n)
     return got;
 }
 
-/* Much at once goes through a pipe; a while of little ends that. */
+/* Much at once goes through a pipe; a while of little ends that, and urgent data for good. */
 static void note_size(struct tcp *t, size_t n)
 {
     if (n >= BULK_MIN)
         t->calm = 0;
     else if (t->calm < CALM)
         t->calm++;
-    t->x.bulk = n >= BULK_MIN || (t->x.bulk && t->calm < CALM);
+    t->x.bulk = !t->s.urgent && (n >= BULK_MIN || (t->x.bulk && t->calm < CALM));
 }
 
 /* -EAGAIN is said of an empty socket and of a full pipe. */
@@ -198,15 +198,34 @@ static ssize_t receive_piped(struct tcp *t, const struct ring *r, size_t n)
     return got < 0 ? -errno : got;
 }
 
+/* In front of urgent data a splice says for ever that there is nothing, or after a FIN that this is the end; a recv skips it. */
+static bool is_end(struct tcp *t)
+{
+    uint8_t byte;
+    return recv(t->s.io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
+/* The flow borrows memory once the pipe is empty and was given back: 0 is another look. */
+static int leave_pipe(struct tcp *t, const struct ring *r)
+{
+    t->s.urgent = true;
+    t->x.bulk = false;
+    return ring_held(r) == 0 ? 0 : -EAGAIN;
+}
+
 static int tcp_fill(struct xport *x, struct ring *r)
 {
     struct tcp *t = tcp_of(x);
     size_t room = MIN(ring_room(r), FILL_MAX);
     if (!t->s.can_read || room == 0)
         return -EAGAIN;
+    if (r->piped && t->s.urgent)
+        return leave_pipe(t, r);
     ssize_t n = r->piped ? receive_piped(t, r, room) : receive(t, ring_at(r, r->put), room);
     if (n < 0)
         return n == -EAGAIN || n == -EINTR ? -EAGAIN : broken(t, (int)n);
+    if (n == 0 && r->piped && !is_end(t))
+        return leave_pipe(t, r);
     note_size(t, (size_t)n);
     if (n == 0)
         ring_end(r, r->put);

@@ -210,7 +210,7 @@ static void be_simplex(struct channel *c, enum channel_side side)
     struct flow *f = &c->flow[BACKWARD];
     if (side == SIDE_SINK)
         (void)ring_end(&f->ring, 0);
-    f->discard = side == SIDE_SOURCE;
+    f->discard |= side == SIDE_SOURCE;
     f->source = side == SIDE_SINK ? NULL : f->source;
     f->sink = side == SIDE_SINK ? f->sink : NULL;
 }

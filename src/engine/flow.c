@@ -136,10 +136,13 @@ static bool pump_once(struct flow *f, bool *moved)
     return did || counted;
 }
 
+/* A pipe is for two ends of the transport that asks for it. */
+static bool wants_pipe(const struct flow *f) { return f->source->bulk && f->sink && f->sink->ops == f->source->ops; }
+
 /* False: there is no memory, and the source has failed for it. */
 static bool borrow(struct flow *f)
 {
-    int rc = f->pool && f->source && !ring_ended(&f->ring) ? ring_pool_lend(f->pool, &f->ring, f->source->bulk) : 0;
+    int rc = f->pool && f->source && !ring_ended(&f->ring) ? ring_pool_lend(f->pool, &f->ring, wants_pipe(f)) : 0;
     if (rc < 0)
         xport_fail(f->source, rc, "ring of %zu bytes: %s (memory, or vm.max_map_count mappings, used up)", f->ring.cap, err_text(rc));
     return rc == 0;

@@ -66,11 +66,16 @@ static struct door *find_door(const struct relays *rs, unsigned number)
     return NULL;
 }
 
-/* So that the peer reads a reset, not an end of file. */
-static void reset(int fd)
+/* So that the peer reads a reset, not an end of file, whoever closes it. What a listening socket accepts inherits it. */
+static void set_reset(int fd)
 {
     struct linger l = { .l_onoff = 1, .l_linger = 0 };
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+}
+
+static void reset(int fd)
+{
+    set_reset(fd);
     close(fd);
 }
 
@@ -368,6 +373,7 @@ static void open_door(struct relays *rs, unsigned number, int fd)
     struct door *d = mem_zalloc(1, sizeof(*d));
     d->rs = rs;
     d->number = number;
+    set_reset(fd); /* also if we die, or control, while nobody serves it yet */
     int rc = listener_start(&d->listener, rs->env->loop, fd, "door", on_accepted);
     if (rc < 0) {
         log_error("door %u: %s", number, err_text(rc));
@@ -424,18 +430,26 @@ struct relays *relays_new(struct xport_env *env, relay_emit *emit, void *user)
     return rs;
 }
 
+/* One that closes already keeps its reason, or that it ended well. */
+static void close_one(struct channel *c, int rc)
+{
+    struct relay *r = c->owner;
+    if (c->closing)
+        return;
+    if (!r->rc && rc) {
+        r->rc = rc;
+        str_copy(r->why, sizeof(r->why), err_text(rc));
+    }
+    channel_close(c, rc);
+}
+
 bool relays_close(struct relays *rs, uint64_t id, int rc)
 {
     list_for_each(n, &rs->channels) {
         struct channel *c = list_entry(n, struct channel, node);
-        struct relay *r = c->owner;
         if (c->id != id)
             continue;
-        if (!r->rc) {
-            r->rc = rc;
-            str_copy(r->why, sizeof(r->why), err_text(rc));
-        }
-        channel_close(c, rc);
+        close_one(c, rc);
         return true;
     }
     return false;
@@ -449,7 +463,7 @@ void relays_shut(struct relays *rs, void (*idle)(void *user))
         relays_drop(rs, list_entry(t, struct ticket, node)->number);
     rs->idle = idle;
     list_for_each_safe(k, &rs->channels)
-        relays_close(rs, list_entry(k, struct channel, node)->id, -SST_EDRAINING);
+        close_one(list_entry(k, struct channel, node), -SST_EDRAINING);
     if (rs->n == 0)
         idle(rs->user);
 }

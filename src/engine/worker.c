@@ -237,6 +237,19 @@ static bool spec_of(const Scistream__Worker__Hop *m, const struct hop_words *wor
     return true;
 }
 
+/* A connection that Came is adopted by tcp alone. */
+static bool ticket_ok(const Scistream__Worker__Hop *m, const struct xport_ops *ops)
+{
+    return !m->ticket || (ops->kind == XPORT_TCP && m->how == SCISTREAM__WORKER__HOP__HOW__CONNECT);
+}
+
+/* Nobody will take it, and control will not say Drop. */
+static void drop_ticket(struct worker *w, const Scistream__Worker__Hop *m)
+{
+    if (m->ticket && w->relays)
+        relays_drop(w->relays, m->ticket);
+}
+
 static void handle_hop(struct worker *w, const Scistream__Worker__Hop *m)
 {
     struct channel *c = find(w, m->channel);
@@ -247,11 +260,14 @@ static void handle_hop(struct worker *w, const Scistream__Worker__Hop *m)
     const struct hop_words words = { files, peers, addresses };
     struct xport_spec s;
     struct xport_answer a = { .chunk_max = 0 };
+    bool sense = c && ops && ticket_ok(m, ops) && spec_of(m, &words, &s), taken = c && (c->end[side] || c->closing);
+    if (!sense || taken)
+        drop_ticket(w, m);
     if (!c)
         return; /* its Open failed and said so, or it was closed meanwhile */
-    if (!ops || !spec_of(m, &words, &s))
+    if (!sense)
         return emit_failed(w, m->channel, side, -SST_ENOTRANSPORT, "transport is not known to this worker, or malformed request");
-    if (m->ticket && (s.fd = relays_claim(w->relays, m->ticket)) < 0)
+    if (m->ticket && !taken && (s.fd = relays_claim(w->relays, m->ticket)) < 0)
         return emit_failed(w, m->channel, side, -SST_ELOST, "the connection that came is not here any more");
     bool accepts = m->how == SCISTREAM__WORKER__HOP__HOW__ACCEPT;
     int rc = channel_open_end(c, side, ops, &s, accepts ? &a : NULL);
@@ -347,11 +363,11 @@ static void start_transports(struct worker *w)
     }
 }
 
-static int take_settings(struct worker *w, const Scistream__Worker__Init *m)
+static int take_settings(struct worker *w, char **settings, size_t n)
 {
     char why[XPORT_WHY];
-    for (size_t i = 0; i < m->n_settings; i++)
-        if (conf_set(w->conf, m->settings[i], why, sizeof(why)) < 0) {
+    for (size_t i = 0; i < n; i++)
+        if (conf_set(w->conf, settings[i], why, sizeof(why)) < 0) {
             log_error("setting from control: %s", why);
             return -SST_ECONF;
         }
@@ -380,7 +396,7 @@ static void emit_relay(void *user, const FromWorker *m, int fd) { emit_with(user
 
 static void handle_init(struct worker *w, const Scistream__Worker__Init *m, int *fds, size_t n_fds)
 {
-    if (w->started || take_settings(w, m) < 0)
+    if (w->started || take_settings(w, m->settings, m->n_settings) < 0)
         return;
     w->started = true;
     w->env.index = m->index % BOARD_WORKERS;
@@ -444,6 +460,7 @@ static void handle_other(struct worker *w, const ToWorker *m, int *fds, size_t n
     case SCISTREAM__WORKER__TO_WORKER__WHAT_CLOSE: handle_close(w, m->close); break;
     case SCISTREAM__WORKER__TO_WORKER__WHAT_PING: handle_ping(w, m->ping); break;
     case SCISTREAM__WORKER__TO_WORKER__WHAT_STOP: loop_stop(w->loop); break;
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_SETTINGS: take_settings(w, m->settings->settings, m->settings->n_settings); break;
     default: log_warn("message from control that this worker does not know"); break;
     }
 }

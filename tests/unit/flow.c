@@ -389,9 +389,138 @@ static void test_slowest_rate(void)
     end();
 }
 
+/* ------------------------------------------------------------ memory that is borrowed */
+
+static struct ring_pool pool;
+
+/* The same stage with a ring of the pool. */
+static void borrow_ring(size_t cap)
+{
+    flow_fini(&flow);
+    memset(&flow, 0, sizeof(flow));
+    pool = (struct ring_pool){ .cap = cap };
+    flow_init_pooled(&flow, &pool, &stats);
+}
+
+static void end_pooled(void)
+{
+    end();
+    CU_ASSERT_EQUAL(pool.n_lent, 0);
+    ring_pool_fini(&pool);
+}
+
+static void begin_pooled(uint64_t bytes)
+{
+    begin(bytes, false);
+    borrow_ring(WINDOW);
+    flow.source = open_end("source", &source, true);
+    flow.sink = open_end("sink", &sink, false);
+}
+
+static void test_pooled(void)
+{
+    begin_pooled(5 * WINDOW + 3);
+    CU_ASSERT_PTR_NULL(flow.ring.base);
+    source.part = 1000;
+    for (int i = 0; i < 10000 && !flow_finished(&flow); i++) {
+        flow_pump(&flow);
+        CU_ASSERT(!flow.ring.base && pool.n_lent == 0 && ring_held(&flow.ring) == 0); /* what came went in the same turn */
+        loop_turn(&rig.loop, 0);
+    }
+    CU_ASSERT(flow_finished(&flow) && sink.moved == source.bytes && sink.wrong == 0 && stats_get(&stats.rel) == source.bytes);
+    CU_ASSERT_EQUAL(pool.n_idle, 1);
+    end_pooled();
+}
+
+/* Bytes that wait keep the memory, also those of a flow that is never finished. */
+static void test_pooled_holds(void)
+{
+    begin_pooled(3 * WINDOW);
+    sink.part = 1000;
+    sink.again = 2;
+    flow_pump(&flow);
+    CU_ASSERT(flow.ring.base && pool.n_lent == 1);
+    pump_all();
+    CU_ASSERT(flow_finished(&flow) && sink.wrong == 0 && sink.moved == 3 * WINDOW && pool.n_lent == 0);
+    end_pooled();
+    begin_pooled(3 * WINDOW);
+    sink.again = 1;
+    flow_pump(&flow);
+    CU_ASSERT(flow.ring.put == WINDOW && pool.n_lent == 1);
+    end_pooled();
+}
+
+/* An empty flow, and one whose source has not come, need none. */
+static void test_pooled_needs_none(void)
+{
+    begin_pooled(0);
+    pump_all();
+    CU_ASSERT(flow_finished(&flow) && sink.shut && pool.n_lent == 0);
+    unsigned made = pool.n_idle;
+    flow_pump(&flow);
+    CU_ASSERT_EQUAL(pool.n_idle, made);
+    end_pooled();
+    begin(0, false);
+    borrow_ring(WINDOW);
+    flow.sink = open_end("sink", &sink, false);
+    CU_ASSERT_FALSE(flow_pump(&flow));
+    CU_ASSERT(pool.n_lent == 0 && pool.n_idle == 0);
+    end_pooled();
+}
+
+static void test_pooled_no_memory(void)
+{
+    begin_pooled(WINDOW);
+    pool.cap = 1; /* no ring is that small */
+    CU_ASSERT_FALSE(flow_pump(&flow));
+    CU_ASSERT(failures == 1 && flow.source->rc == -EINVAL && flow.source->state == XPORT_FAILED && pool.n_lent == 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(flow.source->why, "ring of 65536 bytes: "));
+    CU_ASSERT(!flow_pump(&flow) && failures == 1);
+    end_pooled();
+}
+
+/* ------------------------------------------------------------ bytes that nobody takes */
+
+static void test_discard(void)
+{
+    for (int pooled = 0; pooled < 2; pooled++) {
+        begin(5 * WINDOW + 1, false);
+        if (pooled)
+            borrow_ring(WINDOW);
+        flow.discard = true;
+        CU_ASSERT(!flow_pump(&flow) && !flow_finished(&flow)); /* there may be something to come */
+        flow.source = open_end("source", &source, true);
+        pump_all();
+        CU_ASSERT(flow_ended(&flow) && flow_finished(&flow) && stats_get(&stats.rel) == 5 * WINDOW + 1);
+        CU_ASSERT_EQUAL(flow.ring.base == NULL, pooled);
+        end_pooled();
+    }
+}
+
+static void test_discard_digest(void)
+{
+    uint8_t got[DIGEST_SIZE], want[DIGEST_SIZE], data[1000];
+    struct digest *d = digest_new();
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = mem_byte(3, i);
+    digest_add(d, data, sizeof(data));
+    digest_get(d, want);
+    digest_free(d);
+    begin(sizeof(data), true);
+    flow.discard = true;
+    flow.source = open_end("source", &source, true);
+    source.part = 300;
+    pump_all();
+    digest_get(flow.digest, got);
+    CU_ASSERT(flow_finished(&flow) && memcmp(got, want, DIGEST_SIZE) == 0);
+    end();
+}
+
 UNIT_MAIN("flow", UNIT(test_digest), UNIT(test_counters), UNIT(test_turn_is_bounded), UNIT(test_one_end),
           UNIT(test_failures_are_not_hidden), UNIT(test_ring_refused), UNIT(test_waits), UNIT(test_wait_for_release),
           UNIT(test_wait_for_release_of_a_part), UNIT(test_fills_before_a_drain), UNIT(test_wait_for_credits),
           UNIT(test_wait_while_the_other_moves),
           UNIT(test_wait_for_rate), UNIT(test_end_waits_for_nothing), UNIT(test_rate), UNIT(test_no_catching_up),
-          UNIT(test_slow_sink_paced), UNIT(test_no_rate), UNIT(test_slowest_rate))
+          UNIT(test_slow_sink_paced), UNIT(test_no_rate), UNIT(test_slowest_rate),
+          UNIT(test_pooled), UNIT(test_pooled_holds), UNIT(test_pooled_needs_none), UNIT(test_pooled_no_memory), UNIT(test_discard),
+          UNIT(test_discard_digest))

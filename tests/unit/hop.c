@@ -52,7 +52,7 @@ static void on_offer(struct hop *h, const Offer *o)
     str_copy(h->give.uid, sizeof(h->give.uid), "a session");
     h->give.plain = true;
     h->give.cipher = h->give.gateway = "";
-    h->give.advertise = "192.0.2.1";
+    str_copy(h->give.advertise, sizeof(h->give.advertise), "192.0.2.1");
     if (hop_choose(h, ours, &worker, why, sizeof(why)))
         hop_answer(h, &worker, &client_of, SCISTREAM__WORKER__SIDE__SOURCE);
     else
@@ -70,16 +70,32 @@ static void on_answered(struct hop *h, const Answer *m)
     CU_ASSERT(m->nonce.len == AUTH_NONCE && memcmp(m->nonce.data, nonces[n_hops - 1], AUTH_NONCE) == 0);
 }
 
-static void on_over(struct hop *h, int rc, bool by_peer UNUSED, const char *text)
+static struct { unsigned times; int rc; bool by_peer, ends; char text[ATTACH_WHY]; } server_over; /* ends: from within, as an owner may */
+
+static void on_server_over(int rc, bool by_peer, const char *text)
 {
-    if (h != &client)
+    server_over.times++;
+    server_over.rc = rc;
+    server_over.by_peer = by_peer;
+    str_copy(server_over.text, sizeof(server_over.text), text);
+    if (server_over.ends)
+        hop_fini(&server);
+}
+
+static void on_over(struct hop *h, int rc, bool by_peer, const char *text)
+{
+    if (h != &client) {
+        on_server_over(rc, by_peer, text);
         return;
+    }
     refused = true;
     over_rc = rc;
     str_copy(reason, sizeof(reason), text);
 }
 
-static const struct hop_events events = { .offer = on_offer, .connected = on_connected, .answered = on_answered, .over = on_over };
+static void on_up(struct hop *h UNUSED) {}
+
+static const struct hop_events events = { .offer = on_offer, .connected = on_connected, .answered = on_answered, .up = on_up, .over = on_over };
 
 static void on_attach(struct grpc_call *c)
 {
@@ -123,6 +139,7 @@ static void begin(void)
     n_hops = 0;
     answered = refused = false;
     no_choice = NULL;
+    memset(&server_over, 0, sizeof(server_over));
     reason[0] = passed_over[0] = chosen[0] = 0;
 }
 
@@ -300,6 +317,98 @@ static void test_other_failures(void)
     end();
 }
 
+/* ------------------------------------------------------------ the peer lost the data connection, and says so before our worker does */
+
+static void say_up(void)
+{
+    Scistream__Worker__Up u = SCISTREAM__WORKER__UP__INIT;
+    FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
+    u.channel = CHANNEL;
+    m.what_case = SCISTREAM__WORKER__FROM_WORKER__WHAT_UP;
+    m.up = &u;
+    CU_ASSERT_PTR_NULL(pool_worker_heard(&worker, &m));
+}
+
+static void turn_for(uint64_t ns)
+{
+    for (uint64_t until = now_ns() + ns; now_ns() < until;)
+        loop_turn(&loop, 10 * NS_PER_MS);
+}
+
+/* The client gives the hop up with that code; the server's end has its data connection, or has not. */
+static void peer_aborts(bool up, int rc)
+{
+    begin();
+    dial(ours, NULL);
+    CU_ASSERT_TRUE_FATAL(turn_until_told(1));
+    say_prepared("10.0.0.9");
+    CU_ASSERT_TRUE_FATAL(turn_until(&answered));
+    if (up)
+        say_up();
+    turn_for(20 * NS_PER_MS);
+    hop_abort(&client, rc, "the peer's words");
+}
+
+static void expect_over(int rc, bool by_peer, const char *text)
+{
+    for (uint64_t until = now_ns() + 10 * NS_PER_S; server_over.times == 0 && now_ns() < until;)
+        loop_turn(&loop, 10 * NS_PER_MS);
+    CU_ASSERT(server_over.times == 1 && server_over.rc == rc && server_over.by_peer == by_peer);
+    CU_ASSERT_STRING_EQUAL(server_over.text, text);
+    turn_for(400 * NS_PER_MS); /* once */
+    CU_ASSERT_EQUAL(server_over.times, 1);
+    end();
+}
+
+static void peer_lost(void)
+{
+    peer_aborts(true, -SST_ELOST);
+    for (uint64_t until = now_ns() + 10 * NS_PER_S; !server.peer_lost && !server_over.times && now_ns() < until;)
+        loop_turn(&loop, 10 * NS_PER_MS);
+    CU_ASSERT(server.peer_lost && server_over.times == 0);
+}
+
+static void test_own_worker_knows_more(void)
+{
+    for (int ends = 0; ends < 2; ends++) {
+        peer_lost();
+        server_over.ends = ends;
+        say_failed(-SST_EDEVICE, "our cable is out");
+        expect_over(-SST_EDEVICE, false, "our cable is out");
+    }
+}
+
+static void test_own_worker_knows_nothing(void)
+{
+    peer_lost();
+    expect_over(-SST_ELOST, true, "the peer's words");
+    peer_lost();
+    say_failed(-SST_ELOST, "lost"); /* no more than the peer said */
+    expect_over(-SST_ELOST, true, "the peer's words");
+    peer_lost();
+    server_over.ends = true;
+    expect_over(-SST_ELOST, true, "the peer's words");
+}
+
+static void test_own_worker_is_not_asked(void)
+{
+    peer_aborts(true, -SST_EINTERRUPTED);
+    expect_over(-SST_EINTERRUPTED, true, "the peer's words");
+    peer_aborts(false, -SST_ELOST); /* before there was a connection */
+    expect_over(-SST_ELOST, true, "the peer's words");
+}
+
+/* The owner ends the hop while it waits. */
+static void test_ended_while_peer_is_lost(void)
+{
+    peer_lost();
+    hop_abort(&server, -SST_EDRAINING, "stop");
+    hop_fini(&server);
+    turn_for(400 * NS_PER_MS);
+    CU_ASSERT_EQUAL(server_over.times, 0);
+    end();
+}
+
 /* ------------------------------------------------------------ addresses of a stranger */
 
 static void offers(const char *addresses, size_t n, const char *first)
@@ -328,4 +437,5 @@ static void test_addresses(void)
 }
 
 UNIT_MAIN("hop", UNIT(test_best_is_taken), UNIT(test_passed_over), UNIT(test_next_is_not_usable), UNIT(test_none_is_left),
-          UNIT(test_other_failures), UNIT(test_addresses))
+          UNIT(test_other_failures), UNIT(test_own_worker_knows_more), UNIT(test_own_worker_knows_nothing), UNIT(test_own_worker_is_not_asked),
+          UNIT(test_ended_while_peer_is_lost), UNIT(test_addresses))

@@ -16,13 +16,23 @@ typedef Scistream__Worker__Side Side;
 
 /* ------------------------------------------------------------ the worker */
 
-static void say(const FromWorker *m)
+static void say_with(const FromWorker *m, const int *fds, size_t n_fds)
 {
+    union { char buf[CMSG_SPACE(4 * sizeof(int))]; struct cmsghdr align; } c = { .buf = { 0 } };
     uint8_t data[3000];
-    size_t n = scistream__worker__from_worker__pack(m, data);
-    if (send(3, data, n, MSG_NOSIGNAL) < 0)
+    struct iovec iov = { data, scistream__worker__from_worker__pack(m, data) };
+    struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
+    if (n_fds) {
+        h.msg_control = c.buf;
+        h.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+        *CMSG_FIRSTHDR(&h) = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(n_fds * sizeof(int)) };
+        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&h)), fds, n_fds * sizeof(int));
+    }
+    if (sendmsg(3, &h, MSG_NOSIGNAL) < 0)
         _exit(1);
 }
+
+static void say(const FromWorker *m) { say_with(m, NULL, 0); }
 
 static void say_started(void)
 {
@@ -54,17 +64,90 @@ static void say_failed(uint64_t channel, int side)
     say(&m);
 }
 
-static void answer(const ToWorker *t, const char *fault)
+static int take_back = -1; /* our end of what we passed to ourselves */
+static uint64_t take_back_channel;
+
+/* Hands one end of a pair to another worker, who writes into it; then all was well: one message about the channel. */
+static void say_pass(uint64_t channel, unsigned worker)
+{
+    Scistream__Worker__Pass p = SCISTREAM__WORKER__PASS__INIT;
+    FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
+    int sv[2];
+    char byte = 0;
+    p.door = 7;
+    p.worker = worker;
+    m.what_case = SCISTREAM__WORKER__FROM_WORKER__WHAT_PASS;
+    m.pass = &p;
+    say(&m); /* nothing to pass: nobody cares */
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
+        _exit(1);
+    say_with(&m, &sv[1], 1);
+    close(sv[1]);
+    if (worker == 0) { /* back to us */
+        take_back = sv[0];
+        take_back_channel = channel;
+        return;
+    }
+    say_failed(channel, read(sv[0], &byte, 1) == 1 && byte == 7 ? 1 : 70000);
+    close(sv[0]);
+}
+
+static void taken_back(int fd, unsigned door)
+{
+    char byte = (char)door;
+    if (fd < 0 || write(fd, &byte, 1) != 1)
+        _exit(1);
+    close(fd);
+    if (take_back >= 0)
+        say_failed(take_back_channel, read(take_back, &byte, 1) == 1 && byte == 7 ? 1 : 70000);
+    take_back = -1;
+}
+
+/* More descriptors than one, with messages that should have none. */
+static void say_descriptors(void)
+{
+    Scistream__Worker__Pong p = SCISTREAM__WORKER__PONG__INIT;
+    FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
+    const int fds[4] = { STDERR_FILENO, STDERR_FILENO, STDERR_FILENO, STDERR_FILENO };
+    m.what_case = SCISTREAM__WORKER__FROM_WORKER__WHAT_PONG;
+    m.pong = &p;
+    for (size_t i = 0; i < 40; i++)
+        say_with(&m, fds, 1 + i % 4);
+}
+
+static void say_door(void)
+{
+    Scistream__Worker__Came c = SCISTREAM__WORKER__CAME__INIT;
+    FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
+    c.door = 7;
+    c.ticket = 99;
+    m.what_case = SCISTREAM__WORKER__FROM_WORKER__WHAT_CAME;
+    m.came = &c;
+    say(&m);
+}
+
+static void answer_open(uint64_t channel, const char *fault)
+{
+    if (str_eq(fault, "side"))
+        say_failed(channel, 70000);
+    if (str_eq(fault, "garbage") && send(3, "\377\377\377", 3, 0) < 0)
+        _exit(1);
+    if (str_eq(fault, "descriptors"))
+        say_descriptors();
+    if (str_eq(fault, "door"))
+        say_door();
+    if (str_starts(fault, "pass "))
+        say_pass(channel, (unsigned)atoi(fault + 5));
+    else
+        say_failed(channel, 1); /* where it said nonsense: sense again, too late */
+}
+
+static void answer(const ToWorker *t, const char *fault, int fd)
 {
     switch (t->what_case) {
     case SCISTREAM__WORKER__TO_WORKER__WHAT_INIT: say_started(); break;
-    case SCISTREAM__WORKER__TO_WORKER__WHAT_OPEN:
-        if (str_eq(fault, "side"))
-            say_failed(t->open->channel, 70000);
-        if (str_eq(fault, "garbage") && send(3, "\377\377\377", 3, 0) < 0)
-            _exit(1);
-        say_failed(t->open->channel, 1); /* sense again, too late */
-        break;
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_OPEN: answer_open(t->open->channel, fault); break;
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_TAKE: taken_back(fd, t->take->number); break;
     case SCISTREAM__WORKER__TO_WORKER__WHAT_PING:
         if (!str_eq(fault, "mute"))
             say_pong(t->ping->number);
@@ -74,13 +157,26 @@ static void answer(const ToWorker *t, const char *fault)
     }
 }
 
+static ssize_t hear(uint8_t *data, size_t size, int *fd)
+{
+    union { char buf[CMSG_SPACE(3 * sizeof(int))]; struct cmsghdr align; } c = { .buf = { 0 } };
+    struct iovec iov = { data, size };
+    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = c.buf, .msg_controllen = sizeof(c.buf) };
+    ssize_t n = recvmsg(3, &m, 0);
+    *fd = -1;
+    if (n > 0 && CMSG_FIRSTHDR(&m))
+        memcpy(fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(*fd));
+    return n;
+}
+
 static void be_worker(const char *fault)
 {
     uint8_t data[64 << 10];
     ssize_t n;
-    while ((n = recv(3, data, sizeof(data), 0)) > 0) {
+    int fd;
+    while ((n = hear(data, sizeof(data), &fd)) > 0) {
         ToWorker *t = scistream__worker__to_worker__unpack(NULL, (size_t)n, data);
-        answer(t, fault);
+        answer(t, fault, fd);
         scistream__worker__to_worker__free_unpacked(t, NULL);
     }
     sleep(str_eq(fault, "stubborn") ? 20 : 0);
@@ -150,12 +246,22 @@ static bool turn_until(const bool *done, uint64_t ns)
     return *done;
 }
 
-static void open_pool(const char *fault, uint64_t peer_timeout)
+static unsigned at_doors, door_worker;
+static uint64_t ticket;
+
+static void on_at_door(struct pool *p UNUSED, void *user UNUSED, struct pool_worker *from, const FromWorker *m)
 {
-    static const struct pool_events events = { .ready = on_ready, .broken = on_broken };
-    int link = -1;
+    at_doors++;
+    door_worker = from->index;
+    ticket = m->came->ticket;
+}
+
+static void open_pool_of(unsigned n, const char *fault, uint64_t peer_timeout)
+{
+    static const struct pool_events events = { .ready = on_ready, .broken = on_broken, .at_door = on_at_door };
+    int links[] = { -1, -1 };
     AUTO_FD int program = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-    struct pool_config c = { .n = 1, .link_fds = &link, .program_fd = fcntl(program, F_DUPFD_CLOEXEC, 10) }; /* 3 is the worker's socket */
+    struct pool_config c = { .n = n, .link_fds = links, .program_fd = fcntl(program, F_DUPFD_CLOEXEC, 10) }; /* 3 is the worker's socket */
     setenv(SAID, fault, 1);
     messages = deaths = 0;
     is_ready = false;
@@ -167,7 +273,10 @@ static void open_pool(const char *fault, uint64_t peer_timeout)
     CU_ASSERT_TRUE_FATAL(turn_until(&is_ready, 20 * NS_PER_S));
     client = (struct pool_client){ .message = on_message, .died = on_died };
     list_init(&client.node);
+    at_doors = 0;
 }
+
+static void open_pool(const char *fault, uint64_t peer_timeout) { open_pool_of(1, fault, peer_timeout); }
 
 static void close_pool(void)
 {
@@ -265,6 +374,75 @@ static void test_one_process_a_slot(void)
     start_fails_once(&fail_send);
 }
 
+/* ------------------------------------------------------------ doors */
+
+static unsigned descriptors(void)
+{
+    unsigned n = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+/* Worker 0 is told to open a channel, does what it is to do, and says a word about the channel when that is done. */
+static void do_fault(unsigned n, const char *fault)
+{
+    const struct pool_open o = { .window = 1 << 20 };
+    open_pool_of(n, fault, 10 * NS_PER_S);
+    unsigned before = descriptors();
+    CU_ASSERT_EQUAL(pool_channel_open(pool_at(pool, 0), &client, &o), 0);
+    for (uint64_t until = now_ns() + 10 * NS_PER_S; messages + deaths == 0 && now_ns() < until;)
+        loop_turn(&loop, 5 * NS_PER_MS);
+    CU_ASSERT(messages == 1 && deaths == 0);
+    CU_ASSERT_EQUAL(descriptors(), before);
+}
+
+static void test_pass(void)
+{
+    do_fault(2, "pass 1");
+    close_pool();
+    do_fault(1, "pass 0"); /* to itself */
+    close_pool();
+    do_fault(2, "pass 77"); /* there is none: any other; the one with the fewest channels */
+    close_pool();
+}
+
+static void test_descriptors(void)
+{
+    do_fault(1, "descriptors");
+    CU_ASSERT_EQUAL(at_doors, 0);
+    close_pool();
+}
+
+static void test_at_door(void)
+{
+    do_fault(1, "door");
+    CU_ASSERT(at_doors == 1 && door_worker == 0 && ticket == 99);
+    close_pool();
+}
+
+/* The relays of a dead worker are no burden for the others. */
+static void test_board_of_the_dead(void)
+{
+    pid_t pid = 0;
+    open_pool_of(2, "", 10 * NS_PER_S);
+    struct board *b = pool_board(pool);
+    CU_ASSERT_EQUAL(stats_get(&b->workers), 2);
+    for (unsigned i = 0; i < 2; i++) {
+        stats_set(&b->row[i].relays, 3);
+        stats_set(&b->row[i].reserved, 300);
+        stats_set(&b->row[i].open[BOARD_DOORS - 1], 3);
+    }
+    CU_ASSERT_EQUAL(children(&pid), 2);
+    kill(pid, SIGKILL); /* the last that was started */
+    for (uint64_t until = now_ns() + 10 * NS_PER_S; pool_at(pool, 1)->started && now_ns() < until;)
+        loop_turn(&loop, 5 * NS_PER_MS);
+    CU_ASSERT(stats_get(&b->row[1].relays) == 0 && board_reserved(b) == 300 && board_open(b, BOARD_DOORS - 1) == 3);
+    CU_ASSERT_EQUAL(board_least(b), 1);
+    CU_ASSERT_TRUE(turn_until(&pool_at(pool, 1)->started, 10 * NS_PER_S));
+    close_pool();
+}
+
 /* ------------------------------------------------------------ messages */
 
 static struct pool_worker w;
@@ -294,6 +472,10 @@ static Scistream__Worker__Up up;
 static Scistream__Worker__Failed failed;
 static Scistream__Worker__Ended ended;
 static Scistream__Worker__Closed closed;
+static Scistream__Worker__Came came;
+static Scistream__Worker__Pass pass;
+static Scistream__Worker__Relayed relayed;
+static uint64_t waits[2 * WAIT_KINDS + 1];
 
 /* All of them as a worker would say them. */
 static void make_sense(void)
@@ -305,6 +487,13 @@ static void make_sense(void)
     failed = (Scistream__Worker__Failed)SCISTREAM__WORKER__FAILED__INIT;
     ended = (Scistream__Worker__Ended)SCISTREAM__WORKER__ENDED__INIT;
     closed = (Scistream__Worker__Closed)SCISTREAM__WORKER__CLOSED__INIT;
+    came = (Scistream__Worker__Came)SCISTREAM__WORKER__CAME__INIT;
+    pass = (Scistream__Worker__Pass)SCISTREAM__WORKER__PASS__INIT;
+    relayed = (Scistream__Worker__Relayed)SCISTREAM__WORKER__RELAYED__INIT;
+    came.peer = relayed.peer = relayed.backend = relayed.text = text;
+    came.door = pass.door = relayed.door = BOARD_DOORS - 1;
+    relayed.wait_ns = waits;
+    relayed.n_wait_ns = 2 * WAIT_KINDS;
     transport.name = transport.problem = text;
     for (size_t i = 0; i < ARRAY_LEN(transports); i++)
         transports[i] = &transport;
@@ -338,6 +527,9 @@ static void make_sense(void)
 #define SAY_FAILED SAY(FAILED, failed, &failed)
 #define SAY_ENDED SAY(ENDED, ended, &ended)
 #define SAY_CLOSED SAY(CLOSED, closed, &closed)
+#define SAY_CAME SAY(CAME, came, &came)
+#define SAY_PASS SAY(PASS, pass, &pass)
+#define SAY_RELAYED SAY(RELAYED, relayed, &relayed)
 
 /* Taken; and handed to the client, if it is about the channel. */
 static void taken(FromWorker m)
@@ -419,8 +611,37 @@ static void test_values_out_of_range(void)
     WRONG(addresses[0] = "", SAY_STARTED);
     WRONG(addresses[0] = "host.example.org", SAY_STARTED);
     WRONG(addresses[0] = "10.0.0.1 10.0.0.2", SAY_STARTED);
+    WRONG(came.door = BOARD_DOORS, SAY_CAME);
+    WRONG(came.peer = NULL, SAY_CAME);
+    WRONG(came.peer = "\033[2J", SAY_CAME);
+    WRONG(pass.door = BOARD_DOORS, SAY_PASS);
+    WRONG(relayed.door = UINT32_MAX, SAY_RELAYED);
+    WRONG(relayed.peer = long_text, SAY_RELAYED);
+    WRONG(relayed.backend = "a\nb", SAY_RELAYED);
+    WRONG(relayed.text = NULL, SAY_RELAYED);
+    WRONG(relayed.n_wait_ns = 2 * WAIT_KINDS - 1, SAY_RELAYED);
+    WRONG(relayed.n_wait_ns = 2 * WAIT_KINDS + 1, SAY_RELAYED);
     unstage();
     free(long_text);
+}
+
+/* Of doors, who has them hears; not the owners of channels. Pass is the pool's own. */
+static unsigned heard_at_door;
+static void on_heard_at_door(struct pool_worker *from, const FromWorker *m UNUSED) { heard_at_door += from == &w; }
+
+static void test_about_doors(void)
+{
+    stage();
+    make_sense();
+    for (unsigned with = 0; with < 2; with++) {
+        const FromWorker all[] = { SAY_CAME, SAY_RELAYED, SAY_PASS };
+        w.at_door = with ? on_heard_at_door : NULL;
+        heard_at_door = 0;
+        for (size_t i = 0; i < ARRAY_LEN(all); i++)
+            CU_ASSERT_PTR_NULL(pool_worker_heard(&w, &all[i]));
+        CU_ASSERT(heard_at_door == 2 * with && messages == 0);
+    }
+    unstage();
 }
 
 /* ------------------------------------------------------------ devices */
@@ -506,14 +727,23 @@ static void on_mutant(struct pool_client *c UNUSED, const FromWorker *m)
         CU_ASSERT_FATAL(m->prepared->side >= 0 && m->prepared->side < 2 && m->prepared->port < 65536);
 }
 
+static void on_mutant_at_door(struct pool_worker *from UNUSED, const FromWorker *m)
+{
+    if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_CAME)
+        CU_ASSERT_FATAL(m->came->door < BOARD_DOORS && strlen(m->came->peer) < 1024);
+    if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_RELAYED)
+        CU_ASSERT_FATAL(m->relayed->door < BOARD_DOORS && strlen(m->relayed->peer) + strlen(m->relayed->text) < 2048);
+}
+
 static void test_mutants(void)
 {
     unsigned seed = 1, wrong = 0;
     stage();
     client.message = on_mutant;
     make_sense();
-    const FromWorker all[] = { SAY_STARTED, SAY_PREPARED, SAY_UP, SAY_FAILED, SAY_ENDED, SAY_CLOSED };
-    for (unsigned i = 0; i < 60000; i++) {
+    const FromWorker all[] = { SAY_STARTED, SAY_PREPARED, SAY_UP, SAY_FAILED, SAY_ENDED, SAY_CLOSED, SAY_CAME, SAY_PASS, SAY_RELAYED };
+    w.at_door = on_mutant_at_door;
+    for (unsigned i = 0; i < 90000; i++) {
         uint8_t data[300];
         size_t n = scistream__worker__from_worker__pack(&all[i % ARRAY_LEN(all)], data);
         for (int k = 0; k < 1 + rand_r(&seed) % 3; k++)
@@ -526,6 +756,7 @@ static void test_mutants(void)
     unstage();
 }
 
-UNIT_MAIN("pool", UNIT(test_sense), UNIT(test_values_out_of_range), UNIT(test_devices), UNIT(test_devices_change),
+UNIT_MAIN("pool", UNIT(test_sense), UNIT(test_values_out_of_range), UNIT(test_about_doors), UNIT(test_devices), UNIT(test_devices_change),
           UNIT(test_channels), UNIT(test_mutants), UNIT(test_nonsense_kills),
-          UNIT(test_silence_kills), UNIT(test_own_pause), UNIT(test_one_process_a_slot))
+          UNIT(test_silence_kills), UNIT(test_own_pause), UNIT(test_one_process_a_slot),
+          UNIT(test_pass), UNIT(test_descriptors), UNIT(test_at_door), UNIT(test_board_of_the_dead))

@@ -1,0 +1,36 @@
+/* TCP applications on both sides of a gateway, as a test plays them: each sends the bytes of its seed, holds what comes against the other's, and ends
+ * or resets when it is told to. Nothing here waits: the test turns its loop and lets them play again. */
+#ifndef TESTS_UNIT_TCP_STAGE_H
+#define TESTS_UNIT_TCP_STAGE_H
+
+#include "src/core/addr.h"
+
+struct app {
+    int fd;                  /* -1: none */
+    uint64_t seed, peer_seed;
+    uint64_t to_send;
+    bool fin;                /* half-close when all is sent */
+    bool lazy;               /* does not read */
+    /* what was seen */
+    uint64_t sent, got, wrong;
+    char text[256];          /* the first bytes that came */
+    bool fin_sent, eof;
+    int error;               /* errno of recv or send */
+};
+
+/* A non-blocking listening socket; port 0: any. *at: where it is. -1: there is no such address on this machine. */
+int stage_listen(const char *host, uint16_t port, int backlog, union sockaddr_any *at);
+/* One whose queue is full: it does not answer. The sockets that fill it, n of them, are the caller's to close. */
+int stage_black_hole(const char *host, uint16_t port, int fillers[8], unsigned *n);
+/* A connected non-blocking socket; -1 and errno. */
+int stage_connect(const union sockaddr_any *to);
+/* A connection that waits there, non-blocking; -1: none yet. */
+int stage_accept(int listener);
+
+void app_play(struct app *a);
+void app_reset(struct app *a);
+void app_close(struct app *a);
+/* Read an end of file or an error: nothing more will come. */
+static inline bool app_over(const struct app *a) { return a->eof || a->error; }
+
+#endif
