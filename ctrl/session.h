@@ -34,6 +34,8 @@ struct sessions *sessions_new(const struct sessions_config *c);
 void sessions_attach(struct sessions *ss, struct grpc_call *call);
 /* A TCP peer came to a door of a route that goes on by another transport. */
 void sessions_came(struct sessions *ss, struct pool_worker *w, const Scistream__Worker__Came *m);
+/* And with it the TCP connections that waited there for the other side. */
+void sessions_worker_died(struct sessions *ss, const struct pool_worker *w);
 /* Refuse new channels from now on; idle() is called from the loop once no channel is left. */
 void sessions_drain(struct sessions *ss, void (*idle)(void *user), void *user);
 bool sessions_draining(const struct sessions *ss);

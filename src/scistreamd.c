@@ -201,6 +201,7 @@ static void on_worker_died(struct pool *p UNUSED, void *user, const struct pool_
     struct daemon *d = user;
     if (w->stats)
         tally_keep(&d->observe.tally, d->conf, w->stats);
+    sessions_worker_died(d->service.sessions, w);
 }
 
 static void on_workers_broken(struct pool *p UNUSED, void *user, const char *why)

@@ -11,7 +11,6 @@
 #define RELAY_RING (256U << 10) /* one that the cache of a processor holds */
 #define LEAN 8                  /* relays that a worker may have more than the one with the fewest, before it hands on */
 #define TICKETS_MAX 4096
-#define TICKET_NS (10 * NS_PER_S) /* control answers at once, or has died */
 
 struct door {
     struct list node;
@@ -36,7 +35,6 @@ struct ticket {
     struct relays *rs;
     uint64_t number;
     int fd;
-    struct timer patience;
 };
 
 struct relays {
@@ -47,7 +45,7 @@ struct relays {
     void *user;
     struct list doors, channels, tickets;
     unsigned n, n_tickets;
-    uint64_t serial;
+    uint64_t serial;             /* of ids and tickets */
     uint32_t *spare;             /* slots that were used and are free; below n_spare */
     unsigned n_spare;
     void (*idle)(void *user);
@@ -249,7 +247,6 @@ static bool has_place(const struct relays *rs, const struct door *d, char *why, 
 
 static void forget_ticket(struct ticket *t)
 {
-    loop_timer_stop(t->rs->env->loop, &t->patience);
     list_del(&t->node);
     t->rs->n_tickets--;
     free(t);
@@ -280,13 +277,7 @@ void relays_drop(struct relays *rs, uint64_t number)
         reset(fd);
 }
 
-static void on_ticket_late(struct timer *t)
-{
-    struct ticket *late = container_of(t, struct ticket, patience);
-    log_warn("control has not said in time what to do with a connection: it is reset");
-    relays_drop(late->rs, late->number);
-}
-
+/* It waits as long as control wants: perhaps for who takes its bytes. Without control there is no worker. */
 static void ask_control(struct relays *rs, const struct door *d, int fd, const union sockaddr_any *peer)
 {
     FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
@@ -296,8 +287,6 @@ static void ask_control(struct relays *rs, const struct door *d, int fd, const u
     t->rs = rs;
     t->number = ++rs->serial;
     t->fd = fd;
-    t->patience.fire = on_ticket_late;
-    loop_timer(rs->env->loop, &t->patience, TICKET_NS);
     list_add_tail(&rs->tickets, &t->node);
     rs->n_tickets++;
     came.door = d->number;
@@ -423,6 +412,7 @@ struct relays *relays_new(struct xport_env *env, relay_emit *emit, void *user)
     rs->emit = emit;
     rs->user = user;
     rs->pool.cap = RELAY_RING;
+    rs->serial = now_ns() / NS_PER_US; /* no ticket, and no id, is one of a worker that died */
     rs->spare = mem_zalloc(STATS_RELAYS, sizeof(*rs->spare));
     list_init(&rs->doors);
     list_init(&rs->channels);
