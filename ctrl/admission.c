@@ -18,6 +18,8 @@ void admission_init(struct admission *a, const struct conf *c, struct board *boa
     *a = (struct admission){ .limit = admission_limit(c), .board = board };
 }
 
+void admission_set_limit(struct admission *a, const struct conf *c) { a->limit = admission_limit(c); }
+
 static void set_used(struct admission *a, uint64_t used)
 {
     a->used = used;

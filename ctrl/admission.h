@@ -11,6 +11,8 @@ struct admission { uint64_t limit, used; struct board *board; };
 /* memory_limit, or what it is by default. Bytes. */
 uint64_t admission_limit(const struct conf *c);
 void admission_init(struct admission *a, const struct conf *c, struct board *board);
+/* Another memory_limit; what is taken stays taken, even above it. */
+void admission_set_limit(struct admission *a, const struct conf *c);
 /* Reserve a ring. 0; -SST_ELIMIT and why. */
 int admission_take(struct admission *a, uint64_t bytes, char *why, size_t why_size);
 void admission_give(struct admission *a, uint64_t bytes);

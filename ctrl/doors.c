@@ -1,6 +1,7 @@
 #include "ctrl/doors.h"
 
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include "ctrl/admission.h"
 #include "src/core/board.h"
@@ -15,7 +16,7 @@
 struct backend {
     struct list node;
     struct doors *ds;
-    const struct route *r;
+    struct route *r;          /* held */
     char *address[RESOLVE_MAX];
     size_t n;
     struct resolve *question;
@@ -25,10 +26,15 @@ struct backend {
 
 struct door {
     unsigned number;
-    const struct route *r;
-    int fd;
-    char *name;
+    struct route *r;          /* held; also after it was closed, for the log */
+    int fd;                   /* -1: closed */
+    char *name, *at;          /* "route iperf, tcp://…", "tcp://…" */
+    struct io refusing;       /* while paused */
+    bool wanted;
 };
+
+/* Bound for routes that are not in force yet. */
+struct fresh { struct list node; int fd; char *at; };
 
 struct doors {
     const struct conf *conf;
@@ -38,20 +44,17 @@ struct doors {
     struct records *records;
     struct door door[BOARD_DOORS];
     unsigned n;
-    struct list backends;
+    struct list backends, fresh;
+    bool paused;
 };
 
 /* ------------------------------------------------------------ binding */
 
-static int bind_one(struct doors *ds, const struct route *r, const char *text, char *why, size_t size)
+static int bind_one(const struct route *r, const char *text, int *out, char *why, size_t size)
 {
     struct addr a;
     union sockaddr_any at;
     char detail[200];
-    if (ds->n == BOARD_DOORS) {
-        snprintf(why, size, "there are more than %d places for TCP peers in the accepts of all routes", BOARD_DOORS);
-        return -SST_ECONF;
-    }
     if (addr_parse(text, &a, detail, sizeof(detail)) < 0 || addr_numeric(a.host, a.port, &at) < 0) {
         snprintf(why, size, "route %s: %s is no numeric address", r->c->name, text);
         return -SST_ECONF;
@@ -65,17 +68,66 @@ static int bind_one(struct doors *ds, const struct route *r, const char *text, c
                                         : "");
         return fd;
     }
-    ds->door[ds->n] = (struct door){ .number = ds->n, .r = r, .fd = fd, .name = mem_printf("route %s, %s", r->c->name, text) };
-    ds->n++;
+    *out = fd;
     return 0;
 }
 
-static int bind_route(struct doors *ds, const struct route *r, char *why, size_t size)
+static struct door *find_door(struct doors *ds, const char *at)
 {
+    for (unsigned i = 0; i < ds->n; i++)
+        if (ds->door[i].fd >= 0 && str_eq(ds->door[i].at, at))
+            return &ds->door[i];
+    return NULL;
+}
+
+static struct fresh *find_fresh(struct doors *ds, const char *at)
+{
+    list_for_each(n, &ds->fresh)
+        if (str_eq(list_entry(n, struct fresh, node)->at, at))
+            return list_entry(n, struct fresh, node);
+    return NULL;
+}
+
+static void drop_fresh(struct doors *ds)
+{
+    struct list *n;
+    while ((n = list_pop(&ds->fresh))) {
+        struct fresh *f = list_entry(n, struct fresh, node);
+        fd_close(&f->fd);
+        free(f->at);
+        free(f);
+    }
+}
+
+static int need(struct doors *ds, const struct route *r, const char *at, char *why, size_t size)
+{
+    int fd, rc = find_door(ds, at) || find_fresh(ds, at) ? 0 : bind_one(r, at, &fd, why, size);
+    if (rc < 0 || find_door(ds, at) || find_fresh(ds, at))
+        return rc;
+    struct fresh *f = mem_zalloc(1, sizeof(*f));
+    f->fd = fd;
+    f->at = mem_strdup(at);
+    list_add_tail(&ds->fresh, &f->node);
+    return 0;
+}
+
+int doors_prepare(struct doors *ds, const struct routes *now, char *why, size_t why_size)
+{
+    unsigned n = 0;
     int rc = 0;
-    for (char *const *t = r->c->accept; *t && rc == 0; t++)
-        if (str_starts(*t, CONF_TCP))
-            rc = bind_one(ds, r, *t, why, size);
+    for (size_t i = 0; i < now->n && rc == 0; i++)
+        for (char *const *t = now->r[i]->c->accept; *t && rc == 0; t++) {
+            if (!str_starts(*t, CONF_TCP))
+                continue;
+            if (++n <= BOARD_DOORS) {
+                rc = need(ds, now->r[i], *t, why, why_size);
+                continue;
+            }
+            snprintf(why, why_size, "there are more than %d places for TCP peers in the accepts of all routes", BOARD_DOORS);
+            rc = -SST_ECONF;
+        }
+    if (rc < 0)
+        drop_fresh(ds);
     return rc;
 }
 
@@ -86,6 +138,17 @@ static struct backend *backend_of(const struct doors *ds, const struct route *r)
     list_for_each(n, &ds->backends)
         if (list_entry(n, struct backend, node)->r == r)
             return list_entry(n, struct backend, node);
+    return NULL;
+}
+
+/* Of a route that is not in force any more. */
+static struct backend *backend_at(const struct doors *ds, const struct addr *to)
+{
+    list_for_each(n, &ds->backends) {
+        struct backend *b = list_entry(n, struct backend, node);
+        if (b->r->next.port == to->port && str_eq(b->r->next.host, to->host))
+            return b;
+    }
     return NULL;
 }
 
@@ -131,21 +194,24 @@ static void look_up(struct timer *t)
     b->question = resolve_start(b->ds->resolver, b->r->next.host, b->r->next.port, on_resolved, b);
 }
 
-static void add_backend(struct doors *ds, const struct route *r)
+static struct backend *add_backend(struct doors *ds, struct route *r)
 {
     struct backend *b = mem_zalloc(1, sizeof(*b));
     union sockaddr_any a;
     b->ds = ds;
-    b->r = r;
+    b->r = route_hold(r);
     b->again.fire = look_up;
     list_add_tail(&ds->backends, &b->node);
     if (addr_numeric(r->next.host, r->next.port, &a) == 0)
         take_addresses(b, &a, 1);
+    return b;
 }
 
 void doors_peer(const struct doors *ds, const struct route *r, Scistream__Worker__TcpPeer *out)
 {
     const struct backend *b = backend_of(ds, r);
+    if (!b)
+        b = backend_at(ds, &r->next);
     scistream__worker__tcp_peer__init(out);
     out->addresses = b ? (char **)(uintptr_t)b->address : NULL;
     out->n_addresses = b ? b->n : 0;
@@ -184,20 +250,44 @@ static void tell(struct doors *ds, const struct door *d, struct pool_worker *w, 
 
 void doors_worker_started(struct doors *ds, struct pool_worker *w)
 {
-    for (unsigned i = 0; i < ds->n; i++)
+    for (unsigned i = 0; i < ds->n && !ds->paused; i++)
         if (ds->door[i].fd >= 0)
             tell(ds, &ds->door[i], w, true);
+}
+
+static void tell_door(struct doors *ds, const struct door *d, bool with_fd)
+{
+    for (unsigned k = 0; ds->pool && !ds->paused && k < pool_size(ds->pool); k++)
+        if (pool_at(ds->pool, k)->started)
+            tell(ds, d, pool_at(ds->pool, k), with_fd);
 }
 
 static void tell_workers(struct doors *ds, const struct route *r)
 {
     for (unsigned i = 0; i < ds->n; i++)
-        for (unsigned k = 0; ds->door[i].r == r && ds->door[i].fd >= 0 && k < pool_size(ds->pool); k++)
-            if (pool_at(ds->pool, k)->started)
-                tell(ds, &ds->door[i], pool_at(ds->pool, k), false);
+        if (ds->door[i].r == r && ds->door[i].fd >= 0)
+            tell_door(ds, &ds->door[i], false);
 }
 
-const struct route *doors_route(const struct doors *ds, unsigned number) { return number < ds->n ? ds->door[number].r : NULL; }
+/* Workers accept there no more. */
+static void untell(struct doors *ds, const struct door *d)
+{
+    Scistream__Worker__Undoor m = SCISTREAM__WORKER__UNDOOR__INIT;
+    ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
+    t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_UNDOOR;
+    t.undoor = &m;
+    m.number = d->number;
+    for (unsigned k = 0; ds->pool && k < pool_size(ds->pool); k++)
+        (void)pool_send(pool_at(ds->pool, k), &t, -1); /* one that is dead accepts no more either */
+}
+
+struct route *doors_route(const struct doors *ds, unsigned number) { return number < ds->n ? ds->door[number].r : NULL; }
+const char *doors_route_name(const void *doors, unsigned number)
+{
+    const struct route *r = doors_route(doors, number);
+    return r ? r->c->name : NULL;
+}
+
 const char *doors_name(const struct doors *ds, unsigned number) { return number < ds->n ? ds->door[number].name : "?"; }
 size_t doors_count(const struct doors *ds) { return ds->n; }
 
@@ -223,21 +313,190 @@ void doors_relayed(const struct doors *ds, const struct pool_worker *w, const Sc
     record(ds, m);
 }
 
+/* ------------------------------------------------------------ going by other routes */
+
+/* One that was never used: what ended there is counted by its number. Else one that was closed. */
+static struct door *new_door(struct doors *ds)
+{
+    struct door *d = NULL;
+    if (ds->n < BOARD_DOORS)
+        return &ds->door[ds->n++];
+    for (unsigned i = 0; i < ds->n && !d; i++)
+        if (ds->door[i].fd < 0)
+            d = &ds->door[i];
+    if (d) {
+        route_drop(d->r);
+        free(d->name);
+        free(d->at);
+    }
+    return d; /* never NULL: they were counted */
+}
+
+static void open_door(struct doors *ds, struct route *r, struct fresh *f)
+{
+    struct door *d = new_door(ds);
+    *d = (struct door){ .number = (unsigned)(d - ds->door), .r = route_hold(r), .fd = fd_take(&f->fd), .at = f->at, .refusing.fd = -1, .wanted = true,
+                        .name = mem_printf("route %s, %s", r->c->name, f->at) };
+    list_del(&f->node);
+    free(f);
+    tell_door(ds, d, true);
+}
+
+static void keep_door(struct doors *ds, struct route *r, struct door *d)
+{
+    route_hold(r);
+    route_drop(d->r);
+    d->r = r;
+    d->wanted = true;
+    free(d->name);
+    d->name = mem_printf("route %s, %s", r->c->name, d->at);
+    tell_door(ds, d, false);
+}
+
+static void close_door(struct doors *ds, struct door *d)
+{
+    if (d->fd < 0)
+        return;
+    untell(ds, d);
+    if (ds->loop)
+        loop_del(ds->loop, &d->refusing);
+    fd_close(&d->fd);
+}
+
+static void follow_doors(struct doors *ds, struct route *r)
+{
+    for (char *const *t = r->c->accept; *t; t++) {
+        if (!str_starts(*t, CONF_TCP))
+            continue;
+        struct door *d = find_door(ds, *t);
+        if (d)
+            keep_door(ds, r, d);
+        else
+            open_door(ds, r, find_fresh(ds, *t));
+    }
+}
+
+static void free_backend(struct backend *b)
+{
+    if (b->ds->loop)
+        loop_timer_stop(b->ds->loop, &b->again);
+    resolve_cancel(b->question);
+    take_addresses(b, NULL, 0);
+    list_del(&b->node);
+    route_drop(b->r);
+    free(b);
+}
+
+static bool is_numeric(const struct addr *to)
+{
+    union sockaddr_any a;
+    return addr_numeric(to->host, to->port, &a) == 0;
+}
+
+/* Those that stay keep what they know of the name. */
+static void follow_backends(struct doors *ds, const struct routes *now)
+{
+    struct list before;
+    list_init(&before);
+    list_splice_tail(&before, &ds->backends);
+    for (size_t i = 0; i < now->n; i++) {
+        struct route *r = now->r[i];
+        if (!r->tcp)
+            continue;
+        struct backend *b = add_backend(ds, r);
+        list_for_each(n, &before) {
+            const struct backend *old = list_entry(n, struct backend, node);
+            for (size_t k = 0; b->n == 0 && k < old->n && old->r->next.port == r->next.port && str_eq(old->r->next.host, r->next.host); k++)
+                b->address[k] = mem_strdup(old->address[k]);
+            if (b->n == 0 && b->address[0])
+                b->n = old->n;
+        }
+        if (ds->loop && (b->n == 0 || !is_numeric(&r->next)))
+            look_up(&b->again);
+    }
+    list_for_each_safe(n, &before)
+        free_backend(list_entry(n, struct backend, node));
+}
+
+void doors_follow(struct doors *ds, const struct routes *now)
+{
+    for (unsigned i = 0; i < ds->n; i++)
+        ds->door[i].wanted = false;
+    follow_backends(ds, now);
+    for (size_t i = 0; i < now->n; i++)
+        follow_doors(ds, now->r[i]);
+    for (unsigned i = 0; i < ds->n; i++)
+        if (!ds->door[i].wanted)
+            close_door(ds, &ds->door[i]);
+    if (ds->paused)
+        doors_pause(ds);
+}
+
+/* ------------------------------------------------------------ pausing */
+
+static void on_unwanted(struct io *io, uint32_t events UNUSED)
+{
+    const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+    int fd;
+    while ((fd = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+        close(fd);
+    }
+}
+
+void doors_pause(struct doors *ds)
+{
+    ds->paused = true;
+    for (unsigned i = 0; i < ds->n; i++) {
+        struct door *d = &ds->door[i];
+        if (d->fd < 0 || d->refusing.fd >= 0)
+            continue;
+        untell(ds, d);
+        d->refusing.ready = on_unwanted;
+        if (loop_add(ds->loop, &d->refusing, d->fd, EPOLLIN) < 0)
+            log_warn("%s: who comes while the gateway drains waits there", d->name);
+    }
+}
+
+void doors_resume(struct doors *ds)
+{
+    ds->paused = false;
+    for (unsigned i = 0; i < ds->n; i++) {
+        if (ds->door[i].fd < 0)
+            continue;
+        loop_del(ds->loop, &ds->door[i].refusing);
+        tell_door(ds, &ds->door[i], true);
+    }
+}
+
+void doors_abort_relays(struct doors *ds, int rc)
+{
+    Scistream__Worker__Close m = SCISTREAM__WORKER__CLOSE__INIT;
+    ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
+    t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_CLOSE;
+    t.close = &m;
+    m.code = err_to_wire(rc);
+    for (unsigned k = 0; k < pool_size(ds->pool); k++) {
+        struct pool_worker *w = pool_at(ds->pool, k);
+        uint64_t high = w->started && w->stats ? MIN(stats_get(&w->stats->relay_high), STATS_RELAYS) : 0;
+        for (uint64_t i = 0; i < high; i++)
+            if ((m.channel = stats_get(&w->stats->relay[i].c.id)))
+                (void)pool_send(w, &t, -1); /* a dead worker has none */
+    }
+}
+
 /* ------------------------------------------------------------ life */
 
 struct doors *doors_open(const struct conf *conf, const struct routes *routes, char *why, size_t why_size)
 {
     struct doors *ds = mem_zalloc(1, sizeof(*ds));
-    int rc = 0;
     ds->conf = conf;
     list_init(&ds->backends);
-    for (size_t i = 0; i < routes->n && rc == 0; i++) {
-        rc = bind_route(ds, &routes->r[i], why, why_size);
-        if (rc == 0 && routes->r[i].tcp)
-            add_backend(ds, &routes->r[i]);
-    }
-    if (rc == 0)
+    list_init(&ds->fresh);
+    if (doors_prepare(ds, routes, why, why_size) == 0) {
+        doors_follow(ds, routes);
         return ds;
+    }
     doors_free(ds);
     return NULL;
 }
@@ -257,35 +516,20 @@ void doors_start(struct doors *ds, struct loop *l, struct pool *p, struct resolv
 
 void doors_close(struct doors *ds)
 {
-    Scistream__Worker__Undoor m = SCISTREAM__WORKER__UNDOOR__INIT;
-    ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
-    t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_UNDOOR;
-    t.undoor = &m;
-    for (unsigned i = 0; i < ds->n; i++) {
-        m.number = i;
-        for (unsigned k = 0; ds->pool && ds->door[i].fd >= 0 && k < pool_size(ds->pool); k++)
-            (void)pool_send(pool_at(ds->pool, k), &t, -1); /* one that is dead accepts no more either */
-        fd_close(&ds->door[i].fd);
-    }
-}
-
-static void free_backend(struct backend *b)
-{
-    if (b->ds->loop)
-        loop_timer_stop(b->ds->loop, &b->again);
-    resolve_cancel(b->question);
-    take_addresses(b, NULL, 0);
-    list_del(&b->node);
-    free(b);
+    for (unsigned i = 0; i < ds->n; i++)
+        close_door(ds, &ds->door[i]);
 }
 
 void doors_free(struct doors *ds)
 {
     if (!ds)
         return;
+    drop_fresh(ds);
     for (unsigned i = 0; i < ds->n; i++) {
         fd_close(&ds->door[i].fd);
+        route_drop(ds->door[i].r);
         free(ds->door[i].name);
+        free(ds->door[i].at);
     }
     list_for_each_safe(n, &ds->backends)
         free_backend(list_entry(n, struct backend, node));

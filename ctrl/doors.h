@@ -11,19 +11,30 @@
 
 struct doors;
 
-/* Bind the doors of all routes, which must outlive it. NULL and why. */
+/* Bind the doors of all routes. NULL and why. */
 struct doors *doors_open(const struct conf *conf, const struct routes *routes, char *why, size_t why_size);
 /* Look the TCP peers up, and let workers accept: those that started, and each that starts. came: a connection that control must serve. */
 void doors_start(struct doors *ds, struct loop *l, struct pool *p, struct resolver *r, struct records *records);
 void doors_worker_started(struct doors *ds, struct pool_worker *w);
 /* The route of a door; NULL: there is none of that number. */
-const struct route *doors_route(const struct doors *ds, unsigned number);
+struct route *doors_route(const struct doors *ds, unsigned number);
+/* Its name, for tally_use_doors. */
+const char *doors_route_name(const void *doors, unsigned number);
 /* "route iperf, tcp://0.0.0.0:7000" */
 const char *doors_name(const struct doors *ds, unsigned number);
 /* Where connections of r to its TCP peer go; strings are the doors', until the loop's next turn. Without addresses while nothing is known. */
 void doors_peer(const struct doors *ds, const struct route *r, Scistream__Worker__TcpPeer *out);
 /* A relay has ended: log and record it. */
 void doors_relayed(const struct doors *ds, const struct pool_worker *w, const Scistream__Worker__Relayed *m);
+/* Other routes, in two steps: bind what they have that is not there; 0, or -errno and why, and nothing has changed. */
+int doors_prepare(struct doors *ds, const struct routes *now, char *why, size_t why_size);
+/* And go by them: workers are told, sockets that nobody wants any more are closed. Connections go on as they began. */
+void doors_follow(struct doors *ds, const struct routes *now);
+/* Who comes is reset, until doors_resume: the sockets stay. */
+void doors_pause(struct doors *ds);
+void doors_resume(struct doors *ds);
+/* End all connections that workers relay by themselves. */
+void doors_abort_relays(struct doors *ds, int rc);
 /* No more connections; the sockets are closed. */
 void doors_close(struct doors *ds);
 size_t doors_count(const struct doors *ds);

@@ -55,6 +55,8 @@ struct grpc_server *grpc_server_new(struct loop *l, const struct grpc_method *me
                                     void *user);
 /* Serve connections of a listening socket (takes fd). Several may be added: TLS on TCP, plain on unix. 0 or -errno. */
 int grpc_server_listen(struct grpc_server *s, int fd, struct tls_ctx *tls, const char *what);
+/* For connections from now on: this certificate on all ports that have one, and these limits. */
+void grpc_server_renew(struct grpc_server *s, struct tls_ctx *tls, const struct grpc_limits *limits);
 /* No new connections and no new calls (refused with UNAVAILABLE "shutting down"); calls under way go on. */
 void grpc_server_drain(struct grpc_server *s);
 size_t grpc_server_calls(const struct grpc_server *s); /* under way */
@@ -94,6 +96,7 @@ void *grpc_user(const struct grpc_call *c);
  * On a call that is over, or after grpc_finish, nothing is queued and 0 returned: closed() tells. A client that sends without
  * reading is held back: while half of that waits for it, the server is not given its further messages. */
 int grpc_send(struct grpc_call *c, const void *data, size_t len);
+size_t grpc_unsent(const struct grpc_call *c); /* bytes that wait because the peer does not read */
 void grpc_half_close(struct grpc_call *c);                              /* client: no more messages from us */
 /* Server: trailers behind what is queued; text (NULL: none) is percent-encoded here, and cut at 1 KiB. */
 void grpc_finish(struct grpc_call *c, enum grpc_status s, const char *text);

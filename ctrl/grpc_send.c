@@ -126,6 +126,8 @@ int grpc_send(struct grpc_call *c, const void *data, size_t len)
     return rc < 0 ? -ENOBUFS : 0;
 }
 
+size_t grpc_unsent(const struct grpc_call *c) { return c->out.len; }
+
 void grpc_half_close(struct grpc_call *c)
 {
     if (c->over || c->conn->side->server)

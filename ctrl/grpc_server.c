@@ -72,6 +72,7 @@ static void server_begin(struct grpc_conn *c)
         return;
     }
     grpc_conn_name(c);
+    c->tls = c->port->tls;
     if (c->tls) {
         sock_start_tls(&c->sock, tls_new_server(c->tls, c->sock.io.fd));
         tls_set_batch(c->sock.tls, GRPC_TLS_BATCH);
@@ -174,7 +175,6 @@ static void on_accepted(struct listener *l, int fd, const union sockaddr_any *pe
     }
     struct grpc_conn *c = grpc_conn_new(s->loop, &server_side);
     c->port = p;
-    c->tls = p->tls;
     c->streams = s->limits.streams;
     c->silent_ns = s->limits.silent_ns;
     if (sock_attach(&c->sock, s->loop, fd, grpc_conn_event) < 0) {
@@ -277,6 +277,16 @@ int grpc_server_listen(struct grpc_server *s, int fd, struct tls_ctx *tls, const
     int rc = listener_start(&p->l, s->loop, fd, p->what, on_accepted);
     list_add_tail(&s->ports, &p->node);
     return rc;
+}
+
+void grpc_server_renew(struct grpc_server *s, struct tls_ctx *tls, const struct grpc_limits *limits)
+{
+    s->limits = *limits;
+    list_for_each(n, &s->ports) {
+        struct grpc_port *p = list_entry(n, struct grpc_port, node);
+        if (p->tls)
+            p->tls = tls;
+    }
 }
 
 void grpc_server_drain(struct grpc_server *s)

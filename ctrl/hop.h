@@ -72,7 +72,8 @@ struct hop {
         char uid[40];
         uint32_t channel;
         bool plain;
-        const char *cipher, *gateway, *advertise;
+        const char *cipher, *gateway;
+        char advertise[64];           /* numeric, or "" */
         uint64_t peer_window;         /* of the OFFER */
         uint64_t window;              /* told instead of the ring, if smaller; 0: the ring */
         bool low_latency;

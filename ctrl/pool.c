@@ -438,7 +438,7 @@ static void bury(struct proc *p, int status)
     pool->ready -= had_started;
     p->w.deaths[cause]++;
     if (pool->ev->died)
-        pool->ev->died(pool, pool->user, &p->w);
+        pool->ev->died(pool, pool->user, &p->w, how);
     stats_clear(p->stats_fd);
     if (!pool->told_ready && !had_started)
         pool->ev->broken(pool, pool->user, why);
@@ -480,6 +480,18 @@ void pool_stop(struct pool *pool, void (*gone)(void *user), void *user)
     loop_timer(pool->loop, &pool->grace, 2 * NS_PER_S);
     if (all_gone(pool))
         gone(user);
+}
+
+void pool_settings(struct pool *pool, char **settings)
+{
+    Scistream__Worker__Settings s = SCISTREAM__WORKER__SETTINGS__INIT;
+    ToWorker m = SCISTREAM__WORKER__TO_WORKER__INIT;
+    m.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_SETTINGS;
+    m.settings = &s;
+    s.settings = settings;
+    s.n_settings = strv_len(settings);
+    for (unsigned i = 0; i < pool->n && s.n_settings; i++)
+        tell(&pool->p[i].w, &m, -1);
 }
 
 /* ------------------------------------------------------------ life */

@@ -85,12 +85,15 @@ struct pool_events {
     void (*at_door)(struct pool *p, void *user, struct pool_worker *w, const FromWorker *m); /* Came or Relayed */
     /* Cannot start: the first start of a worker failed, or it dies faster than it makes sense to start it again. */
     void (*broken)(struct pool *p, void *user, const char *why);
-    void (*died)(struct pool *p, void *user, const struct pool_worker *w); /* its page will be cleared for the next one; NULL: nobody asks */
+    /* Its page will be cleared for the next one; how: "was killed by signal 9 (Killed)"; NULL: nobody asks. */
+    void (*died)(struct pool *p, void *user, const struct pool_worker *w, const char *how);
 };
 
 /* program_fd: scistream-worker, opened by O_PATH while that was allowed, taken; link_fds: one listening socket per worker (-1: none), taken. Starts n workers. 0 or -errno and why. */
 struct pool_config { const struct conf *conf; int program_fd; unsigned n; int *link_fds; };
 int pool_start(struct loop *l, const struct pool_config *c, const struct pool_events *ev, void *user, struct pool **out);
+/* The configuration has other values now (the workers' part of them as for conf_set): all workers use them for new channels. */
+void pool_settings(struct pool *p, char **settings);
 /* SIGCHLD came. */
 void pool_reap(struct pool *p);
 /* Ask all workers to stop; kills what is left after grace_ns; gone() is called when the last has ended. */

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "src/core/conf_diff.h"
 #include "src/core/err.h"
 
 static int load_next(struct route *r, char *why, size_t why_size)
@@ -27,44 +28,80 @@ static char **transports_of(char *const *words)
     return out;
 }
 
-static int load(struct route *r, const struct conf_route *c, char *why, size_t why_size)
+static int load(struct route *r, char *why, size_t why_size)
 {
-    r->c = c;
-    r->connects = *c->connect != 0;
-    r->accept = transports_of(c->accept);
-    int rc = conf_route_attaches(c) ? secret_read(c->secret_file, &r->secret, why, why_size) : 0;
+    r->connects = *r->c->connect != 0;
+    r->accept = transports_of(r->c->accept);
+    int rc = conf_route_attaches(r->c) ? secret_read(r->c->secret_file, &r->secret, why, why_size) : 0;
     return rc == 0 && r->connects ? load_next(r, why, why_size) : rc;
 }
 
 int routes_load(struct routes *rs, const struct conf *c, char *why, size_t why_size)
 {
     char detail[320];
-    *rs = (struct routes){ .r = mem_zalloc(c->n_routes + 1, sizeof(*rs->r)), .n = c->n_routes };
-    for (size_t i = 0; i < c->n_routes; i++)
-        if (load(&rs->r[i], c->routes[i], detail, sizeof(detail)) < 0) {
-            snprintf(why, why_size, "route %s: %s", c->routes[i]->name, detail);
+    *rs = (struct routes){ .r = mem_zalloc(c->n_routes + 1, sizeof(*rs->r)) };
+    for (size_t i = 0; i < c->n_routes; i++) {
+        struct route *r = rs->r[rs->n++] = mem_zalloc(1, sizeof(*r));
+        r->users = 1;
+        r->c = conf_route_copy(c->routes[i]);
+        if (load(r, detail, sizeof(detail)) < 0) {
+            snprintf(why, why_size, "route %s: %s", r->c->name, detail);
             routes_free(rs);
             return -SST_ECONF;
         }
+    }
     return 0;
 }
 
 void routes_free(struct routes *rs)
 {
     for (size_t i = 0; i < rs->n; i++) {
-        secret_free(&rs->r[i].secret);
-        secret_free(&rs->r[i].next_secret);
-        tls_ctx_free(rs->r[i].next_tls);
-        strv_free(rs->r[i].accept);
+        rs->r[i]->gone = true;
+        route_drop(rs->r[i]);
     }
     free(rs->r);
-    *rs = (struct routes){ 0 };
+    *rs = (struct routes){ .r = NULL };
 }
 
-const struct route *route_find(const struct routes *rs, const char *name)
+void routes_replace(struct routes *rs, struct routes *by)
+{
+    routes_free(rs);
+    *rs = *by;
+    *by = (struct routes){ .r = NULL };
+}
+
+struct route *route_find(const struct routes *rs, const char *name)
 {
     for (size_t i = 0; i < rs->n; i++)
-        if (str_eq(rs->r[i].c->name, name))
-            return &rs->r[i];
+        if (str_eq(rs->r[i]->c->name, name))
+            return rs->r[i];
     return NULL;
+}
+
+struct route *route_hold(struct route *r)
+{
+    r->users++;
+    return r;
+}
+
+void route_drop(struct route *r)
+{
+    if (!r || --r->users)
+        return;
+    secret_free(&r->secret);
+    secret_free(&r->next_secret);
+    tls_ctx_free(r->next_tls);
+    strv_free(r->accept);
+    conf_route_free(r->c);
+    free(r);
+}
+
+static bool same_secret(const struct secret *a, const struct secret *b)
+{
+    return a->len == b->len && (a->len == 0 || secret_equal(a->data, b->data, a->len));
+}
+
+bool route_same(const struct route *a, const struct route *b)
+{
+    return conf_route_same(a->c, b->c) && same_secret(&a->secret, &b->secret) && same_secret(&a->next_secret, &b->next_secret);
 }

@@ -7,6 +7,10 @@ const struct grpc_method service_methods[] = {
     { "/scistream.gateway.v1.Gateway/Info", UNARY_MAX, &service_info_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Sessions", UNARY_MAX, &service_sessions_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Devices", UNARY_MAX, &service_devices_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Watch", UNARY_MAX, &service_watch_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Release", UNARY_MAX, &service_release_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Drain", UNARY_MAX, &service_drain_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Reload", UNARY_MAX, &service_reload_handlers, service_unary_start },
     { "/grpc.health.v1.Health/Check", UNARY_MAX, &service_health_check_handlers, service_unary_start },
     { "/grpc.health.v1.Health/Watch", UNARY_MAX, &service_health_watch_handlers, service_unary_start },
 };
@@ -16,6 +20,15 @@ void service_init(struct service *s)
 {
     s->started_ns = now_ns();
     list_init(&s->health_watchers);
+    list_init(&s->watchers);
+}
+
+bool service_is_local(struct grpc_call *c)
+{
+    bool local = auth_is_local_admin(grpc_call_conn(c));
+    if (!local)
+        grpc_finish(c, GRPC_PERMISSION_DENIED, "this may be asked on the local control socket only, by the gateway's user or root");
+    return local;
 }
 
 /* The request comes as the first message: nothing to do at the headers. */

@@ -6,6 +6,17 @@
 
 #include "ctrl/session.h"
 
+typedef Scistream__Gateway__V1__DrainRequest DrainRequest;
+typedef Scistream__Gateway__V1__ReloadReply ReloadReply;
+
+/* What the program around does for local administrators. */
+struct service_drain { bool stop; uint64_t timeout_ns; };
+struct service_admin {
+    const char *(*drain)(void *user, const struct service_drain *d); /* NULL, or why not */
+    const char *(*resume)(void *user);
+    ReloadReply *(*reload)(void *user);                              /* heap */
+};
+
 /* What the services act on: the user pointer of the grpc_server. */
 struct service {
     struct loop *loop;
@@ -14,12 +25,17 @@ struct service {
     struct sessions *sessions;
     struct pool *pool;
     uint64_t started_ns;
-    struct list health_watchers;   /* init by service_init */
+    const struct service_admin *admin;
+    void *admin_user;
+    struct list health_watchers, watchers; /* init by service_init */
 };
 
 void service_init(struct service *s);
 /* The serving state changed (drain): tell those who watch. */
 void service_health_changed(struct service *s);
+/* Something happened to the gateway (see WatchEvent.what): tell those who watch. worker: only of worker-*, else 0. */
+void service_note(struct service *s, const char *what, const char *text, unsigned worker);
+extern const struct sessions_events service_session_events; /* user: the service */
 
 extern const struct grpc_method service_methods[];
 extern const size_t service_methods_n;
@@ -27,9 +43,11 @@ extern const size_t service_methods_n;
 /* For the files of the services: a reply and the end of a unary call. */
 void service_reply(struct grpc_call *c, const ProtobufCMessage *m);
 void service_send(struct grpc_call *c, const ProtobufCMessage *m);
+/* Is the caller a local administrator? If not, the call is ended. */
+bool service_is_local(struct grpc_call *c);
 
 extern const struct grpc_handlers service_info_handlers, service_sessions_handlers, service_devices_handlers, service_health_check_handlers,
-    service_health_watch_handlers;
+    service_health_watch_handlers, service_watch_handlers, service_release_handlers, service_drain_handlers, service_reload_handlers;
 /* The part of Info that is for local administrators, built on the heap. */
 void service_add_workers(Scistream__Gateway__V1__InfoReply *r, struct pool *p);
 void service_free_workers(Scistream__Gateway__V1__InfoReply *r);

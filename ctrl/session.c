@@ -12,6 +12,7 @@ void shop_gone(struct defer *d)
     struct shop *sh = container_of(d, struct shop, gone);
     list_del(&sh->node);
     hop_fini(&sh->h);
+    route_drop(sh->route);
     free(sh);
 }
 
@@ -59,13 +60,15 @@ void session_release(struct session *s)
     if (!list_empty(&s->channels))
         return;
     list_del(&s->node);
+    route_drop(s->route);
     free(s);
 }
 
 static void tell_idle(struct defer *d)
 {
     struct sessions *ss = container_of(d, struct sessions, told_idle);
-    ss->idle(ss->idle_user);
+    if (ss->idle && ss->n_channels == 0)
+        ss->idle(ss->idle_user);
 }
 
 struct sessions *sessions_new(const struct sessions_config *c)
@@ -79,17 +82,24 @@ struct sessions *sessions_new(const struct sessions_config *c)
     return ss;
 }
 
-void sessions_drain(struct sessions *ss, void (*idle)(void *user), void *user)
+void sessions_drain(struct sessions *ss, const char *text, void (*idle)(void *user), void *user)
 {
-    ss->draining = true;
+    ss->draining = text;
     ss->idle = idle;
     ss->idle_user = user;
     list_for_each_safe(n, &ss->sessions)
         list_for_each_safe(k, &list_entry(n, struct session, node)->channels)
             if (list_entry(k, struct schannel, node)->state == SC_WAITING) /* nothing can come of these */
-                schannel_abort(list_entry(k, struct schannel, node), -SST_EDRAINING, "it is shutting down");
+                schannel_abort(list_entry(k, struct schannel, node), -SST_EDRAINING, text);
     if (ss->n_channels == 0)
         loop_defer(ss->c.loop, &ss->told_idle);
+}
+
+void sessions_resume(struct sessions *ss)
+{
+    ss->draining = NULL;
+    ss->idle = NULL;
+    defer_cancel(&ss->told_idle);
 }
 
 bool sessions_draining(const struct sessions *ss) { return ss->draining; }
@@ -103,6 +113,60 @@ void sessions_abort_all(struct sessions *ss, int rc, const char *text)
             schannel_abort(list_entry(k, struct schannel, node), rc, text);
 }
 
+int sessions_abort(struct sessions *ss, const char *uid, int64_t channel, int rc, const char *text)
+{
+    int n = -ENOENT;
+    list_for_each_safe(i, &ss->sessions) {
+        struct session *s = list_entry(i, struct session, node);
+        if (!str_eq(s->uid, uid))
+            continue;
+        n = 0;
+        list_for_each_safe(k, &s->channels) {
+            struct schannel *c = list_entry(k, struct schannel, node);
+            if (!schannel_holds_place(c) || (channel >= 0 && (int64_t)c->number != channel))
+                continue;
+            schannel_abort(c, rc, text);
+            n++;
+        }
+    }
+    return n;
+}
+
+/* ------------------------------------------------------------ other routes */
+
+/* It has not begun: it goes by what its route is now, if that can still bring it a partner. */
+static void follow(struct schannel *c, struct route *now)
+{
+    char text[160];
+    if (!now) {
+        snprintf(text, sizeof(text), "route %s was removed from its configuration", c->route->c->name);
+        schannel_abort(c, -SST_EDENIED, text);
+    } else if (now->connects != c->route->connects) {
+        snprintf(text, sizeof(text), "route %s leads elsewhere by now: attach again", c->route->c->name);
+        schannel_abort(c, -SST_ERENDEZVOUS, text);
+    } else {
+        schannel_follow(c, now);
+    }
+}
+
+void sessions_reloaded(struct sessions *ss)
+{
+    admission_set_limit(&ss->memory, ss->c.conf);
+    list_for_each_safe(n, &ss->sessions) {
+        struct session *s = list_entry(n, struct session, node);
+        struct route *now = route_find(ss->c.routes, s->route->c->name);
+        if (now) {
+            route_drop(s->route);
+            s->route = route_hold(now);
+        }
+        list_for_each_safe(k, &s->channels)
+            if (list_entry(k, struct schannel, node)->state == SC_WAITING)
+                follow(list_entry(k, struct schannel, node), now);
+    }
+}
+
+/* ------------------------------------------------------------ the end */
+
 void sessions_free(struct sessions *ss)
 {
     if (!ss)
@@ -113,6 +177,7 @@ void sessions_free(struct sessions *ss)
         struct session *s = list_entry(n, struct session, node);
         list_for_each_safe(k, &s->channels)
             schannel_forget(list_entry(k, struct schannel, node));
+        route_drop(s->route);
         free(s);
     }
     defer_cancel(&ss->told_idle);

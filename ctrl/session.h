@@ -15,6 +15,14 @@
 #include "ctrl/tally.h"
 
 struct sessions;
+struct schannel;
+
+/* What becomes of the channels. Nobody may end one from here. */
+struct sessions_events {
+    void (*opened)(void *user, struct schannel *c);  /* its first side is here */
+    void (*flowing)(void *user, struct schannel *c);
+    void (*ended)(void *user, struct schannel *c);   /* its reason is known, and its counters are still there */
+};
 
 struct sessions_config {
     struct loop *loop;
@@ -26,6 +34,8 @@ struct sessions_config {
     const char *name;      /* of this gateway */
     struct tally *tally;
     struct records *records;
+    const struct sessions_events *ev; /* NULL: nobody listens */
+    void *ev_user;
 };
 
 /* Everything in the configuration must outlive it. */
@@ -34,11 +44,19 @@ struct sessions *sessions_new(const struct sessions_config *c);
 void sessions_attach(struct sessions *ss, struct grpc_call *call);
 /* A TCP peer came to a door of a route that goes on by another transport. */
 void sessions_came(struct sessions *ss, struct pool_worker *w, const Scistream__Worker__Came *m);
-/* And with it the TCP connections that waited there for the other side. */
+/* And with it the TCP connections that waited there for their partner. */
 void sessions_worker_died(struct sessions *ss, const struct pool_worker *w);
-/* Refuse new channels from now on; idle() is called from the loop once no channel is left. */
-void sessions_drain(struct sessions *ss, void (*idle)(void *user), void *user);
+/* Refuse new channels from now on, with that text, and end those that wait for a partner; idle() is called from the loop each time no channel
+ * is left. Again: with another text. */
+void sessions_drain(struct sessions *ss, const char *text, void (*idle)(void *user), void *user);
+/* Take new channels again. */
+void sessions_resume(struct sessions *ss);
 bool sessions_draining(const struct sessions *ss);
+/* Configuration and routes have other contents now: channels that run keep the route they began with, those that wait for a partner follow
+ * the new one, or end when it is gone or leads elsewhere. */
+void sessions_reloaded(struct sessions *ss);
+/* End the channel of that number, -1: all of the session that are not over. How many; -ENOENT: there is no such session. */
+int sessions_abort(struct sessions *ss, const char *uid, int64_t channel, int rc, const char *text);
 /* End all channels with that reason. */
 void sessions_abort_all(struct sessions *ss, int rc, const char *text);
 size_t sessions_channels(const struct sessions *ss);

@@ -18,13 +18,24 @@ static struct shop *shop_of(struct hop *h) { return container_of(h, struct shop,
 
 /* ------------------------------------------------------------ the end of a channel */
 
+bool schannel_holds_place(const struct schannel *c) { return c->state < SC_CONFIRMED; }
+
+/* Out of its session, and away. */
+static void schannel_free(struct schannel *c)
+{
+    list_del(&c->node);
+    route_drop(c->route);
+    free(c->seen);
+    free(c);
+}
+
 static void schannel_gone(struct defer *d)
 {
     struct schannel *c = container_of(d, struct schannel, gone);
     struct sessions *ss = c->ss;
-    list_del(&c->node);
-    session_release(c->s);
-    free(c);
+    struct session *s = c->s;
+    schannel_free(c);
+    session_release(s);
     if (--ss->n_channels == 0 && ss->idle)
         loop_defer(ss->c.loop, &ss->told_idle);
 }
@@ -46,6 +57,8 @@ static void close_channel(struct schannel *c, int rc)
     c->closing_sent = true;
     schannel_note_end(c, rc);
     c->state = SC_CLOSING;
+    if (c->ss->c.ev)
+        c->ss->c.ev->ended(c->ss->c.ev_user, c);
     loop_timer_stop(c->ss->c.loop, &c->patience);
     if (c->w && c->pc.channel)
         pool_channel_close(c->w, &c->pc, rc);
@@ -251,9 +264,11 @@ void schannel_maybe_flows(struct schannel *c)
         return;
     c->state = SC_FLOWING;
     c->flowing_ns = now_ns();
-    log_info("channel %s/%u (%s) flows: %s -> %s%s, ring %llu, worker %u", c->s->uid, c->number, c->s->route->c->name,
+    log_info("channel %s/%u (%s) flows: %s -> %s%s, ring %llu, worker %u", c->s->uid, c->number, c->route->c->name,
              side_text(c, SOURCE_SIDE, from, sizeof(from)), side_text(c, SINK_SIDE, to, sizeof(to)), c->duplex ? ", both ways" : "",
              (unsigned long long)c->window, c->w->index);
+    if (c->ss->c.ev)
+        c->ss->c.ev->flowing(c->ss->c.ev_user, c);
     if (c->has_done) /* it came before the next hop was up */
         pass_done_on(c);
 }
@@ -341,11 +356,19 @@ static void on_patience(struct timer *t)
         end_confirmed(c);
         return;
     }
-    snprintf(text, sizeof(text), "no %s came to route %s in time", side_here(c, SOURCE_SIDE) ? "receiver" : "sender", c->s->route->c->name);
+    snprintf(text, sizeof(text), "no %s came to route %s in time", side_here(c, SOURCE_SIDE) ? "receiver" : "sender", c->route->c->name);
     schannel_abort(c, -SST_ERENDEZVOUS, text);
 }
 
 void schannel_wait(struct schannel *c, uint64_t ns) { loop_timer(c->ss->c.loop, &c->patience, ns); }
+
+void schannel_follow(struct schannel *c, struct route *r)
+{
+    route_hold(r);
+    route_drop(c->route);
+    c->route = r;
+    c->window = r->c->window;
+}
 
 struct schannel *schannel_new(struct session *s, uint32_t number)
 {
@@ -353,8 +376,8 @@ struct schannel *schannel_new(struct session *s, uint32_t number)
     c->s = s;
     c->number = number;
     c->born_ns = now_ns();
-    c->window = s->route->c->window;
     c->outcome = TALLY_ABORTED;
+    schannel_follow(c, s->route);
     c->patience.fire = on_patience;
     c->pc.message = worker_message;
     c->pc.died = worker_died;
@@ -364,21 +387,30 @@ struct schannel *schannel_new(struct session *s, uint32_t number)
     return c;
 }
 
-void schannel_adopt(struct schannel *c, struct sessions *ss)
+bool schannel_adopt(struct schannel *c, struct sessions *ss)
 {
     if (c->ss)
-        return;
+        return false;
     c->ss = ss;
     ss->n_channels++;
+    return true;
+}
+
+void schannel_opened(struct schannel *c)
+{
+    if (c->ss->c.ev)
+        c->ss->c.ev->opened(c->ss->c.ev_user, c);
 }
 
 void schannel_join(struct schannel *c, struct shop *sh, unsigned side)
 {
+    bool first = schannel_adopt(c, sh->ss);
     list_del(&sh->node);
-    schannel_adopt(c, sh->ss);
     sh->c = c;
     sh->side = side;
     c->hop[side] = sh;
+    if (first)
+        schannel_opened(c);
 }
 
 /* What the sink's end is told as our ring, in parts of which it then tells what was consumed. A sender by link holds its bytes until
@@ -394,7 +426,7 @@ static uint64_t told_window(const struct schannel *c)
 /* The route says so, or who attached asked for it: then on both hops. */
 static bool wants_low_latency(const struct schannel *c)
 {
-    bool asked = c->s->route->c->low_latency;
+    bool asked = c->route->c->low_latency;
     for (unsigned side = 0; side < HOP_SIDES; side++)
         asked |= c->hop[side] && c->hop[side]->h.offer && c->hop[side]->h.offer->low_latency;
     return asked;
@@ -404,10 +436,10 @@ static bool wants_low_latency(const struct schannel *c)
 static void answer_hop(struct schannel *c, unsigned side)
 {
     struct shop *sh = c->hop[side];
-    const struct conf_route *r = c->s->route->c;
+    const struct conf_route *r = c->route->c;
     static const char *const ciphers[] = { "aes-256-gcm", "aes-128-gcm", "chacha20-poly1305" };
     char why[ATTACH_WHY];
-    if (!hop_choose(&sh->h, route_transports(c->s->route, side == SOURCE_SIDE), c->w, why, sizeof(why))) {
+    if (!hop_choose(&sh->h, route_transports(sh->route, side == SOURCE_SIDE), c->w, why, sizeof(why))) {
         schannel_abort(c, -SST_ENOTRANSPORT, why);
         return;
     }
@@ -419,8 +451,8 @@ static void answer_hop(struct schannel *c, unsigned side)
     sh->h.give.simplex = c->duplex && !sh->h.offer->duplex;
     sh->h.give.cipher = ciphers[c->ss->c.conf->link.cipher];
     sh->h.give.gateway = c->ss->c.name;
-    sh->h.give.advertise = c->ss->c.conf->g.advertise;
-    sh->h.secret = &c->s->route->secret;
+    str_copy(sh->h.give.advertise, sizeof(sh->h.give.advertise), c->ss->c.conf->g.advertise);
+    sh->h.secret = &sh->route->secret;
     hop_answer(&sh->h, c->w, &c->pc, (Scistream__Worker__Side)side);
 }
 
@@ -438,7 +470,7 @@ static int64_t asked_channel(const struct schannel *c)
 static char **dialing_transports(const struct schannel *c, char *why, size_t why_size)
 {
     static struct log_gate gate = LOG_GATE;
-    const struct conf_route *r = c->s->route->c;
+    const struct conf_route *r = c->route->c;
     char **out = mem_zalloc(strv_len(r->connect_transports) + 1, sizeof(*out)), text[ATTACH_WHY - 160] = "";
     size_t n = 0, at = 0;
     for (char *const *t = r->connect_transports; *t; t++) {
@@ -459,7 +491,7 @@ static char **dialing_transports(const struct schannel *c, char *why, size_t why
 
 static void dial_next(struct schannel *c)
 {
-    const struct route *r = c->s->route;
+    const struct route *r = c->route;
     char why[ATTACH_WHY];
     char **transports = dialing_transports(c, why, sizeof(why));
     if (!transports) {
@@ -476,6 +508,7 @@ static void dial_next(struct schannel *c)
                                      .window = c->first == SOURCE_SIDE ? told_window(c) : c->window, .duplex = c->duplex,
                                      .size_hint = o ? o->size_hint : 0, .wait_ms = o ? o->wait_ms : 0, .low_latency = wants_low_latency(c),
                                      .software = mem_strdup("scistreamd"), .addresses = hop_own_addresses(c->w) };
+    sh->route = route_hold(c->route);
     sh->h.secret = &r->next_secret;
     sh->principal = r->c->connect_pin[0] ? "pin" : "certificate";
     sh->h.step_ns = conf->g.attach_timeout;
@@ -502,9 +535,9 @@ static void open_next(struct schannel *c)
     c->next_opened = true;
     if (c->probe)
         discard(c);
-    else if (c->s->route->tcp)
+    else if (c->route->tcp)
         splain_dial(c, !c->first);
-    else if (c->s->route->connects)
+    else if (c->route->connects)
         dial_next(c);
     else
         answer_hop(c, !c->first);
@@ -563,6 +596,5 @@ void schannel_forget(struct schannel *c)
     defer_cancel(&c->gone);
     if (c->w)
         pool_channel_detach(c->w, &c->pc);
-    list_del(&c->node);
-    free(c);
+    schannel_free(c);
 }

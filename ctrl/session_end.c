@@ -27,7 +27,7 @@ void schannel_note_end(struct schannel *c, int rc)
     char digest[2 * DIGEST_SIZE + 1] = "";
     if (c->counted)
         return;
-    struct record e = { .uid = c->s->uid, .route = c->s->route->c->name, .channel = c->number, .source = record_end(c, SOURCE_SIDE),
+    struct record e = { .uid = c->s->uid, .route = c->route->c->name, .channel = c->number, .source = record_end(c, SOURCE_SIDE),
                         .sink = record_end(c, SINK_SIDE), .ns = c->flowing_ns ? now_ns() - c->flowing_ns : 0, .digest = digest,
                         .outcome = tally_outcome_name(c->outcome), .rc = c->outcome == TALLY_ABORTED ? rc : 0,
                         .reason = c->reason + (str_starts(c->reason, ABORTED) ? strlen(ABORTED) : 0) };

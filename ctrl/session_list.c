@@ -1,5 +1,6 @@
 /* Sessions as the API shows them. */
 #include "ctrl/session_priv.h"
+#include "ctrl/watch.h"
 
 typedef Scistream__Gateway__V1__Session SessionMsg;
 typedef Scistream__Gateway__V1__Channel ChannelMsg;
@@ -51,16 +52,15 @@ static HopMsg *side_message(const struct schannel *c, unsigned side)
 
 static void add_counters(ChannelMsg *m, const struct stats_flow *f)
 {
-    uint32_t now = atomic_load_explicit(&f->waiting_for, memory_order_relaxed);
     m->bytes_in = stats_get(&f->put);
     m->bytes_out = stats_get(&f->rel);
     m->wait_source_ms = stats_get(&f->wait_ns[WAIT_SOURCE]) / NS_PER_MS;
     m->wait_credits_ms = stats_get(&f->wait_ns[WAIT_CREDITS]) / NS_PER_MS;
     m->wait_sink_ms = stats_get(&f->wait_ns[WAIT_SINK]) / NS_PER_MS;
-    m->waiting_for = mem_strdup(stats_wait_name(now));
+    m->waiting_for = mem_strdup(watch_waiting_for(f));
 }
 
-static ChannelMsg *channel_message(const struct schannel *c)
+ChannelMsg *schannel_message(const struct schannel *c)
 {
     ChannelMsg *m = mem_zalloc(1, sizeof(*m));
     const struct stats_channel *st = c->w ? pool_channel_stats(c->w, &c->pc) : NULL;
@@ -95,7 +95,7 @@ static SessionMsg *session_message(const struct session *s)
     m->age_ms = age_ms(s->born_ns);
     m->channels = mem_zalloc(list_length(&s->channels) + 1, sizeof(*m->channels));
     list_for_each(n, &s->channels)
-        m->channels[m->n_channels++] = channel_message(list_entry(n, struct schannel, node));
+        m->channels[m->n_channels++] = schannel_message(list_entry(n, struct schannel, node));
     return m;
 }
 

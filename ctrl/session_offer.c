@@ -10,7 +10,7 @@ static const char *role_word(unsigned side) { return side == SOURCE_SIDE ? "send
 
 /* ------------------------------------------------------------ who and what */
 
-static const struct session *find_session(const struct sessions *ss, const char *uid)
+static struct session *find_session(const struct sessions *ss, const char *uid)
 {
     list_for_each(n, &ss->sessions)
         if (str_eq(list_entry(n, struct session, node)->uid, uid))
@@ -19,14 +19,14 @@ static const struct session *find_session(const struct sessions *ss, const char 
 }
 
 /* The route the offer names, directly or by a session; NULL: none, or the proof is wrong. The same answer and the same work for both. */
-static const struct route *authenticate(struct shop *sh, const Offer *o)
+static struct route *authenticate(struct shop *sh, const Offer *o)
 {
     static struct log_gate gate = LOG_GATE;
     const struct sessions *ss = sh->ss;
     bool by_uid = *o->session != 0;
     const char *name = by_uid ? o->session : o->route;
     const struct session *s = by_uid ? find_session(ss, name) : NULL;
-    const struct route *r = by_uid ? (s ? s->route : NULL) : route_find(ss->c.routes, name);
+    struct route *r = by_uid ? (s && !s->route->gone ? s->route : NULL) : route_find(ss->c.routes, name);
     if (auth_check(r ? &r->secret : NULL, o, name, sh->h.at.conn)) {
         sh->principal = grpc_conn_tls(sh->h.at.conn) ? "secret" : "local";
         return r;
@@ -61,30 +61,27 @@ static int check_transports(struct shop *sh, const struct route *r, char *why, s
 
 /* ------------------------------------------------------------ a place */
 
-static struct session *session_of(struct sessions *ss, const struct route *r)
+static struct session *session_of(struct sessions *ss, struct route *r)
 {
     uint8_t random[16];
     list_for_each(n, &ss->sessions)
-        if (list_entry(n, struct session, node)->route == r)
+        if (str_eq(list_entry(n, struct session, node)->route->c->name, r->c->name))
             return list_entry(n, struct session, node);
     struct session *s = mem_zalloc(1, sizeof(*s));
     secret_random(random, sizeof(random));
     secret_hex(s->uid, random, sizeof(random));
-    s->route = r;
+    s->route = route_hold(r);
     s->born_ns = now_ns();
     list_init(&s->channels);
     list_add_tail(&ss->sessions, &s->node);
     return s;
 }
 
-/* A channel that is over gives its place up before it is gone. */
-static bool holds_place(const struct schannel *c) { return c->state < SC_CONFIRMED; }
-
 static struct schannel *channel_at(struct session *s, uint32_t number)
 {
     list_for_each(n, &s->channels) {
         struct schannel *c = list_entry(n, struct schannel, node);
-        if (c->number == number && holds_place(c))
+        if (c->number == number && schannel_holds_place(c))
             return c;
     }
     return NULL;
@@ -156,7 +153,7 @@ static int say_busy(struct session *s, const struct shop *sh, const Offer *o, ch
     return -SST_EBUSY;
 }
 
-struct schannel *session_place(struct sessions *ss, const struct route *r, unsigned side)
+struct schannel *session_place(struct sessions *ss, struct route *r, unsigned side)
 {
     struct session *s = session_of(ss, r);
     struct schannel *c = any_channel(s, side, false);
@@ -171,13 +168,13 @@ void schannel_wait_other(struct schannel *c, unsigned side, uint64_t wait_ms)
     uint64_t wait = c->ss->c.conf->g.rendezvous_timeout;
     if (wait_ms && wait_ms < wait / NS_PER_MS)
         wait = wait_ms * NS_PER_MS;
-    snprintf(why, sizeof(why), "waiting for a %s on route %s", role_word(!side), c->s->route->c->name);
+    snprintf(why, sizeof(why), "waiting for a %s on route %s", role_word(!side), c->route->c->name);
     if (c->hop[side])
         hop_waiting(&c->hop[side]->h, why);
     schannel_wait(c, wait);
 }
 
-static void place(struct shop *sh, const struct route *r, const Offer *o)
+static void place(struct shop *sh, struct route *r, const Offer *o)
 {
     char why[ATTACH_WHY];
     struct session *s = session_of(sh->ss, r);
@@ -205,19 +202,20 @@ void session_offer(struct shop *sh, const Offer *o)
         shop_refuse(sh, rc, why);
         return;
     }
-    const struct route *r = authenticate(sh, o);
+    struct route *r = authenticate(sh, o);
     sh->side = side_of(o);
     log_debug("attach from %s: %.60s, route %.64s", sh->h.at.peer, o->software, o->route);
     if (!r) {
         shop_refuse(sh, -SST_EAUTH, err_text(-SST_EAUTH));
         return;
     }
+    sh->route = route_hold(r);
     if (sh->ss->draining)
         rc = -SST_EDRAINING;
     else if (o->probe && sh->side != SOURCE_SIDE)
         rc = -SST_EFEATURE;
     if (rc < 0)
-        snprintf(why, sizeof(why), "%s", rc == -SST_EFEATURE ? "a probe sends, it cannot receive" : err_text(rc));
+        snprintf(why, sizeof(why), "%s", rc == -SST_EFEATURE ? "a probe sends, it cannot receive" : sh->ss->draining);
     if (rc == 0)
         rc = check_role(r, sh->side, why, sizeof(why));
     if (rc == 0)

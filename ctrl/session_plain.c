@@ -38,7 +38,7 @@ static void tell_hop(struct schannel *c, unsigned side, Scistream__Worker__TcpPe
 void splain_adopt(struct schannel *c, unsigned side)
 {
     Scistream__Worker__TcpPeer peer = SCISTREAM__WORKER__TCP_PEER__INIT;
-    peer.keep_ns = c->s->route->c->keepalive;
+    peer.keep_ns = c->route->c->keepalive;
     tell_hop(c, side, &peer, c->plain[side].ticket);
     c->plain[side].ticket = 0;
 }
@@ -48,8 +48,8 @@ void splain_dial(struct schannel *c, unsigned side)
     Scistream__Worker__TcpPeer peer;
     struct splain *p = &c->plain[side];
     p->here = p->dialed = true;
-    snprintf(p->peer, sizeof(p->peer), "%s", c->s->route->c->connect);
-    doors_peer(c->ss->c.doors, c->s->route, &peer);
+    snprintf(p->peer, sizeof(p->peer), "%s", c->route->c->connect);
+    doors_peer(c->ss->c.doors, c->route, &peer);
     peer.proxy = false; /* who attached is no TCP peer to be named */
     tell_hop(c, side, &peer, 0);
 }
@@ -99,18 +99,20 @@ static void refuse(struct sessions *ss, struct pool_worker *w, const Scistream__
 
 void sessions_came(struct sessions *ss, struct pool_worker *w, const Scistream__Worker__Came *m)
 {
-    const struct route *r = doors_route(ss->c.doors, m->door);
+    struct route *r = doors_route(ss->c.doors, m->door);
     unsigned side = r && r->c->dial ? SINK_SIDE : SOURCE_SIDE;
     struct schannel *c = r && !ss->draining ? session_place(ss, r, side) : NULL;
     if (!c) {
-        refuse(ss, w, m, !r ? "there is no such route" : ss->draining ? err_text(-SST_EDRAINING) : "all channels are taken: raise channels");
+        refuse(ss, w, m, !r ? "there is no such route" : ss->draining ? ss->draining : "all channels are taken: raise channels");
         return;
     }
-    schannel_adopt(c, ss);
+    bool first = schannel_adopt(c, ss);
     c->w = w;
     c->plain[side].here = true;
     c->plain[side].ticket = m->ticket;
     str_copy(c->plain[side].peer, sizeof(c->plain[side].peer), m->peer);
+    if (first)
+        schannel_opened(c);
     if (side_here(c, !side) || r->connects)
         schannel_open(c);
     else

@@ -12,7 +12,7 @@ const char *sc_state_name(enum sc_state s);
 struct session {
     struct list node;
     char uid[33];
-    const struct route *route;
+    struct route *route;     /* the newest of its name; held, as all below */
     struct list channels;
     uint64_t born_ns;
 };
@@ -22,6 +22,7 @@ struct shop {
     struct hop h;
     struct sessions *ss;
     struct schannel *c;      /* NULL until the offer was accepted */
+    struct route *route;     /* whose secret it proved, or dials by; NULL: none yet */
     unsigned side;
     const char *principal;   /* how the peer was authenticated: "secret", "local"; whom we dialed: "pin", "certificate" */
     struct defer gone;
@@ -40,6 +41,7 @@ struct schannel {
     struct list node;
     struct session *s;
     struct sessions *ss;
+    struct route *route;     /* it runs by this one, whatever the session has by now */
     uint32_t number;
     enum sc_state state;
     bool probe, duplex;
@@ -56,6 +58,7 @@ struct schannel {
     struct attach_total total, confirmed; /* confirmed: while confirm_waits */
     uint64_t born_ns, flowing_ns;
     char reason[ATTACH_WHY];
+    struct watch_seen *seen; /* of service_watch.c; heap */
     struct defer gone;
 };
 
@@ -64,7 +67,7 @@ struct sessions {
     struct admission memory;
     struct list sessions, guests;
     size_t n_channels;
-    bool draining;
+    const char *draining;    /* what new offers are told; NULL: they are taken */
     void (*idle)(void *user);
     void *idle_user;
     struct defer told_idle;
@@ -87,11 +90,12 @@ void splain_adopt(struct schannel *c, unsigned side); /* the worker takes the co
 void splain_dial(struct schannel *c, unsigned side);
 void splain_forget(struct schannel *c);               /* one that came and that no worker took: it is reset */
 /* session_offer.c: a place for a TCP peer at side; NULL: all are taken. */
-struct schannel *session_place(struct sessions *ss, const struct route *r, unsigned side);
+struct schannel *session_place(struct sessions *ss, struct route *r, unsigned side);
 void schannel_wait_other(struct schannel *c, unsigned side, uint64_t wait_ms);
 /* session_channel.c */
 void schannel_maybe_flows(struct schannel *c);
-void schannel_adopt(struct schannel *c, struct sessions *ss);
+bool schannel_adopt(struct schannel *c, struct sessions *ss);         /* true: nobody has before */
+void schannel_opened(struct schannel *c);                             /* tell those who listen; once, with its first side */
 /* session.c */
 void session_release(struct session *s);                             /* frees it when it has no channel */
 struct shop *shop_new(struct sessions *ss);
@@ -103,5 +107,9 @@ void schannel_join(struct schannel *c, struct shop *sh, unsigned side);
 void schannel_open(struct schannel *c);                              /* both sides are here, or need not come */
 void schannel_abort(struct schannel *c, int rc, const char *text);  /* both hops are told */
 void schannel_wait(struct schannel *c, uint64_t ns);
+void schannel_follow(struct schannel *c, struct route *r);           /* while it waits: run by r */
+bool schannel_holds_place(const struct schannel *c);                 /* false: it is over, though not gone */
+/* session_list.c: as the API shows it, on the heap. */
+Scistream__Gateway__V1__Channel *schannel_message(const struct schannel *c);
 
 #endif

@@ -76,11 +76,19 @@ static void add_door(struct tally_sums *to, const struct stats_door *d)
     stats_sum_door(&to->moved, d);
 }
 
-/* Doors are numbered over the whole configuration: route_of[n] is that of door n. */
+void tally_use_doors(struct tally *t, const char *(*route_of_door)(const void *doors, unsigned number), const void *doors)
+{
+    t->route_of_door = route_of_door;
+    t->doors = doors;
+}
+
+/* route_of[n] is that of door n; at the start they are numbered over the whole configuration. */
 static unsigned find_doors(struct tally *t, const struct conf *c, struct tally_route *route_of[STATS_DOORS])
 {
     unsigned n = 0;
-    for (size_t i = 0; i < c->n_routes; i++)
+    for (const char *r; t->route_of_door && n < STATS_DOORS && (r = t->route_of_door(t->doors, n)); n++)
+        route_of[n] = tally_route(t, r);
+    for (size_t i = 0; !t->route_of_door && i < c->n_routes; i++)
         for (char *const *a = c->routes[i]->accept; *a; a++)
             if (str_starts(*a, DOOR) && n < STATS_DOORS)
                 route_of[n++] = tally_route(t, c->routes[i]->name);

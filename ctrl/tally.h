@@ -41,11 +41,15 @@ struct tally {
     struct list routes; /* struct tally_route, never removed: those of a configuration that was replaced keep their counts */
     uint64_t attached, refused[TALLY_REASONS];
     struct tally_totals kept, now;
+    const char *(*route_of_door)(const void *doors, unsigned number); /* NULL: doors are numbered as in the configuration */
+    const void *doors;
 };
 
 void tally_init(struct tally *t);
 void tally_fini(struct tally *t); /* accepts zeroed memory */
 struct tally_route *tally_route(struct tally *t, const char *name);
+/* From now on, who tells the route of a door: a reload opens and closes some. NULL from it: there is no door of that number. */
+void tally_use_doors(struct tally *t, const char *(*route_of_door)(const void *doors, unsigned number), const void *doors);
 
 /* A channel has ended: once for each. rc: why it was aborted. */
 void tally_ended(struct tally *t, const char *route, enum tally_outcome o, int rc, const struct stats_sum *moved);

@@ -106,7 +106,7 @@ static void adopt(struct visitor *v, const Offer *o)
     ep->hop.give.low_latency = ep->o->low_latency || o->low_latency;
     ep->hop.give.cipher = "aes-256-gcm";
     ep->hop.give.gateway = "direct";
-    ep->hop.give.advertise = "";
+    ep->hop.give.advertise[0] = 0;
     hop_answer(&ep->hop, &ep->local.w, &ep->pc, SCISTREAM__WORKER__SIDE__SOURCE);
     loop_defer(&ep->loop, &v->gone);
 }

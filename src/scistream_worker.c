@@ -18,7 +18,7 @@ struct process {
     struct io io;
     struct conf *conf;
     struct worker *worker;
-    bool named;
+    char name[32];
 };
 
 static void emit(void *user UNUSED, const FromWorker *m, int fd)
@@ -40,18 +40,22 @@ static void emit(void *user UNUSED, const FromWorker *m, int fd)
         log_error("message to control: %s", strerror(errno));
 }
 
+static void set_log(const struct process *p)
+{
+    log_setup(p->name, (enum log_level)p->conf->g.log_level, (enum log_target)p->conf->g.log_target, (enum log_format)p->conf->g.log_format);
+}
+
 /* Before anything is done with Init: what is logged then goes where control's own lines go, and has the name of this worker. */
 static void name_log(struct process *p, const ToWorker *m)
 {
-    char name[32], why[XPORT_WHY];
-    if (p->named || m->what_case != SCISTREAM__WORKER__TO_WORKER__WHAT_INIT)
+    char why[XPORT_WHY];
+    if (*p->name || m->what_case != SCISTREAM__WORKER__TO_WORKER__WHAT_INIT)
         return;
-    p->named = true;
     for (size_t i = 0; i < m->init->n_settings; i++)
         if (str_starts(m->init->settings[i], "log_"))
             conf_set(p->conf, m->init->settings[i], why, sizeof(why)); /* the worker complains when it cannot be */
-    snprintf(name, sizeof(name), "scistreamd[worker %u]", m->init->index);
-    log_setup(name, (enum log_level)p->conf->g.log_level, (enum log_target)p->conf->g.log_target, (enum log_format)p->conf->g.log_format);
+    snprintf(p->name, sizeof(p->name), "scistreamd[worker %u]", m->init->index);
+    set_log(p);
 }
 
 static size_t take_fds(struct msghdr *m, int fds[FDS_MAX])
@@ -86,6 +90,8 @@ static bool take_message(struct process *p)
     if (t) {
         name_log(p, t);
         worker_handle(p->worker, t, fds, n_fds);
+        if (*p->name && t->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_SETTINGS)
+            set_log(p);
     } else {
         log_error("unreadable message of %zd bytes from control", n);
     }

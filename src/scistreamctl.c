@@ -1,4 +1,4 @@
-/* scistreamctl: ask a gateway, and try one. */
+/* scistreamctl: ask a gateway, tell it, and try one. */
 #include <stdio.h>
 
 #include "src/control_socket.h"
@@ -12,6 +12,12 @@
 static const struct opts_row rows[] = {
     CTL_ROW(socket, "socket", 'S', VALUE_STR, "", "PATH", "local control socket of the gateway; default: that of scistreamd run by this user"),
     CTL_ROW(json, "json", 'j', VALUE_FLAG, "no", NULL, "JSON instead of text"),
+    { .v = { .name = "interval", .type = VALUE_TIME, .off = offsetof(struct ctl_opts, interval), .def = "1s", .min = 20 * NS_PER_MS,
+             .max = 60 * NS_PER_S, .help = "watch: between two reports of a channel's progress" }, .arg = "TIME" },
+    CTL_ROW(reason, "reason", 0, VALUE_STR, "", "TEXT", "release: what both ends are told"),
+    CTL_ROW(timeout, "timeout", 0, VALUE_STR, "", "TIME", "drain: what streams get to finish, or forever; default: drain_timeout of the gateway"),
+    CTL_ROW(stop, "stop", 0, VALUE_FLAG, "no", NULL, "drain: then stop the gateway"),
+    CTL_ROW(resume, "resume", 0, VALUE_FLAG, "no", NULL, "drain: take new streams again"),
     ENDPOINT_ROW(probe_time, "time", 0, VALUE_TIME, "5s", 1 * NS_PER_MS, 3600 * NS_PER_S, NULL, "TIME", NULL, "probe: how long to stream"),
     ENDPOINT_ROWS,
 };
@@ -23,6 +29,10 @@ static const struct {
 } commands[] = {
     { "info", "", "version, transports, routes and state of the gateway", 0, 0, ctl_info },
     { "sessions", "[UID]", "sessions and their channels: who, by what, how fast, waiting for what", 0, 1, ctl_sessions },
+    { "watch", "[UID]", "what happens, and how fast each channel is, until Ctrl-C", 0, 1, ctl_watch },
+    { "release", "UID[/CHANNEL]", "end the channels of a session, or one of them", 1, 1, ctl_release },
+    { "drain", "", "take no new streams", 0, 0, ctl_drain },
+    { "reload", "", "read the configuration again", 0, 0, ctl_reload },
     { "devices", "", "RDMA devices: those that the gateway sees, or those of this machine", 0, 0, ctl_devices },
     { "probe", "gateway://HOST[:PORT]/ROUTE", "try a route from here: name, TLS, proof, round trip, 5 s of data", 1, 1, ctl_probe },
 };
@@ -30,12 +40,16 @@ static const struct {
 static const struct opts_command command = {
     .program = "scistreamctl",
     .synopsis = "[options] COMMAND [operands]",
-    .about = "Ask a gateway what it does, through its local control socket, look at this machine's devices, or try a route of a gateway from here.",
+    .about = "Ask a gateway what it does, or tell it, through its local control socket; look at this machine's devices; or try a route of a gateway from here.",
     .rows = rows,
     .n_rows = ARRAY_LEN(rows),
     .tail = "Commands:\n"
             "  info                         version, transports, routes and state of the gateway\n"
             "  sessions [UID]               sessions and their channels: who, by what, how fast\n"
+            "  watch [UID]                  what happens, and how fast each channel is, until Ctrl-C\n"
+            "  release UID[/CHANNEL]        end the channels of a session, or one of them\n"
+            "  drain                        take no new streams, let those that run finish\n"
+            "  reload                       read the configuration, certificates and secrets again\n"
             "  devices                      RDMA devices that the gateway sees; without a gateway, those of this machine\n"
             "  probe gateway://HOST/ROUTE   try a route: name, TLS, proof, round trip, 5 s of data\n"
             "Exit codes as in scistream(7).\n",

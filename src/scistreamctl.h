@@ -2,21 +2,42 @@
 #ifndef SRC_SCISTREAMCTL_H
 #define SRC_SCISTREAMCTL_H
 
+#include "ctrl/gateway.pb-c.h"
 #include "src/endpoint.h"
 
-struct ctl_opts { struct endpoint_opts e; char *socket; bool socket_given, json; };
+struct ctl_opts {
+    struct endpoint_opts e;
+    char *socket, *reason, *timeout;
+    uint64_t interval;
+    bool socket_given, json, stop, resume;
+};
 
 /* One unary call on the local socket; done gets the reply (data NULL: failed, and it was said). Exit code. */
 typedef int ctl_reply(const struct ctl_opts *o, const uint8_t *data, size_t len);
 int ctl_call(const struct ctl_opts *o, const char *path, const ProtobufCMessage *request, ctl_reply *reply);
 
+/* A call with many replies, until the gateway or SIGINT, SIGTERM ends it. Exit code. */
+struct ctl_stream {
+    struct loop *loop;                                                             /* for timers and signals of the caller's */
+    void (*begun)(struct ctl_stream *s);
+    void (*message)(struct ctl_stream *s, const uint8_t *data, size_t len);
+    void (*ended)(struct ctl_stream *s);                                           /* before anything is said about it; also twice */
+};
+int ctl_stream(const struct ctl_opts *o, const char *path, const ProtobufCMessage *request, struct ctl_stream *s);
+
 /* "name":"value" and "name":["value", …] on standard output. */
 void ctl_json_text(const char *name, const char *value, const char *after);
 void ctl_json_list(const char *name, char *const *v, size_t n);
 
+void ctl_channel_json(const Scistream__Gateway__V1__Channel *c);
+
 int ctl_info(struct ctl_opts *o, int argc, char **argv);
 int ctl_sessions(struct ctl_opts *o, int argc, char **argv);
 int ctl_devices(struct ctl_opts *o, int argc, char **argv);
+int ctl_watch(struct ctl_opts *o, int argc, char **argv);
+int ctl_release(struct ctl_opts *o, int argc, char **argv);
+int ctl_drain(struct ctl_opts *o, int argc, char **argv);
+int ctl_reload(struct ctl_opts *o, int argc, char **argv);
 int ctl_probe(struct ctl_opts *o, int argc, char **argv);
 
 #endif

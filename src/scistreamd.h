@@ -1,7 +1,75 @@
-/* The parts of scistreamd. */
+/* The parts of scistreamd: scistreamd.c (options, start), _load (configuration and files), _listen (sockets), _stop (drain, end), _reload, _init. */
 #ifndef SRC_SCISTREAMD_H
 #define SRC_SCISTREAMD_H
 
+#include "ctrl/doors.h"
+#include "ctrl/service.h"
+#include "src/core/conf_diff.h"
+#include "src/observe.h"
+
+#define WHY 640
+
+struct daemon_opts { char *config, *init, *name; char **set; bool check, print; };
+
+struct daemon {
+    const struct daemon_opts *opts;
+    struct loop loop;
+    struct conf *conf;           /* in force; a reload changes what is in it */
+    struct routes routes;
+    struct tls_ctx *tls;
+    struct resolver *resolver;
+    struct pool *pool;
+    struct doors *doors;
+    struct service service;
+    struct grpc_server *server;
+    struct observe observe;
+    struct timer drain, look;    /* drain_timeout; until the last relay has ended */
+    struct timer reload;
+    uint64_t reloaded_ns;        /* when the last one was done */
+    char name[256], *socket_path;
+    const char *became;          /* the user that root became; NULL: we are who started us */
+    char why[WHY];
+    int exit_code;
+    bool ready, stopping, abort_relays, made_folder;
+};
+
+/* Keep why, give the exit code back. */
+int daemon_fail(struct daemon *d, int code, const char *fmt, ...) PRINTF(3, 4);
+
+/* ------------------------------------------------------------ scistreamd.c */
+struct grpc_limits daemon_limits(const struct conf *c);
+
+/* ------------------------------------------------------------ _load */
+/* File and -o options into c, and their check. 0 or -errno and why. */
+int load_conf(struct conf *c, const struct daemon_opts *o, char *why, size_t size);
+/* What c names: certificate, key, secrets; and the limits. 0; -SST_ECONF and why, and nothing is loaded. */
+struct loaded { struct tls_ctx *tls; struct routes routes; struct records records; /* of a reload */ };
+int load_files(const struct conf *c, struct loaded *out, char *why, size_t size);
+void load_log(const struct conf *c); /* log as c says */
+
+/* ------------------------------------------------------------ _listen */
+/* Exit codes. */
+int listen_links(struct daemon *d, int *fds, unsigned n); /* one port per worker: the first free ones of the range */
+int listen_tls(struct daemon *d);
+int listen_local(struct daemon *d);
+
+/* ------------------------------------------------------------ _stop */
+void notify(const char *state); /* the service manager, sd_notify(3) */
+void stop_workers(struct daemon *d);
+/* SIGTERM: drain, then end. Again: abort. */
+void stop_asked(struct daemon *d, int signo);
+void stop_init(struct daemon *d);
+const char *drain_asked(void *user, const struct service_drain *q);
+const char *drain_resume(void *user);
+
+/* ------------------------------------------------------------ _reload */
+void reload_init(struct daemon *d);
+/* SIGHUP: soon, and many at once as one. */
+void reload_soon(struct daemon *d);
+/* Now; what came of it, heap. */
+ReloadReply *reload_now(void *user);
+
+/* ------------------------------------------------------------ _init */
 /* scistreamd --init: make DIR with key, certificate, secret and configuration, and print what a client needs. name: "" = this host. Exit code. */
 int init_folder(const char *dir, const char *name);
 

@@ -49,8 +49,7 @@ struct link_shared {
     struct list pending;      /* struct link */
     struct list guests;       /* struct guest, oldest first */
     unsigned n_guests;
-    uint64_t patience_ns;
-    uint32_t chunk;
+    const struct conf *conf;  /* some of it may change while we run */
 };
 
 struct guest {
@@ -272,7 +271,7 @@ static int link_connect(struct xport *x, const struct xport_spec *s)
     struct link *k = link_of(x);
     union sockaddr_any to;
     begin(k, s);
-    k->f.chunk_send = MIN(s->chunk_max, shared_of(x->env)->chunk);
+    k->f.chunk_send = MIN(s->chunk_max, (uint32_t)x->env->conf->link.chunk);
     if (addr_numeric(s->address, s->port, &to) < 0)
         return xport_fail(x, -EINVAL, "link: '%s' is no numeric address", s->address);
     addr_format(&to, k->peer);
@@ -287,7 +286,7 @@ static int link_connect(struct xport *x, const struct xport_spec *s)
         return xport_fail(x, rc, "link to %s: %s", k->peer, err_text(rc));
     if (!k->plain)
         start_tls(k, s);
-    loop_timer(x->env->loop, &k->patience, shared_of(x->env)->patience_ns);
+    loop_timer(x->env->loop, &k->patience, x->env->conf->g.attach_timeout);
     return 0;
 }
 
@@ -441,7 +440,7 @@ static void on_accept(struct listener *li, int fd, const union sockaddr_any *pee
     addr_format(peer, g->peer);
     list_add_tail(&sh->guests, &g->node);
     sh->n_guests++;
-    loop_timer(sh->loop, &g->patience, sh->patience_ns);
+    loop_timer(sh->loop, &g->patience, sh->conf->g.attach_timeout);
     if (sock_attach(&g->lane->s, sh->loop, fd, on_guest) < 0)
         free_later(g);
 }
@@ -456,7 +455,8 @@ static int link_accept(struct xport *x, const struct xport_spec *s, struct xport
     k->acceptor = true;
     if (sh->listener.fd < 0 || getsockname(sh->listener.fd, &at.sa, &len) < 0)
         return xport_fail(x, -SST_ECONF, "this worker has no link port: see link_ports");
-    k->f.chunk_send = k->f.chunk_max = a->chunk_max = s->chunk_max ? MIN(s->chunk_max, sh->chunk) : sh->chunk;
+    uint32_t chunk = (uint32_t)sh->conf->link.chunk;
+    k->f.chunk_send = k->f.chunk_max = a->chunk_max = s->chunk_max ? MIN(s->chunk_max, chunk) : chunk;
     a->address[0] = 0;
     a->port = addr_port(&at);
     list_add_tail(&sh->pending, &k->pending);
@@ -525,8 +525,7 @@ static int link_listen(struct xport_env *env, char *why, size_t why_size)
     env->shared[XPORT_LINK] = sh;
     sh->loop = env->loop;
     sh->listener.fd = sh->listener.io.fd = -1;
-    sh->patience_ns = env->conf->g.attach_timeout;
-    sh->chunk = (uint32_t)env->conf->link.chunk;
+    sh->conf = env->conf;
     list_init(&sh->pending);
     list_init(&sh->guests);
     if (env->link_fd < 0)

@@ -114,6 +114,7 @@ static struct tls *tls_new(struct tls_ctx *c, int fd, bool server)
     struct tls *t = mem_zalloc(1, sizeof(*t));
     BIO *b = BIO_new(tls_bio_method());
     t->ctx = c;
+    c->users++;
     t->fd = fd;
     t->server = server;
     t->out_cap = BATCH_DEFAULT;
@@ -160,6 +161,7 @@ void tls_free(struct tls *t)
     if (!t)
         return;
     SSL_free(t->ssl);
+    tls_ctx_free(t->ctx);
     secret_wipe(t->key, sizeof(t->key));
     free(t->out);
     free(t);

@@ -23,15 +23,18 @@ struct tls_ctx *tls_ctx_client(const char *ca_file, char *const *pins, const cha
 typedef bool tls_psk_find(void *user, const char *identity, uint8_t key[TLS_KEY_SIZE]);
 struct tls_ctx *tls_ctx_psk_server(tls_psk_find *find, void *user, const char *alpn, enum tls_cipher cipher);
 struct tls_ctx *tls_ctx_psk_client(const char *alpn, enum tls_cipher cipher);
-void tls_ctx_free(struct tls_ctx *c); /* null-safe */
+/* Null-safe. Connections that were made of it live on with it. */
+void tls_ctx_free(struct tls_ctx *c);
 /* SPKI pin of a server context's own certificate. */
 void tls_ctx_pin(const struct tls_ctx *c, char out[TLS_PIN_TEXT]);
 /* Days until the server context's certificate expires; negative: expired. */
 int tls_ctx_days_left(const struct tls_ctx *c);
+/* Do both show the same certificate? */
+bool tls_ctx_same(const struct tls_ctx *a, const struct tls_ctx *b);
 /* Unix time at which it expires; 0: there is none. */
 int64_t tls_ctx_expires(const struct tls_ctx *c);
 
-/* name: SNI and the name to verify (client with CA), or NULL. The context must outlive it. Does not take fd. */
+/* name: SNI and the name to verify (client with CA), or NULL. Does not take fd. */
 struct tls *tls_new_server(struct tls_ctx *c, int fd);
 struct tls *tls_new_client(struct tls_ctx *c, int fd, const char *name);
 /* identity: at most TLS_IDENTITY_MAX - 1 characters. */

@@ -37,6 +37,7 @@ static int select_alpn(SSL *ssl UNUSED, const unsigned char **out, unsigned char
 static struct tls_ctx *ctx_new(bool server, const char *alpn)
 {
     struct tls_ctx *c = mem_zalloc(1, sizeof(*c));
+    c->users = 1;
     c->ssl = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
     if (!c->ssl)
         abort(); /* no memory, or OpenSSL is not usable at all */
@@ -58,7 +59,7 @@ static struct tls_ctx *ctx_new(bool server, const char *alpn)
 
 void tls_ctx_free(struct tls_ctx *c)
 {
-    if (!c)
+    if (!c || --c->users)
         return;
     SSL_CTX_free(c->ssl);
     free(c);
@@ -182,6 +183,12 @@ int tls_ctx_days_left(const struct tls_ctx *c)
     if (!x || !ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(x)))
         return 0;
     return seconds < 0 ? days - 1 : days;
+}
+
+bool tls_ctx_same(const struct tls_ctx *a, const struct tls_ctx *b)
+{
+    const X509 *x = SSL_CTX_get0_certificate(a->ssl), *y = SSL_CTX_get0_certificate(b->ssl);
+    return x && y && X509_cmp(x, y) == 0;
 }
 
 int64_t tls_ctx_expires(const struct tls_ctx *c)

@@ -9,6 +9,7 @@
 #define TLS_PINS_MAX 2
 
 struct tls_ctx {
+    unsigned users; /* its owner, and each connection */
     SSL_CTX *ssl;
     uint8_t pins[TLS_PINS_MAX][TLS_KEY_SIZE]; /* client: SHA-256 of the SubjectPublicKeyInfo */
     unsigned n_pins;

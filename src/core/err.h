@@ -36,7 +36,8 @@
     X(EINTERRUPTED, 25, "interrupted", 76, false) \
     X(ETIMEOUT, 26, "timed out", 69, true) \
     X(EINTERNAL, 27, "internal error", 76, false) \
-    X(ERESET, 28, "reset by the TCP peer", 76, false)
+    X(ERESET, 28, "reset by the TCP peer", 76, false) \
+    X(ERELEASED, 29, "released by an administrator", 76, false)
 
 #define SST_ERR_BASE 10000 /* above every errno */
 enum sst_err {

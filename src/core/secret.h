@@ -16,6 +16,8 @@ bool secret_equal(const void *a, const void *b, size_t n);
 void secret_wipe(void *p, size_t n);
 /* Wipes and frees; null-safe, may be called twice. */
 void secret_free(struct secret *s);
+/* The user that a process of root will become: a file of his is as good as root's, and can be read again later. -1: none. */
+extern int64_t secret_user;
 /* Take all of the file, one trailing newline stripped. 0; -errno of open/read; -EPERM when group or others can read it or it belongs
  * to another user than us or root; -EINVAL when shorter than SECRET_MIN, longer than SECRET_MAX. why says what to do. */
 int secret_read(const char *path, struct secret *out, char *why, size_t why_size);

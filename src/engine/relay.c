@@ -34,7 +34,7 @@ struct ticket {
     struct list node;
     struct relays *rs;
     uint64_t number;
-    int fd;
+    int fd;                      /* control decides, maybe after a while (rendezvous_timeout); when control dies, so does this process */
 };
 
 struct relays {
@@ -277,7 +277,6 @@ void relays_drop(struct relays *rs, uint64_t number)
         reset(fd);
 }
 
-/* It waits as long as control wants: perhaps for who takes its bytes. Without control there is no worker. */
 static void ask_control(struct relays *rs, const struct door *d, int fd, const union sockaddr_any *peer)
 {
     FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;

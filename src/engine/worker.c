@@ -363,11 +363,11 @@ static void start_transports(struct worker *w)
     }
 }
 
-static int take_settings(struct worker *w, const Scistream__Worker__Init *m)
+static int take_settings(struct worker *w, char **settings, size_t n)
 {
     char why[XPORT_WHY];
-    for (size_t i = 0; i < m->n_settings; i++)
-        if (conf_set(w->conf, m->settings[i], why, sizeof(why)) < 0) {
+    for (size_t i = 0; i < n; i++)
+        if (conf_set(w->conf, settings[i], why, sizeof(why)) < 0) {
             log_error("setting from control: %s", why);
             return -SST_ECONF;
         }
@@ -396,7 +396,7 @@ static void emit_relay(void *user, const FromWorker *m, int fd) { emit_with(user
 
 static void handle_init(struct worker *w, const Scistream__Worker__Init *m, int *fds, size_t n_fds)
 {
-    if (w->started || take_settings(w, m) < 0)
+    if (w->started || take_settings(w, m->settings, m->n_settings) < 0)
         return;
     w->started = true;
     w->env.index = m->index % BOARD_WORKERS;
@@ -460,6 +460,7 @@ static void handle_other(struct worker *w, const ToWorker *m, int *fds, size_t n
     case SCISTREAM__WORKER__TO_WORKER__WHAT_CLOSE: handle_close(w, m->close); break;
     case SCISTREAM__WORKER__TO_WORKER__WHAT_PING: handle_ping(w, m->ping); break;
     case SCISTREAM__WORKER__TO_WORKER__WHAT_STOP: loop_stop(w->loop); break;
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_SETTINGS: take_settings(w, m->settings->settings, m->settings->n_settings); break;
     default: log_warn("message from control that this worker does not know"); break;
     }
 }

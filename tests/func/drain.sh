@@ -24,7 +24,7 @@ for g in A B; do
     kill "${pid[$g]}"
     wait_said $g 'Terminated: no new streams; 1 open channel gets 0:01:00 to finish'
     start_send late A/detector "$tmp/in"
-    ends late 75 10 'aborted by the other side: .*gateway is shutting down'
+    ends late 75 10 "aborted by the other side: gateway $g: it is shutting down"
     exec {gate}>&-
     ends send 0 15
     ends recv 0

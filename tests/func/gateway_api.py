@@ -42,6 +42,9 @@ def watch(channel, service):
     return call(health.HealthCheckRequest(service=service), timeout=60)
 
 
+ADMINISTRATION = {"Watch": gw.WatchRequest, "Release": gw.ReleaseRequest, "Drain": gw.DrainRequest, "Reload": gw.ReloadRequest}
+
+
 class Both:
     def refused(self, code, details, call, *args, **kw):
         with self.assertRaises(grpc.RpcError) as caught:
@@ -74,10 +77,10 @@ class Both:
             call.cancel()
 
     def test_unreadable(self):
-        for method in GATEWAY + "Info", GATEWAY + "Sessions", GATEWAY + "Devices", HEALTH + "Check":
+        for method in [GATEWAY + m for m in ("Info", "Sessions", "Devices", *ADMINISTRATION)] + [HEALTH + "Check"]:
             call = self.channel.unary_unary(method)
             code = grpc.StatusCode.INVALID_ARGUMENT
-            if method.endswith(("Sessions", "Devices")) and self.channel is not local_channel:
+            if method.endswith(("Sessions", "Devices", *ADMINISTRATION)) and self.channel is not local_channel:
                 code = grpc.StatusCode.PERMISSION_DENIED
             self.refused(code, None, call, b"\xff\xff\xff", timeout=20)
 
@@ -114,6 +117,27 @@ class Local(Both, unittest.TestCase):
         self.assertEqual(sessions(self.channel, uid=r.sessions[0].uid).sessions[0].uid, r.sessions[0].uid)
         self.refused(grpc.StatusCode.NOT_FOUND, "no session with that uid", sessions, self.channel, uid="0" * 32)
 
+    def test_watch_gateway(self):
+        watch_one = self.channel.unary_stream(GATEWAY + "Watch", request_serializer=gw.WatchRequest.SerializeToString,
+                                              response_deserializer=gw.WatchEvent.FromString)
+        call = watch_one(gw.WatchRequest(interval_ms=20), timeout=20)
+        e = next(call)
+        self.assertEqual((e.what, e.route, e.channel.number, e.channel.state, e.dropped), ("opened", "detector", 0, "flowing", 0))
+        e = next(call)
+        self.assertEqual((e.what, e.progress.waiting_for, e.progress.window, e.progress.source_permille > 900), ("progress", "source", 4 << 20, True))
+        call.cancel()
+        self.refused(grpc.StatusCode.NOT_FOUND, "no session with that uid", list, watch_one(gw.WatchRequest(uid="0" * 32), timeout=20))
+
+    def test_reload(self):
+        r = unary(self.channel, GATEWAY + "Reload", gw.ReloadRequest, gw.ReloadReply)(gw.ReloadRequest(), timeout=20)
+        self.assertEqual((r.problem, list(r.changed), list(r.routes_changed), r.text), ("", [], [], "nothing changed"))
+
+    def test_release_refused(self):
+        release = unary(self.channel, GATEWAY + "Release", gw.ReleaseRequest, gw.ReleaseReply)
+        self.refused(grpc.StatusCode.INVALID_ARGUMENT, "with a uid", release, gw.ReleaseRequest(), timeout=20)
+        self.refused(grpc.StatusCode.NOT_FOUND, "no session with that uid", release, gw.ReleaseRequest(uid="x"), timeout=20)
+        self.refused(grpc.StatusCode.INVALID_ARGUMENT, "printable", release, gw.ReleaseRequest(uid="x", reason="a\033b"), timeout=20)
+
     def test_devices(self):
         names = [d.name for d in devices(self.channel).devices]
         self.assertEqual(len(names), len(set(names)))  # every worker sees them, each is shown once
@@ -129,6 +153,13 @@ class Tls(Both, unittest.TestCase):
 
     def test_devices(self):
         self.refused(grpc.StatusCode.PERMISSION_DENIED, "local control socket only", devices, self.channel)
+
+    def test_administration(self):
+        """Whatever is asked, and whether it makes sense or not."""
+        for method, request in ADMINISTRATION.items():
+            for data in b"", request().SerializeToString(), b"\xff\xff":
+                call = self.channel.unary_unary(GATEWAY + method)
+                self.refused(grpc.StatusCode.PERMISSION_DENIED, "on the local control socket only", call, data, timeout=20)
 
     def test_attach_without_proof(self):
         """An unknown route and a wrong proof are the same to the caller."""

@@ -8,7 +8,7 @@ make_data 5000000 >"$tmp/in"
 new_gateway A
 add_route A detector
 start_gateway A
-at=127.0.0.1:$((port[A] + 10)) page=$tmp/page
+at=127.0.0.1:$((port[A] + 9)) page=$tmp/page
 
 # shows NAME LABELS VALUE: within 5 s
 has() { scrape A >"$page" && [ "$(metric "$page" "${@:1:2}")" = "$3" ]; }
@@ -164,7 +164,7 @@ start_gateway B -o metrics=127.0.0.1:9500
 says B 'warning: metrics: another program has 127.0.0.1:9500, so there are none'
 stop_gateway B
 start_gateway B -o metrics=
-! curl -s --max-time 5 "http://127.0.0.1:$((port[B] + 10))/metrics" >"$page" || fail "there is a page"
+! curl -s --max-time 5 "http://127.0.0.1:$((port[B] + 9))/metrics" >"$page" || fail "there is a page"
 stop_gateway B
 for bad in localhost:9500 127.0.0.1 127.0.0.1:99999 nonsense; do
     run B 78 "$builddir/scistreamd" -c "$tmp/B/conf" -o metrics=$bad --check-config

@@ -1,5 +1,6 @@
 #!/bin/bash
-# The service manager's notification protocol, sd_notify(3): READY=1 when the gateway serves, not before; STOPPING=1 when it begins to stop.
+# The service manager's notification protocol, sd_notify(3): READY=1 when the gateway serves, not before; RELOADING=1 with the time, and READY=1
+# again, around a reload, whether it is taken or not; STOPPING=1 when it begins to stop.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires_python socket
 new_gateway A
@@ -22,10 +23,19 @@ for socket in "$tmp/notify" "@scistream-test-$$"; do
     wait_until 10 "grep -qx READY=1 '$tmp/manager.out'"
     ctl A info >/dev/null || fail "ready, but it does not serve"
     ! grep -q STOPPING "$tmp/manager.out" || fail "it stops"
+    before=$(cut -d ' ' -f 1 /proc/uptime | tr -d .)0000 # microseconds
+    kill -HUP "${pid[A]}"
+    wait_until 5 "[ \$(grep -cx READY=1 '$tmp/manager.out') = 2 ]"
+    told=$(sed -n 's/^MONOTONIC_USEC=//p' "$tmp/manager.out")
+    [ "$told" -ge "$before" ] && [ "$told" -le $((before + 60000000)) ] || fail "reloading at $told, it was asked at $before"
+    echo nonsense >>"$tmp/A/conf"
+    kill -HUP "${pid[A]}"
+    wait_until 5 "[ \$(grep -cx READY=1 '$tmp/manager.out') = 3 ]"
+    sed -i '$d' "$tmp/A/conf"
     kill "${pid[A]}"
     ends A 0
     wait_until 5 "grep -qx STOPPING=1 '$tmp/manager.out'"
-    [ "$(tr '\n' ' ' <"$tmp/manager.out")" = "bound READY=1 STOPPING=1 " ] || fail "messages: $(cat "$tmp/manager.out")"
+    [ "$(sed '/^MONOTONIC_USEC=[0-9]*$/d' "$tmp/manager.out" | tr '\n' ' ')" = "bound READY=1 RELOADING=1 READY=1 RELOADING=1 READY=1 STOPPING=1 " ] || fail "messages: $(cat "$tmp/manager.out")"
     kill -9 "${pid[manager]}"
     finish manager
 done

@@ -41,8 +41,25 @@ for w in $(workers_of A); do
     done
     grep -aq "$(cat "${secret[A]}")" <(tr '\0' '\n' <"/proc/$w/environ"; tr '\0' ' ' <"/proc/$w/cmdline") && fail "the secret is in a worker's environment"
 done
+step "a reload as nobody: what only root may read is refused, what nobody may read is taken, and read by root at the next start, too"
+start ctl "$builddir/scistreamctl" -S "$tmp/A/sock" reload
+ends ctl 78 10 "$tmp/A/conf: configuration: user nobody, whom the gateway became after its start, may not read $tmp/A/conf: chown nobody $tmp/A/conf, or restart"
+chmod 711 "$tmp/A" "$tmp/B"
+start ctl "$builddir/scistreamctl" -S "$tmp/A/sock" reload
+ends ctl 78 10 "key: user nobody, whom the gateway became after its start, may not read $tmp/A/gateway.key"
+chown nobody "$tmp/A/gateway.key"
+start ctl "$builddir/scistreamctl" -S "$tmp/A/sock" reload
+ends ctl 78 10 "route detector: user nobody, whom the gateway became after its start, may not read $tmp/A/secret"
+stream "$tmp/in" A/detector B/detector
+chown nobody "$tmp/A/secret" "$tmp/B/secret"
+start ctl "$builddir/scistreamctl" -S "$tmp/A/sock" reload
+ends ctl 0
+stop_gateway A
+start_gateway A
 stop_gateway A
 stop_gateway B
+chown root "$tmp/A/gateway.key" "$tmp/A/secret" "$tmp/B/secret"
+chmod 700 "$tmp/A" "$tmp/B"
 
 step "the programs lie where that user cannot go"
 mkdir -m 700 "$tmp/closed"

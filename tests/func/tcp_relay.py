@@ -131,6 +131,25 @@ def urgent(door, behind):
     check("the end", outcome(c) == END)
 
 
+def urgent_among_much(door, behind):
+    """The same where the kernel may move the bytes: an urgent byte among many, in both directions, stops nothing. One, since of two that
+    wait in a socket the first becomes data."""
+    c, b, _ = pair(door, behind)
+    for who, other in (c, b), (b, c):
+        def pour_with_urgent():
+            for i in range(9):
+                who.sendall(BIG)
+                if i == 4:
+                    who.send(b"!", socket.MSG_OOB)
+        writer = threading.Thread(target=pour_with_urgent)
+        writer.start()
+        for i in range(9):
+            check("the data around urgent data", read_exactly(other, len(BIG)) == BIG, i)
+        writer.join()
+    c.close()
+    check("the end", outcome(b) == END)
+
+
 def no_delay(door, behind):
     """Small pieces go at once: nothing waits for the acknowledgement of the piece before it (40 ms with Nagle's algorithm)."""
     c, b, _ = pair(door, behind)

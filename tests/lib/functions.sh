@@ -201,8 +201,8 @@ new_gateway()
     cat >"$dir/conf" <<END
 name = "$g"
 listen = "127.0.0.1:$base"
-link_ports = "$((base + 1))-$((base + 9))"
-metrics = "127.0.0.1:$((base + 10))"
+link_ports = "$((base + 1))-$((base + 8))"
+metrics = "127.0.0.1:$((base + 9))"
 control_socket = "$dir/sock"
 certificate = "$dir/gateway.crt"
 key = "$dir/gateway.key"
@@ -254,7 +254,7 @@ start_gateway_pair()
 stop_gateway() { kill "${pid[$1]}"; ends "$1" 0 20; }
 workers_of() { pgrep -P "${pid[$1]}" -x scistream-work | sort -n; }
 # scrape GATEWAY: its metrics, on standard output
-scrape() { curl -sS --max-time $((10 * slow)) "http://127.0.0.1:$((port[$1] + 10))/metrics"; }
+scrape() { curl -sS --max-time $((10 * slow)) "http://127.0.0.1:$((port[$1] + 9))/metrics"; }
 # metric FILE NAME [LABELS]: its value, in a page that was scraped; LABELS as they stand there: 'route="x",for="sink"'
 metric() { awk -v name="$2${3:+{$3\}}" '$1 == name { print $2; found = 1 } END { exit !found }' "$1"; }
 log_has() { wait_said "$1" "$2" 5; }

@@ -52,7 +52,7 @@ static void on_offer(struct hop *h, const Offer *o)
     str_copy(h->give.uid, sizeof(h->give.uid), "a session");
     h->give.plain = true;
     h->give.cipher = h->give.gateway = "";
-    h->give.advertise = "192.0.2.1";
+    str_copy(h->give.advertise, sizeof(h->give.advertise), "192.0.2.1");
     if (hop_choose(h, ours, &worker, why, sizeof(why)))
         hop_answer(h, &worker, &client_of, SCISTREAM__WORKER__SIDE__SOURCE);
     else

@@ -14,6 +14,8 @@ static struct stage s;
 static struct watch other_near, other_far; /* the neighbours */
 static struct mem_plan other_source, other_sink;
 static int fd;
+static bool duplex;
+static uint64_t back_bytes;
 
 static const uint8_t other_cookie[XPORT_COOKIE] = "the neighbour's.";
 
@@ -56,6 +58,8 @@ static void begin(enum channel_side side)
     s.sink = (struct mem_plan){ .seed = 11, .later_ns = 3600 * NS_PER_S, .lag = true }; /* nothing is consumed meanwhile */
     s.source = (struct mem_plan){ .bytes = 10 * RING, .seed = 11 };
     s.reverse = side == SIDE_SINK;
+    s.duplex = duplex;
+    s.back_source = (struct mem_plan){ .bytes = back_bytes, .seed = 12 };
     stage_accept(&s);
     s.spec.plain = false;
     start_neighbour();
@@ -63,6 +67,15 @@ static void begin(enum channel_side side)
     CU_ASSERT_TRUE_FATAL(raw_greet(&s, fd));
     if (side == SIDE_SOURCE)
         CU_ASSERT(raw_read_frame(&s, fd, &f) && f.type == FRAME_LIMIT && f.a == RING && f.b == 0);
+}
+
+/* The gateway's end takes flow 0 and sends flow 1. */
+static void begin_duplex(uint64_t back)
+{
+    duplex = true;
+    back_bytes = back;
+    begin(SIDE_SOURCE);
+    duplex = false;
 }
 
 static void finish(void)
@@ -250,6 +263,67 @@ static void test_taker_leaves(void)
     check(SIDE_SINK, -SST_ELOST, "closed by the peer before the end", false);
 }
 
+/* ------------------------------------------------------------ a duplex hop */
+
+#define ABOUT(t, on, value) { { .type = FRAME_##t, .flow = (on), .a = (value) }, 0 }
+
+static const struct { struct saying said[3]; int rc; const char *why; } broken_duplex[] = {
+    { { { { .type = FRAME_DATA, .flow = 1, .len = 5 }, 0 } }, -SST_EPROTO, "about flow 1, which does not exist in that direction" },
+    { { ABOUT(EOS, 1, 0) }, -SST_EPROTO, "about flow 1" },
+    { { ABOUT(LIMIT, 0, 5) }, -SST_EPROTO, "about flow 0" },
+    { { ABOUT(LIMIT, 1, 50), ABOUT(LIMIT, 1, 49) }, -SST_EPROTO, "LIMIT shrinks" },
+    { { ABOUT(EOS, 0, 0), { { .type = FRAME_DATA, .len = 1 }, 0 } }, -SST_EPROTO, "after EOS at 0" },
+    { { ABOUT(RESET, 0, 25) }, -SST_EINTERRUPTED, "peer reset the flow: interrupted" },
+    { { ABOUT(RESET, 1, 16) }, -SST_EDIGEST, "peer reset the flow: digest mismatch" },
+    { { ABOUT(EOS, 0, 0), ABOUT(RESET, 0, 25) }, -SST_EINTERRUPTED, "peer reset the flow: interrupted" },
+};
+
+static void test_broken_duplex(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(broken_duplex); i++) {
+        begin_duplex(1000);
+        for (size_t k = 0; k < 3 && broken_duplex[i].said[k].f.type; k++)
+            say(&broken_duplex[i].said[k]);
+        check(SIDE_SOURCE, broken_duplex[i].rc, broken_duplex[i].why, true);
+    }
+}
+
+/* Its bytes and its EOS, and ours taken: all of them, or one byte less is told; and it leaves in one breath, while our sink stands still. */
+static void leave_at(uint64_t consumed)
+{
+    struct frame f;
+    uint8_t payload[1000] = { 0 };
+    begin_duplex(sizeof(payload));
+    raw_frame(fd, &(struct frame){ .type = FRAME_LIMIT, .flow = 1, .a = RING });
+    CU_ASSERT(raw_read_frame(&s, fd, &f) && f.type == FRAME_DATA && f.flow == 1 && f.len == sizeof(payload));
+    CU_ASSERT_TRUE(raw_read(&s, fd, payload, sizeof(payload)));
+    CU_ASSERT(payload[999] == mem_byte(12, 999) && raw_read_frame(&s, fd, &f) && f.type == FRAME_EOS && f.flow == 1 && f.a == 1000);
+    for (size_t i = 0; i < sizeof(payload); i++)
+        payload[i] = mem_byte(11, i);
+    raw_frame(fd, &(struct frame){ .type = FRAME_DATA, .len = sizeof(payload) });
+    raw_send(fd, payload, sizeof(payload));
+    raw_frame(fd, &(struct frame){ .type = FRAME_EOS, .a = sizeof(payload) });
+    raw_frame(fd, &(struct frame){ .type = FRAME_LIMIT, .flow = 1, .a = RING, .b = consumed });
+    shutdown(fd, SHUT_WR);
+}
+
+static bool has_ended(void *arg UNUSED) { return watch_failed(&s.far) || s.far.ended == 1; }
+
+static void test_duplex_peer_leaves(void)
+{
+    leave_at(1000);
+    CU_ASSERT_TRUE(rig_until(&s.rig, has_ended, NULL));
+    rig_wait(&s.rig, 5 * NS_PER_MS);
+    CU_ASSERT(!watch_failed(&s.far) && !s.far.finished); /* the sink lags by an hour */
+    ring_release_to(&s.far.c->flow[FORWARD].ring, 1000);
+    xport_kick(s.far.c->end[SIDE_SINK]);
+    CU_ASSERT_TRUE(rig_until(&s.rig, watch_over, &s.far));
+    CU_ASSERT(s.far.finished == 1 && s.sink.moved == 1000 && s.sink.wrong == 0);
+    finish();
+    leave_at(999);
+    check(SIDE_SOURCE, -SST_ELOST, "closed by the peer before the end", false);
+}
+
 /* ------------------------------------------------------------ an acceptor that is none */
 
 static int raw_listen(uint16_t *port)
@@ -323,4 +397,5 @@ static void test_footprint(void)
 }
 
 UNIT_MAIN("link_peer", UNIT(test_broken_rules), UNIT(test_lost), UNIT(test_any_order), UNIT(test_broken_takers), UNIT(test_taker_leaves),
+          UNIT(test_broken_duplex), UNIT(test_duplex_peer_leaves),
           UNIT(test_false_acceptors), UNIT(test_footprint))

@@ -241,6 +241,31 @@ void stage_independent(struct stage *s, uint64_t bytes)
         check_independent(s, i % 2, i / 2, i < 2 ? bytes : bytes / 10);
 }
 
+static bool first_closed(void *arg)
+{
+    struct stage *s = arg;
+    return first_of(s)->closed || failed(s);
+}
+
+void stage_one_leaves(struct stage *s)
+{
+    s->duplex = true;
+    for (unsigned i = 0; i < 4; i++) {
+        s->sink.held = true;
+        s->back_bytes = i % 2 ? 3000000 : 10;
+        stage_stream(s, i / 2 * 100000);
+        first_of(s)->close_on_finish = true;
+        CU_ASSERT_TRUE(rig_until(s->on, first_closed, s));
+        rig_wait(s->on, 20 * NS_PER_MS);
+        CU_ASSERT(first_of(s)->finished == 1 && !failed(s) && !last_of(s)->finished && last_of(s)->ended == 1);
+        s->sink.held = false;
+        xport_kick(last_of(s)->c->end[SIDE_SINK]);
+        CU_ASSERT_TRUE(rig_until(s->on, stage_over, s));
+        CU_ASSERT_TRUE(stage_whole(s));
+        stage_end_stream(s);
+    }
+}
+
 static bool both_move(void *arg)
 {
     const struct stage *s = arg;

@@ -56,6 +56,8 @@ void stage_close_at_once(struct stage *s, uint64_t bytes);
 void stage_half_close(struct stage *s);
 /* One direction stands still for ever while the other carries so many bytes (by its sink; a tenth, by its source); then it goes on to its end. */
 void stage_independent(struct stage *s, uint64_t bytes);
+/* Not over a link, whose bytes stay until they are consumed: one side is done and leaves at once, the other still has bytes to hand on. */
+void stage_one_leaves(struct stage *s);
 /* Each side aborts in the middle of both directions, and the other hears why. */
 void stage_abort_duplex(struct stage *s);
 

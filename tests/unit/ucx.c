@@ -491,6 +491,15 @@ static void test_independent(void)
     stage_close(&s);
 }
 
+static void test_one_leaves(void)
+{
+    for (int reverse = 0; reverse < 2; reverse++) {
+        duplex_open(reverse);
+        stage_one_leaves(&s);
+        stage_close(&s);
+    }
+}
+
 static void test_duplex_abort(void)
 {
     for (int reverse = 0; reverse < 2; reverse++) {
@@ -533,8 +542,8 @@ int main(int argc, char **argv)
         UNIT(test_reports), UNIT(test_close_at_once), UNIT(test_stalled_sink), UNIT(test_abort), UNIT(test_abandoned),
         UNIT(test_unknown_client_id), UNIT(test_rejected), UNIT(test_wrong_cookie), UNIT(test_silent_stranger), UNIT(test_stranger_leaves),
         UNIT(test_second_connection), UNIT(test_broken_rules), UNIT(test_lying_length), UNIT(test_peer_killed), UNIT(test_duplex_sizes),
-        UNIT(test_duplex_moods), UNIT(test_duplex_close_at_once), UNIT(test_half_close), UNIT(test_independent), UNIT(test_duplex_abort),
-        UNIT(test_footprint),
+        UNIT(test_duplex_moods), UNIT(test_duplex_close_at_once), UNIT(test_half_close), UNIT(test_independent), UNIT(test_one_leaves),
+        UNIT(test_duplex_abort), UNIT(test_footprint),
     };
     self = argv[0];
     if (readlink("/proc/self/exe", program, sizeof(program) - 1) < 0) /* not the link itself: under valgrind that is valgrind */

@@ -468,6 +468,15 @@ static void test_independent(void)
     stage_close(&s);
 }
 
+static void test_one_leaves(void)
+{
+    for (int reverse = 0; reverse < 2; reverse++) {
+        duplex_open(reverse);
+        stage_one_leaves(&s);
+        stage_close(&s);
+    }
+}
+
 static void test_duplex_abort(void)
 {
     for (int reverse = 0; reverse < 2; reverse++) {
@@ -647,7 +656,8 @@ static const struct unit units[] = {
     UNIT(test_abandoned), UNIT(test_peer_killed), UNIT(test_wrong_cookie), UNIT(test_mute_listener), UNIT(test_mute_guest),
     UNIT(test_every_call_fails), UNIT(test_locked_memory), UNIT(test_many_at_once), UNIT(test_nothing_left), UNIT(test_duplex_sizes),
     UNIT(test_duplex_receives),
-    UNIT(test_duplex_moods), UNIT(test_duplex_close_at_once), UNIT(test_half_close), UNIT(test_independent), UNIT(test_duplex_abort),
+    UNIT(test_duplex_moods), UNIT(test_duplex_close_at_once), UNIT(test_half_close), UNIT(test_independent), UNIT(test_one_leaves),
+    UNIT(test_duplex_abort),
     UNIT(test_footprint),
 };
 

@@ -274,6 +274,23 @@ static void test_bad_setting(void)
     end();
 }
 
+static void test_settings(void)
+{
+    Scistream__Worker__Settings s = SCISTREAM__WORKER__SETTINGS__INIT;
+    char *settings[] = { "link.chunk=64K", "attach_timeout=3s", "peer_timeout=never", "huge_pages=no" };
+    begin();
+    s.settings = settings;
+    s.n_settings = 2;
+    TELL(SETTINGS, settings, &s);
+    CU_ASSERT_EQUAL(conf->link.chunk, 64U << 10);
+    CU_ASSERT_EQUAL(conf->g.attach_timeout, 3 * NS_PER_S);
+    CU_ASSERT_EQUAL(conf->g.peer_timeout, 7 * NS_PER_S);
+    s.settings = settings + 2; /* nonsense ends it, and it goes on with what it has */
+    TELL(SETTINGS, settings, &s);
+    CU_ASSERT_EQUAL(conf->g.peer_timeout, 7 * NS_PER_S);
+    end();
+}
+
 static void test_before_init(void)
 {
     begin_uninitialised();
@@ -675,7 +692,7 @@ static void test_shut(void)
         scistream__worker__from_worker__free_unpacked(heard[i], NULL);
 }
 
-UNIT_MAIN("worker", UNIT(test_init), UNIT(test_bad_setting), UNIT(test_before_init), UNIT(test_devices), UNIT(test_stream),
+UNIT_MAIN("worker", UNIT(test_init), UNIT(test_bad_setting), UNIT(test_settings), UNIT(test_before_init), UNIT(test_devices), UNIT(test_stream),
           UNIT(test_duplex), UNIT(test_aborted),
           UNIT(test_failing_end), UNIT(test_two_channels), UNIT(test_prepared_later), UNIT(test_unusable), UNIT(test_open_refused),
           UNIT(test_hop_refused), UNIT(test_hop_twice),

@@ -1,0 +1,116 @@
+/* Gateway.Release, Drain and Reload: what local administrators may do to a gateway. */
+#include <stdio.h>
+
+#include "ctrl/service.h"
+#include "src/core/err.h"
+#include "src/core/log.h"
+#include "src/core/units.h"
+
+#define REASON_MAX 200
+
+typedef Scistream__Gateway__V1__ReleaseRequest ReleaseRequest;
+
+static void ignore_closed(struct grpc_call *c UNUSED, enum grpc_status s UNUSED, const char *text UNUSED) {}
+
+/* ------------------------------------------------------------ Release */
+
+/* Peers and logs show it: nothing in it may move a cursor. */
+static bool reason_ok(const char *s)
+{
+    if (strlen(s) > REASON_MAX)
+        return false;
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            return false;
+    return true;
+}
+
+static void release(struct grpc_call *c, const ReleaseRequest *q)
+{
+    const struct service *s = grpc_server_user(c);
+    Scistream__Gateway__V1__ReleaseReply r = SCISTREAM__GATEWAY__V1__RELEASE_REPLY__INIT;
+    bool one = q->pick_case == SCISTREAM__GATEWAY__V1__RELEASE_REQUEST__PICK_CHANNEL;
+    const char *said = err_text(-SST_ERELEASED);
+    AUTO_FREE char *text = *q->reason ? mem_printf("%s: %s", said, q->reason) : mem_strdup(said);
+    int n = sessions_abort(s->sessions, q->uid, one ? (int64_t)q->channel : -1, -SST_ERELEASED, text);
+    if (n < 0) {
+        grpc_finish(c, GRPC_NOT_FOUND, "no session with that uid");
+    } else if (n == 0) {
+        grpc_finish(c, GRPC_NOT_FOUND, one ? "the session has no open channel of that number" : "the session has no open channel");
+    } else {
+        log_info("session %s: %d channel%s released by %s", q->uid, n, n == 1 ? "" : "s", grpc_conn_peer(grpc_call_conn(c)));
+        r.channels = (uint32_t)n;
+        service_reply(c, &r.base);
+    }
+}
+
+static void on_release(struct grpc_call *c, const uint8_t *data, size_t len)
+{
+    ReleaseRequest *q = scistream__gateway__v1__release_request__unpack(NULL, len, data);
+    if (!service_is_local(c)) /* before any look at what was asked */
+        ;
+    else if (!q || !*q->uid)
+        grpc_finish(c, GRPC_INVALID_ARGUMENT, "a readable ReleaseRequest with a uid is expected");
+    else if (!reason_ok(q->reason))
+        grpc_finish(c, GRPC_INVALID_ARGUMENT, "the reason must be printable text of at most 200 bytes");
+    else
+        release(c, q);
+    scistream__gateway__v1__release_request__free_unpacked(q, NULL);
+}
+
+const struct grpc_handlers service_release_handlers = { .message = on_release, .closed = ignore_closed };
+
+/* ------------------------------------------------------------ Drain */
+
+static void drain(struct grpc_call *c, const DrainRequest *q)
+{
+    struct service *s = grpc_server_user(c);
+    Scistream__Gateway__V1__DrainReply r = SCISTREAM__GATEWAY__V1__DRAIN_REPLY__INIT;
+    struct service_drain d = { .stop = q->stop, .timeout_ns = s->conf->g.drain_timeout };
+    if (q->limit_case == SCISTREAM__GATEWAY__V1__DRAIN_REQUEST__LIMIT_TIMEOUT_MS)
+        d.timeout_ns = q->timeout_ms > TIME_FOREVER / NS_PER_MS ? TIME_FOREVER : q->timeout_ms * NS_PER_MS;
+    const char *problem = q->resume ? s->admin->resume(s->admin_user) : s->admin->drain(s->admin_user, &d);
+    if (problem) {
+        grpc_finish(c, GRPC_FAILED_PRECONDITION, problem);
+        return;
+    }
+    r.channels = (uint32_t)sessions_channels(s->sessions);
+    r.timeout_ms = d.timeout_ns == TIME_FOREVER ? UINT64_MAX : d.timeout_ns / NS_PER_MS;
+    service_reply(c, &r.base);
+}
+
+static void on_drain(struct grpc_call *c, const uint8_t *data, size_t len)
+{
+    DrainRequest *q = scistream__gateway__v1__drain_request__unpack(NULL, len, data);
+    if (!service_is_local(c)) /* before any look at what was asked */
+        ;
+    else if (!q)
+        grpc_finish(c, GRPC_INVALID_ARGUMENT, "DrainRequest cannot be read");
+    else if (q->resume && (q->stop || q->limit_case != SCISTREAM__GATEWAY__V1__DRAIN_REQUEST__LIMIT__NOT_SET))
+        grpc_finish(c, GRPC_INVALID_ARGUMENT, "resume goes with nothing else");
+    else
+        drain(c, q);
+    scistream__gateway__v1__drain_request__free_unpacked(q, NULL);
+}
+
+const struct grpc_handlers service_drain_handlers = { .message = on_drain, .closed = ignore_closed };
+
+/* ------------------------------------------------------------ Reload */
+
+static void on_reload(struct grpc_call *c, const uint8_t *data, size_t len)
+{
+    Scistream__Gateway__V1__ReloadRequest *q = scistream__gateway__v1__reload_request__unpack(NULL, len, data);
+    const struct service *s = grpc_server_user(c);
+    if (!service_is_local(c)) { /* before any look at what was asked */
+        ;
+    } else if (!q) {
+        grpc_finish(c, GRPC_INVALID_ARGUMENT, "ReloadRequest cannot be read");
+    } else {
+        ReloadReply *r = s->admin->reload(s->admin_user);
+        service_reply(c, &r->base);
+        scistream__gateway__v1__reload_reply__free_unpacked(r, NULL);
+    }
+    scistream__gateway__v1__reload_request__free_unpacked(q, NULL);
+}
+
+const struct grpc_handlers service_reload_handlers = { .message = on_reload, .closed = ignore_closed };

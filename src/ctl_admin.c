@@ -1,0 +1,127 @@
+/* scistreamctl release, drain and reload. */
+#include <stdio.h>
+
+#include "src/scistreamctl.h"
+
+#define GATEWAY "/scistream.gateway.v1.Gateway/"
+
+typedef Scistream__Gateway__V1__DrainReply DrainReply;
+typedef Scistream__Gateway__V1__ReloadReply ReloadReply;
+
+/* ------------------------------------------------------------ release */
+
+static int print_release(const struct ctl_opts *o, const uint8_t *data, size_t len)
+{
+    Scistream__Gateway__V1__ReleaseReply *r = scistream__gateway__v1__release_reply__unpack(NULL, len, data);
+    if (r && o->json)
+        printf("{\"channels\":%u}\n", r->channels);
+    else if (r)
+        printf("%u channel%s released\n", r->channels, r->channels == 1 ? "" : "s");
+    scistream__gateway__v1__release_reply__free_unpacked(r, NULL);
+    return r ? 0 : 76;
+}
+
+int ctl_release(struct ctl_opts *o, int argc UNUSED, char **argv)
+{
+    Scistream__Gateway__V1__ReleaseRequest q = SCISTREAM__GATEWAY__V1__RELEASE_REQUEST__INIT;
+    AUTO_FREE char *uid = mem_strdup(argv[0]);
+    char *slash = strchr(uid, '/'), *end;
+    q.uid = uid;
+    q.reason = o->reason;
+    if (slash) {
+        *slash = 0;
+        unsigned long channel = strtoul(slash + 1, &end, 10);
+        if (slash[1] < '0' || slash[1] > '9' || *end || channel > UINT32_MAX) {
+            fprintf(stderr, "scistreamctl: %s: must be UID or UID/CHANNEL, as 'scistreamctl sessions' shows them\n", argv[0]);
+            return 64;
+        }
+        q.pick_case = SCISTREAM__GATEWAY__V1__RELEASE_REQUEST__PICK_CHANNEL;
+        q.channel = (uint32_t)channel;
+    }
+    return ctl_call(o, GATEWAY "Release", &q.base, print_release);
+}
+
+/* ------------------------------------------------------------ drain */
+
+static void drain_text(const struct ctl_opts *o, const DrainReply *r)
+{
+    char time[UNITS_TEXT];
+    if (o->resume)
+        printf("new streams are taken\n");
+    else
+        printf("no new streams; %u open channel%s %s %s to finish%s\n", r->channels, r->channels == 1 ? "" : "s", r->channels == 1 ? "gets" : "get",
+               r->timeout_ms == UINT64_MAX ? "all the time it takes" : units_human_time(time, r->timeout_ms * NS_PER_MS),
+               o->stop ? ", then the gateway stops" : "");
+}
+
+static int print_drain(const struct ctl_opts *o, const uint8_t *data, size_t len)
+{
+    DrainReply *r = scistream__gateway__v1__drain_reply__unpack(NULL, len, data);
+    bool forever = r && r->timeout_ms == UINT64_MAX;
+    if (r && o->json)
+        printf("{\"draining\":%s,\"stopping\":%s,\"channels\":%u,\"timeout_ms\":%lld}\n", o->resume ? "false" : "true", o->stop ? "true" : "false",
+               r->channels, forever ? -1LL : (long long)r->timeout_ms);
+    else if (r)
+        drain_text(o, r);
+    scistream__gateway__v1__drain_reply__free_unpacked(r, NULL);
+    return r ? 0 : 76;
+}
+
+int ctl_drain(struct ctl_opts *o, int argc UNUSED, char **argv UNUSED)
+{
+    Scistream__Gateway__V1__DrainRequest q = SCISTREAM__GATEWAY__V1__DRAIN_REQUEST__INIT;
+    uint64_t ns;
+    if (*o->timeout) {
+        if (units_parse_time(o->timeout, &ns) < 0) {
+            fprintf(stderr, "scistreamctl: --timeout %s: must be a time like 30s, 5m or forever\n", o->timeout);
+            return 64;
+        }
+        q.limit_case = SCISTREAM__GATEWAY__V1__DRAIN_REQUEST__LIMIT_TIMEOUT_MS;
+        q.timeout_ms = ns == TIME_FOREVER ? UINT64_MAX : ns / NS_PER_MS;
+    }
+    q.stop = o->stop;
+    q.resume = o->resume;
+    if (q.resume && (q.stop || *o->timeout)) {
+        fprintf(stderr, "scistreamctl: --resume goes with neither --stop nor --timeout\n");
+        return 64;
+    }
+    return ctl_call(o, GATEWAY "Drain", &q.base, print_drain);
+}
+
+/* ------------------------------------------------------------ reload */
+
+static void reload_json(const ReloadReply *r)
+{
+    printf("{\"ok\":%s,", *r->problem ? "false" : "true");
+    ctl_json_text("problem", r->problem, ",");
+    ctl_json_list("changed", r->changed, r->n_changed);
+    printf(",");
+    ctl_json_list("after_restart", r->after_restart, r->n_after_restart);
+    printf(",");
+    ctl_json_list("routes_added", r->routes_added, r->n_routes_added);
+    printf(",");
+    ctl_json_list("routes_removed", r->routes_removed, r->n_routes_removed);
+    printf(",");
+    ctl_json_list("routes_changed", r->routes_changed, r->n_routes_changed);
+    printf("}\n");
+}
+
+static int print_reload(const struct ctl_opts *o, const uint8_t *data, size_t len)
+{
+    ReloadReply *r = scistream__gateway__v1__reload_reply__unpack(NULL, len, data);
+    int code = !r ? 76 : *r->problem ? 78 : 0;
+    if (r && o->json)
+        reload_json(r);
+    else if (code == 0)
+        printf("%s\n", r->text);
+    if (code == 78)
+        fprintf(stderr, "scistreamctl: %s\n", r->text);
+    scistream__gateway__v1__reload_reply__free_unpacked(r, NULL);
+    return code;
+}
+
+int ctl_reload(struct ctl_opts *o, int argc UNUSED, char **argv UNUSED)
+{
+    Scistream__Gateway__V1__ReloadRequest q = SCISTREAM__GATEWAY__V1__RELOAD_REQUEST__INIT;
+    return ctl_call(o, GATEWAY "Reload", &q.base, print_reload);
+}

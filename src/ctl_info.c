@@ -1,0 +1,75 @@
+/* scistreamctl info: what a gateway is and how its workers do. */
+#include <stdio.h>
+
+#include "src/scistreamctl.h"
+
+typedef Scistream__Gateway__V1__InfoReply InfoReply;
+
+static void worker_json(const Scistream__Gateway__V1__WorkerState *w, const char *before)
+{
+    printf("%s{\"index\":%u,\"channels\":%llu,\"turns\":%llu,\"copied_bytes\":%llu,\"work_requests\":%llu,\"posts\":%llu,"
+           "\"completions\":%llu,\"completion_events\":%llu}",
+           before, w->index, (unsigned long long)w->channels, (unsigned long long)w->turns, (unsigned long long)w->copied_bytes,
+           (unsigned long long)w->work_requests, (unsigned long long)w->posts, (unsigned long long)w->completions,
+           (unsigned long long)w->completion_events);
+}
+
+static void info_json(const InfoReply *r)
+{
+    printf("{");
+    ctl_json_text("name", r->name, ",");
+    ctl_json_text("version", r->version, ",");
+    printf("\"protocol_min\":%u,\"protocol_max\":%u,\"workers\":%u,\"uptime_s\":%llu,\"draining\":%s,", r->version_min, r->version_max,
+           r->workers, (unsigned long long)r->uptime_s, r->draining ? "true" : "false");
+    ctl_json_list("features", r->features, r->n_features);
+    printf(",");
+    ctl_json_list("transports", r->transports, r->n_transports);
+    printf(",");
+    ctl_json_list("routes", r->routes, r->n_routes);
+    printf(",\"worker_states\":[");
+    for (size_t i = 0; i < r->n_worker_states; i++)
+        worker_json(r->worker_states[i], i ? "," : "");
+    printf("]}\n");
+}
+
+static void worker_text(const Scistream__Gateway__V1__WorkerState *w)
+{
+    char copied[UNITS_TEXT];
+    printf("worker %-3u %llu channel%s, %s copied; verbs: %llu work requests in %llu posts, %llu completions, %llu wake-ups\n", w->index,
+           (unsigned long long)w->channels, w->channels == 1 ? "" : "s", units_human_size(copied, w->copied_bytes),
+           (unsigned long long)w->work_requests, (unsigned long long)w->posts, (unsigned long long)w->completions,
+           (unsigned long long)w->completion_events);
+}
+
+static void info_text(const InfoReply *r)
+{
+    char up[UNITS_TEXT];
+    printf("gateway    %s, version %s, protocol %u\n", r->name, r->version, r->version_max);
+    printf("state      %s, up %s, %u worker%s\n", r->draining ? "draining" : "serving", units_human_time(up, MAX(r->uptime_s, 1) * NS_PER_S), r->workers,
+           r->workers == 1 ? "" : "s");
+    printf("transports");
+    for (size_t i = 0; i < r->n_transport_states; i++)
+        printf(" %s%s%s%s", r->transport_states[i]->name, *r->transport_states[i]->problem ? " (" : "", r->transport_states[i]->problem,
+               *r->transport_states[i]->problem ? ")" : "");
+    printf("\nroutes    ");
+    for (size_t i = 0; i < r->n_routes; i++)
+        printf(" %s", r->routes[i]);
+    printf("\n");
+    for (size_t i = 0; i < r->n_worker_states; i++)
+        worker_text(r->worker_states[i]);
+}
+
+static int print_info(const struct ctl_opts *o, const uint8_t *data, size_t len)
+{
+    InfoReply *r = scistream__gateway__v1__info_reply__unpack(NULL, len, data);
+    if (r)
+        (o->json ? info_json : info_text)(r);
+    scistream__gateway__v1__info_reply__free_unpacked(r, NULL);
+    return r ? 0 : 76;
+}
+
+int ctl_info(struct ctl_opts *o, int argc UNUSED, char **argv UNUSED)
+{
+    Scistream__Gateway__V1__InfoRequest q = SCISTREAM__GATEWAY__V1__INFO_REQUEST__INIT;
+    return ctl_call(o, "/scistream.gateway.v1.Gateway/Info", &q.base, print_info);
+}

@@ -1,0 +1,69 @@
+/* The configuration and the files that it names, read and checked: at the start and again at each reload. */
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "src/core/err.h"
+#include "src/core/log.h"
+#include "src/scistreamd.h"
+
+int load_conf(struct conf *c, const struct daemon_opts *o, char *why, size_t size)
+{
+    bool defaults = o->print && access(o->config, F_OK) < 0 && errno == ENOENT; /* a look at what there is to set */
+    int rc = defaults ? 0 : conf_read(c, o->config, why, size);
+    for (char **s = o->set; rc == 0 && *s; s++)
+        rc = conf_set(c, *s, why, size);
+    return rc == 0 && !defaults ? conf_check(c, why, size) : rc;
+}
+
+/* A group may read it (ssl-cert), the rest of the world not. That there is none is told by who reads it. */
+static int check_key_file(const char *path, char *why, size_t size)
+{
+    struct stat st;
+    if (stat(path, &st) < 0 || !(st.st_mode & (S_IRWXO | S_IWGRP)))
+        return 0;
+    snprintf(why, size, "%s: others may use it (mode %04o): chmod 600 %s", path, st.st_mode & 07777, path);
+    return -SST_ECONF;
+}
+
+static int load_tls(const struct conf_global *g, struct tls_ctx **out, char *why, size_t size)
+{
+    if (!*g->certificate || !*g->key) {
+        snprintf(why, size, "certificate and key are not set: 'scistreamd --init DIR' makes them");
+        return -SST_ECONF;
+    }
+    if (check_key_file(g->key, why, size) < 0)
+        return -SST_ECONF;
+    struct tls_ctx *tls = tls_ctx_server(g->certificate, g->key, "h2", why, size);
+    int days = tls ? tls_ctx_days_left(tls) : 0;
+    if (days < 0)
+        snprintf(why, size, "certificate %s expired %d days ago: renew it", g->certificate, -days);
+    else if (tls)
+        expiry_say(tls, g->certificate);
+    if (!tls || days < 0) {
+        tls_ctx_free(tls);
+        return -SST_ECONF;
+    }
+    *out = tls;
+    return 0;
+}
+
+int load_files(const struct conf *c, struct loaded *out, char *why, size_t size)
+{
+    *out = (struct loaded){ .records.fd = -1 };
+    int rc = load_tls(&c->g, &out->tls, why, size);
+    if (rc == 0)
+        rc = routes_load(&out->routes, c, why, size);
+    if (rc == 0)
+        rc = admission_check_limits(c, why, size);
+    if (rc == 0)
+        return 0;
+    routes_free(&out->routes);
+    tls_ctx_free(out->tls);
+    out->tls = NULL;
+    return rc;
+}
+
+void load_log(const struct conf *c)
+{
+    log_setup("scistreamd", (enum log_level)c->g.log_level, (enum log_target)c->g.log_target, (enum log_format)c->g.log_format);
+}
