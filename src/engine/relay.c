@@ -432,8 +432,18 @@ static void close_one(struct channel *c, int rc)
     channel_close(c, rc);
 }
 
+static void close_all(struct relays *rs, int rc)
+{
+    list_for_each_safe(k, &rs->channels)
+        close_one(list_entry(k, struct channel, node), rc);
+}
+
 bool relays_close(struct relays *rs, uint64_t id, int rc)
 {
+    if (id == RELAY_ID) {
+        close_all(rs, rc);
+        return true;
+    }
     list_for_each(n, &rs->channels) {
         struct channel *c = list_entry(n, struct channel, node);
         if (c->id != id)
@@ -451,8 +461,7 @@ void relays_shut(struct relays *rs, void (*idle)(void *user))
     list_for_each_safe(t, &rs->tickets)
         relays_drop(rs, list_entry(t, struct ticket, node)->number);
     rs->idle = idle;
-    list_for_each_safe(k, &rs->channels)
-        close_one(list_entry(k, struct channel, node), -SST_EDRAINING);
+    close_all(rs, -SST_EDRAINING);
     if (rs->n == 0)
         idle(rs->user);
 }
