@@ -10,6 +10,7 @@
 #include "tcp/sock.h"
 
 #define LOOK_AGAIN_NS (30 * NS_PER_S) /* for the addresses of a name */
+#define ALL_RELAYS (1ULL << 63)       /* Close of worker.proto */
 #define LOOK_SOON_NS (2 * NS_PER_S)   /* after a failure, while none is known */
 
 /* A TCP peer that a route connects to. */
@@ -364,6 +365,15 @@ static void close_door(struct doors *ds, struct door *d)
     fd_close(&d->fd);
 }
 
+static void want_doors(struct doors *ds, const struct route *r)
+{
+    for (char *const *t = r->c->accept; *t; t++) {
+        struct door *d = find_door(ds, *t);
+        if (d)
+            d->wanted = true;
+    }
+}
+
 static void follow_doors(struct doors *ds, struct route *r)
 {
     for (char *const *t = r->c->accept; *t; t++) {
@@ -425,10 +435,12 @@ void doors_follow(struct doors *ds, const struct routes *now)
         ds->door[i].wanted = false;
     follow_backends(ds, now);
     for (size_t i = 0; i < now->n; i++)
-        follow_doors(ds, now->r[i]);
-    for (unsigned i = 0; i < ds->n; i++)
+        want_doors(ds, now->r[i]);
+    for (unsigned i = 0; i < ds->n; i++) /* before others are opened, which may need their numbers */
         if (!ds->door[i].wanted)
             close_door(ds, &ds->door[i]);
+    for (size_t i = 0; i < now->n; i++)
+        follow_doors(ds, now->r[i]);
     if (ds->paused)
         doors_pause(ds);
 }
@@ -477,13 +489,9 @@ void doors_abort_relays(struct doors *ds, int rc)
     t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_CLOSE;
     t.close = &m;
     m.code = err_to_wire(rc);
-    for (unsigned k = 0; k < pool_size(ds->pool); k++) {
-        struct pool_worker *w = pool_at(ds->pool, k);
-        uint64_t high = w->started && w->stats ? MIN(stats_get(&w->stats->relay_high), STATS_RELAYS) : 0;
-        for (uint64_t i = 0; i < high; i++)
-            if ((m.channel = stats_get(&w->stats->relay[i].c.id)))
-                (void)pool_send(w, &t, -1); /* a dead worker has none */
-    }
+    m.channel = ALL_RELAYS;
+    for (unsigned k = 0; k < pool_size(ds->pool); k++)
+        (void)pool_send(pool_at(ds->pool, k), &t, -1); /* a dead worker has none */
 }
 
 /* ------------------------------------------------------------ life */

@@ -73,6 +73,23 @@ void splain_forget(struct schannel *c)
     }
 }
 
+static bool waits_at(const struct schannel *c, const struct pool_worker *w)
+{
+    return c->w == w && (c->plain[SOURCE_SIDE].ticket || c->plain[SINK_SIDE].ticket);
+}
+
+void sessions_worker_died(struct sessions *ss, const struct pool_worker *w)
+{
+    list_for_each_safe(n, &ss->sessions)
+        list_for_each_safe(k, &list_entry(n, struct session, node)->channels) {
+            struct schannel *c = list_entry(k, struct schannel, node);
+            if (!waits_at(c, w))
+                continue;
+            c->plain[SOURCE_SIDE].ticket = c->plain[SINK_SIDE].ticket = 0;
+            schannel_abort(c, -SST_EWORKER, "the worker that had accepted its TCP connection died");
+        }
+}
+
 static void refuse(struct sessions *ss, struct pool_worker *w, const Scistream__Worker__Came *m, const char *why)
 {
     static struct log_gate gate = LOG_GATE;

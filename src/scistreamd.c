@@ -100,6 +100,7 @@ static void on_worker_died(struct pool *p UNUSED, void *user, const struct pool_
     AUTO_FREE char *text = mem_printf("worker %u %s", w->index, how);
     if (w->stats)
         tally_keep(&d->observe.tally, d->conf, w->stats);
+    sessions_worker_died(d->service.sessions, w);
     service_note(&d->service, "worker-died", text, w->index);
 }
 

@@ -45,7 +45,7 @@ struct relays {
     void *user;
     struct list doors, channels, tickets;
     unsigned n, n_tickets;
-    uint64_t serial;
+    uint64_t serial;             /* of ids and tickets */
     uint32_t *spare;             /* slots that were used and are free; below n_spare */
     unsigned n_spare;
     void (*idle)(void *user);
@@ -411,6 +411,7 @@ struct relays *relays_new(struct xport_env *env, relay_emit *emit, void *user)
     rs->emit = emit;
     rs->user = user;
     rs->pool.cap = RELAY_RING;
+    rs->serial = now_ns() / NS_PER_US; /* no ticket, and no id, is one of a worker that died */
     rs->spare = mem_zalloc(STATS_RELAYS, sizeof(*rs->spare));
     list_init(&rs->doors);
     list_init(&rs->channels);
@@ -431,8 +432,18 @@ static void close_one(struct channel *c, int rc)
     channel_close(c, rc);
 }
 
+static void close_all(struct relays *rs, int rc)
+{
+    list_for_each_safe(k, &rs->channels)
+        close_one(list_entry(k, struct channel, node), rc);
+}
+
 bool relays_close(struct relays *rs, uint64_t id, int rc)
 {
+    if (id == RELAY_ID) {
+        close_all(rs, rc);
+        return true;
+    }
     list_for_each(n, &rs->channels) {
         struct channel *c = list_entry(n, struct channel, node);
         if (c->id != id)
@@ -450,8 +461,7 @@ void relays_shut(struct relays *rs, void (*idle)(void *user))
     list_for_each_safe(t, &rs->tickets)
         relays_drop(rs, list_entry(t, struct ticket, node)->number);
     rs->idle = idle;
-    list_for_each_safe(k, &rs->channels)
-        close_one(list_entry(k, struct channel, node), -SST_EDRAINING);
+    close_all(rs, -SST_EDRAINING);
     if (rs->n == 0)
         idle(rs->user);
 }

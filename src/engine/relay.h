@@ -28,7 +28,7 @@ void relays_take(struct relays *rs, unsigned number, int fd);
 /* The connection that Came with ticket, which is the caller's now; -1: there is none (any more). */
 int relays_claim(struct relays *rs, uint64_t ticket);
 void relays_drop(struct relays *rs, uint64_t ticket);
-/* End one, as channel_close. False: there is no such relay. */
+/* End one, or by RELAY_ID all, as channel_close. False: there is no such relay. */
 bool relays_close(struct relays *rs, uint64_t id, int rc);
 /* No more of them come; abort all; idle() is called when the last has ended, from here when there is none. */
 void relays_shut(struct relays *rs, void (*idle)(void *user));

@@ -112,14 +112,20 @@ done
 step "the receiver is killed"
 input=/dev/null start_recv recv A/in --transport $rdma -o "$tmp/broken"
 wait_said recv waiting
-mkfifo "$tmp/slow"
-plain giver give $p <(cat "$tmp/in" "$tmp/in"; cat "$tmp/slow")
-exec {hold}<>"$tmp/slow"
+plain giver give $p <(cat "$tmp/in" "$tmp/in"; exec sleep 30)
 wait_for 10 flowing A 1000
 kill -9 "${pid[recv]}"
-exec {hold}>&-
 finish giver 20
 [ $status != 0 ] || [ "$(cat "$tmp/giver.out")" = reset ] || fail "the sender of a stream that broke saw: $(cat "$tmp/giver.out")"
+step "the worker dies while a plain sender waits for its receiver"
+waits() { ctl A sessions 2>/dev/null | grep -q waiting; }
+plain giver give $p "$tmp/in"
+wait_for 10 waits
+kill -9 $(workers_of A)
+finish giver 20
+[ "$(cat "$tmp/giver.out")" != end ] || fail "a sender whose gateway lost it read an end of file"
+wait_for 10 idle A
+come_in in $p A $rdma sender
 step "nobody listens"
 start_send send A/out --transport $rdma "$tmp/in"
 breaks send refused

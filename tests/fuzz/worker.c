@@ -1,6 +1,10 @@
-/* Messages to a worker whose transports touch nothing: ends in memory, and files that are all /dev/null.
+/* Messages to a worker whose transports touch nothing: ends in memory, and files that are all /dev/null. Doors have nothing behind them, and what is
+ * taken from other workers is a socket that leads nowhere; control serves it.
  *
  * Records: length (u16, big-endian) and that many bytes of a ToWorker. */
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
 #include "src/core/err.h"
 #include "src/engine/worker.h"
 #include "src/seam/mem.h"
@@ -12,30 +16,56 @@
 const struct xport_ops *const xport_list[] = { &xport_mem_ops, &xport_file_ops, NULL };
 
 static bool idle, handling;
+static uint64_t ticket; /* the last that Came: messages that name one mean it */
 
 static void hear(void *user UNUSED, const FromWorker *m, int fd UNUSED)
 {
     FUZZ_CHECK(!handling);
     FUZZ_CHECK(m->what_case != SCISTREAM__WORKER__FROM_WORKER__WHAT__NOT_SET);
     FUZZ_CHECK(m->what_case != SCISTREAM__WORKER__FROM_WORKER__WHAT_FAILED || *m->failed->text);
+    if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_CAME)
+        ticket = m->came->ticket;
 }
 
 static void on_idle(void *user UNUSED) { idle = true; }
 
+static void tame_door(Scistream__Worker__Door *d)
+{
+    scistream__worker__tcp_peer__free_unpacked(d->to, NULL);
+    d->to = NULL;
+}
+
 /* What would reach outside the process. */
 static void tame(ToWorker *m)
 {
+    if (m->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_DOOR)
+        tame_door(m->door);
+    if (m->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_DROP && m->drop->ticket)
+        m->drop->ticket = ticket;
     if (m->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_OPEN)
         m->open->window = MIN(m->open->window, WINDOW_MAX);
     if (m->what_case != SCISTREAM__WORKER__TO_WORKER__WHAT_HOP)
         return;
     m->hop->fd_plus_1 = 0;
+    m->hop->ticket = m->hop->ticket ? ticket : 0;
     if (m->hop->n_files == 0 && str_eq(m->hop->transport, "file"))
         m->hop->transport[0] = 'F'; /* not our standard input and output */
     for (size_t i = 0; i < m->hop->n_files; i++) {
         free(m->hop->files[i]);
         m->hop->files[i] = mem_strdup("/dev/null");
     }
+}
+
+/* The descriptor that goes with it, if one does. */
+static int descriptor(const ToWorker *m)
+{
+    int sv[2];
+    if (m->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_DOOR)
+        return eventfd(0, EFD_CLOEXEC);
+    if (m->what_case != SCISTREAM__WORKER__TO_WORKER__WHAT_TAKE || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
+        return -1;
+    close(sv[1]);
+    return sv[0];
 }
 
 static void tell(struct worker *w, const uint8_t *data, size_t n)
@@ -45,7 +75,8 @@ static void tell(struct worker *w, const uint8_t *data, size_t n)
         return;
     tame(m);
     handling = true;
-    worker_handle(w, m, NULL, 0);
+    int fd = descriptor(m);
+    worker_handle(w, m, &fd, fd >= 0);
     handling = false;
     scistream__worker__to_worker__free_unpacked(m, NULL);
 }

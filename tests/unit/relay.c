@@ -374,6 +374,20 @@ static void test_close_by_id(void)
     end();
 }
 
+static void test_close_all(void)
+{
+    begin();
+    open_relay_door();
+    for (unsigned i = 0; i < 3; i++)
+        come_through(i);
+    CU_ASSERT_TRUE(relays_close(side[0].rs, RELAY_ID, -SST_EDRAINING));
+    UNTIL(open_relays() == 0 && app_over(&client[0]) && app_over(&client[1]) && app_over(&client[2]));
+    for (unsigned i = 0; i < 3; i++)
+        CU_ASSERT(NEXT(0, RELAYED)->relayed->code == err_to_wire(-SST_EDRAINING) && client[i].error == ECONNRESET);
+    come_through(3); /* the door is open */
+    end();
+}
+
 /* Control closes one that has ended well, and whose end is not told yet: it stays well. */
 static void test_close_what_ended(void)
 {
@@ -663,6 +677,20 @@ static void test_tickets(void)
     CU_ASSERT_TRUE(client[2].fd < 0);
 }
 
+/* Nor is one of a worker that died one of who took its place. */
+static void test_tickets_are_unique(void)
+{
+    uint64_t ticket[2];
+    for (unsigned i = 0; i < 2; i++) {
+        begin();
+        Door d = a_door(NULL);
+        open_door(0, &d);
+        ticket[i] = came(0);
+        end();
+    }
+    CU_ASSERT(ticket[1] > ticket[0]);
+}
+
 static void test_passed_resets(void)
 {
     begin();
@@ -733,6 +761,6 @@ static void test_shut_while_dialing(void)
 }
 
 UNIT_MAIN("relay", UNIT(test_relay), UNIT(test_not_told), UNIT(test_many), UNIT(test_backend_refuses), UNIT(test_no_address), UNIT(test_reset),
-          UNIT(test_close_by_id), UNIT(test_close_what_ended), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass),
+          UNIT(test_close_by_id), UNIT(test_close_all), UNIT(test_close_what_ended), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass),
           UNIT(test_take_is_final), UNIT(test_take_refused), UNIT(test_undoor), UNIT(test_door_moves), UNIT(test_door_refused),
-          UNIT(test_tickets), UNIT(test_passed_resets), UNIT(test_shut), UNIT(test_shut_while_dialing))
+          UNIT(test_tickets), UNIT(test_tickets_are_unique), UNIT(test_passed_resets), UNIT(test_shut), UNIT(test_shut_while_dialing))
