@@ -11,7 +11,6 @@
 #define RELAY_RING (256U << 10) /* one that the cache of a processor holds */
 #define LEAN 8                  /* relays that a worker may have more than the one with the fewest, before it hands on */
 #define TICKETS_MAX 4096
-#define TICKET_NS (10 * NS_PER_S) /* control answers at once, or has died */
 
 struct door {
     struct list node;
@@ -35,8 +34,7 @@ struct ticket {
     struct list node;
     struct relays *rs;
     uint64_t number;
-    int fd;
-    struct timer patience;
+    int fd;                      /* control decides, maybe after a while (rendezvous_timeout); when control dies, so does this process */
 };
 
 struct relays {
@@ -249,7 +247,6 @@ static bool has_place(const struct relays *rs, const struct door *d, char *why, 
 
 static void forget_ticket(struct ticket *t)
 {
-    loop_timer_stop(t->rs->env->loop, &t->patience);
     list_del(&t->node);
     t->rs->n_tickets--;
     free(t);
@@ -280,13 +277,6 @@ void relays_drop(struct relays *rs, uint64_t number)
         reset(fd);
 }
 
-static void on_ticket_late(struct timer *t)
-{
-    struct ticket *late = container_of(t, struct ticket, patience);
-    log_warn("control has not said in time what to do with a connection: it is reset");
-    relays_drop(late->rs, late->number);
-}
-
 static void ask_control(struct relays *rs, const struct door *d, int fd, const union sockaddr_any *peer)
 {
     FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
@@ -296,8 +286,6 @@ static void ask_control(struct relays *rs, const struct door *d, int fd, const u
     t->rs = rs;
     t->number = ++rs->serial;
     t->fd = fd;
-    t->patience.fire = on_ticket_late;
-    loop_timer(rs->env->loop, &t->patience, TICKET_NS);
     list_add_tail(&rs->tickets, &t->node);
     rs->n_tickets++;
     came.door = d->number;
