@@ -36,7 +36,7 @@ static void reply_info(struct grpc_call *c, const struct service *s)
     r.transports = usable;
     r.transport_states = tp;
     for (size_t i = 0; w && i < w->n_transports; i++) {
-        if (str_eq(w->transports[i].name, "file"))
+        if (str_eq(w->transports[i].name, "file") || str_eq(w->transports[i].name, "tcp")) /* nobody attaches by these */
             continue;
         scistream__gateway__v1__transport_state__init(&t[i]);
         t[i].name = w->transports[i].name;
