@@ -306,11 +306,12 @@ static void record(const struct doors *ds, const Scistream__Worker__Relayed *m)
 
 void doors_relayed(const struct doors *ds, const struct pool_worker *w, const Scistream__Worker__Relayed *m)
 {
+    static struct log_gate clean = LOG_GATE, failed = LOG_GATE; /* all of them are in the records, if they are wanted */
     char out[UNITS_TEXT], back[UNITS_TEXT];
     const struct route *r = doors_route(ds, m->door);
-    log_info("relay %s: %s -> %s %s%s: %s there, %s back, %.3f s, worker %u", r ? r->c->name : "?", m->peer, *m->backend ? m->backend : "nobody",
-             m->code ? "failed: " : "ended", m->text, units_human_size(out, m->forward), units_human_size(back, m->backward), (double)m->ns / 1e9,
-             w->index);
+    log_gated(m->code ? &failed : &clean, LOG_LEVEL_INFO, "relay %s: %s -> %s %s%s: %s there, %s back, %.3f s, worker %u", r ? r->c->name : "?", m->peer,
+              *m->backend ? m->backend : "nobody", m->code ? "failed: " : "ended", m->text, units_human_size(out, m->forward),
+              units_human_size(back, m->backward), (double)m->ns / 1e9, w->index);
     record(ds, m);
 }
 

@@ -56,10 +56,10 @@ static void put_gateway(struct prom *p, const struct metrics_sources *s)
 static void put_memory(struct prom *p, const struct metrics_sources *s)
 {
     const struct admission *a = s->sessions ? sessions_memory(s->sessions) : NULL;
-    prom_family(p, "scistream_window_admitted_bytes", "gauge", "Rings of all open channels together.");
+    prom_family(p, "scistream_window_admitted_bytes", "gauge", "Rings of all open channels and connections together.");
     if (a)
-        prom_number(p, a->used, NULL);
-    prom_family(p, "scistream_memory_limit_bytes", "gauge", "What the rings of all channels may have together: memory_limit.");
+        prom_number(p, board_reserved(a->board), NULL);
+    prom_family(p, "scistream_memory_limit_bytes", "gauge", "What these rings may have together: memory_limit.");
     if (a)
         prom_number(p, a->limit, NULL);
 }
@@ -141,7 +141,7 @@ static void put_connection_family(struct prom *p, const struct tally *t, const c
 static void put_connections(struct prom *p, const struct tally *t)
 {
     put_connection_family(p, t, "scistream_connections", "gauge", "TCP connections that the workers relay now.", offsetof(struct tally_sums, open));
-    put_connection_family(p, t, "scistream_connections_accepted_total", "counter", "TCP connections that were accepted.",
+    put_connection_family(p, t, "scistream_connections_accepted_total", "counter", "TCP connections that came, also those that were refused then.",
                           offsetof(struct tally_sums, accepted));
     put_connection_family(p, t, "scistream_connections_refused_total", "counter", "TCP connections that were refused because of a limit.",
                           offsetof(struct tally_sums, refused));

@@ -24,21 +24,19 @@ int local_start(struct local *l, struct loop *loop, struct conf *conf, int link_
 {
     Scistream__Worker__Init init = SCISTREAM__WORKER__INIT__INIT;
     ToWorker m = SCISTREAM__WORKER__TO_WORKER__INIT;
-    int page_fd = -1;
-    struct stats_page *page = stats_create(&page_fd);
-    int fds[3] = { page_fd, -1, link_fd };
+    int fds[3] = { -1, -1, link_fd }; /* the statistics are in the memory of this process: a memfd would count against ulimit -f */
     pool_worker_init(&l->w, 0);
     l->w.send = tell;
-    l->w.stats = page;
     l->started = started;
     l->worker = worker_new(loop, conf, on_emit, l);
-    if (!l->worker || !page)
+    if (!l->worker)
         return -errno;
     init.has_link = link_fd >= 0;
     m.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_INIT;
     m.init = &init;
-    worker_handle(l->worker, &m, fds, link_fd >= 0 ? 3 : 1);
-    return 0;
+    worker_handle(l->worker, &m, fds, ARRAY_LEN(fds));
+    l->w.stats = worker_stats(l->worker);
+    return l->w.stats ? 0 : -ENOMEM;
 }
 
 void local_stop(struct local *l)
@@ -47,6 +45,6 @@ void local_stop(struct local *l)
         return;
     worker_free(l->worker);
     l->worker = NULL;
-    stats_unmap(l->w.stats);
+    l->w.stats = NULL;
     pool_worker_fini(&l->w);
 }

@@ -5,6 +5,9 @@
 #include "src/core/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "src/core/log.h"
@@ -18,7 +21,7 @@ static void pause_accepting(struct listener *l, int error)
 {
     static struct log_gate gate = LOG_GATE;
     if (!l->paused)
-        log_gated(&gate, LOG_LEVEL_WARN, "%s: %s: new connections wait until a descriptor is free", l->what, strerror(error));
+        log_gated(&gate, LOG_LEVEL_WARN, "%s: out of descriptors (%s): new connections wait until some are free", l->what, strerror(error));
     l->paused = true;
     loop_del(l->loop, &l->io);
     loop_timer(l->loop, &l->retry, PAUSE_NS);
@@ -41,9 +44,12 @@ static bool accept_one(struct listener *l)
     socklen_t len = sizeof(peer);
     int fd = accept4(l->fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-        resumed(l);
+        if (fd >= l->fd_limit)
+            pause_accepting(l, EMFILE);
+        else
+            resumed(l);
         l->accepted(l, fd, &peer);
-        return true;
+        return !l->paused;
     }
     if (out_of_resources(errno))
         pause_accepting(l, errno);
@@ -59,10 +65,23 @@ static void on_ready(struct io *io, uint32_t events UNUSED)
         ;
 }
 
+static bool few_left(const struct listener *l)
+{
+    AUTO_FD int probe = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+    return probe < 0 || probe >= l->fd_limit;
+}
+
+static int limit_of_descriptors(void)
+{
+    struct rlimit n;
+    bool known = getrlimit(RLIMIT_NOFILE, &n) == 0 && n.rlim_cur <= INT_MAX;
+    return known ? MAX((int)n.rlim_cur - LISTENER_SPARE, LISTENER_SPARE) : INT_MAX;
+}
+
 static void on_retry(struct timer *t)
 {
     struct listener *l = container_of(t, struct listener, retry);
-    if (join(l) < 0)
+    if (few_left(l) || join(l) < 0)
         loop_timer(l->loop, &l->retry, PAUSE_NS);
     else
         on_ready(&l->io, EPOLLIN);
@@ -72,7 +91,8 @@ int listener_start(struct listener *l, struct loop *loop, int fd, const char *wh
                    void (*accepted)(struct listener *, int, const union sockaddr_any *))
 {
     *l = (struct listener){
-        .io = { .fd = -1, .ready = on_ready }, .fd = fd, .loop = loop, .retry.fire = on_retry, .what = what, .accepted = accepted
+        .io = { .fd = -1, .ready = on_ready }, .fd = fd, .loop = loop, .retry.fire = on_retry, .what = what, .accepted = accepted,
+        .fd_limit = limit_of_descriptors()
     };
     int rc = join(l);
     if (rc < 0)

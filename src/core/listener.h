@@ -5,13 +5,16 @@
 #include "src/core/addr.h"
 #include "src/core/loop.h"
 
-/* Accepts in the loop; when descriptors run out it pauses, says so once, and goes on when one is free. */
+#define LISTENER_SPARE 8 /* descriptors that are left when it pauses: what was accepted last needs some, too */
+
+/* Accepts in the loop; when descriptors run out it pauses, says so once, and goes on when some are free. */
 struct listener {
     struct io io;
     int fd; /* -1: stopped; io.fd is -1 while it pauses, too */
     struct loop *loop;
     struct timer retry;
     bool paused;
+    int fd_limit; /* a descriptor of this number or above: few are left, since the kernel gives the lowest */
     const char *what; /* for the log: "control endpoint" */
     /* Takes fd (non-blocking, close-on-exec). May stop l, but its storage must stay until the loop's next turn. */
     void (*accepted)(struct listener *l, int fd, const union sockaddr_any *peer);

@@ -377,14 +377,14 @@ static int take_settings(struct worker *w, char **settings, size_t n)
 /* What cannot be shared, or came without a descriptor as in a utility, is this process's own. */
 static void map_pages(struct worker *w, const int *fds, size_t n_fds)
 {
-    if (n_fds > 0) {
+    bool page = n_fds > 0 && fds[0] >= 0, board = n_fds > 1 && fds[1] >= 0;
+    if (page) {
         stats_clear(fds[0]);
         w->env.stats = stats_map(fds[0], true);
     }
-    bool shared = n_fds > 1 && fds[1] >= 0;
-    if (shared)
+    if (board)
         w->env.board = board_map(fds[1]);
-    if (n_fds > 0 && (!w->env.stats || (shared && !w->env.board)))
+    if ((page && !w->env.stats) || (board && !w->env.board))
         log_error("shared pages of statistics: %s", strerror(errno));
     if (!w->env.stats)
         w->env.stats = stats_create(NULL);
@@ -537,4 +537,4 @@ void worker_free(struct worker *w)
     free(w);
 }
 
-const struct stats_page *worker_stats(const struct worker *w) { return w->env.stats; }
+struct stats_page *worker_stats(const struct worker *w) { return w->env.stats; }

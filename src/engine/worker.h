@@ -21,6 +21,7 @@ void worker_handle(struct worker *w, const ToWorker *m, int *fds, size_t n_fds);
 void worker_shut(struct worker *w, void (*idle)(void *user));
 /* Only when idle. Null-safe. */
 void worker_free(struct worker *w);
-const struct stats_page *worker_stats(const struct worker *w);
+/* Its page, which ends with it; NULL before Init. */
+struct stats_page *worker_stats(const struct worker *w);
 
 #endif

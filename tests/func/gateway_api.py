@@ -56,7 +56,7 @@ class Both:
     def test_info(self):
         r = info(self.channel)
         self.assertEqual((r.name, r.version_min, r.version_max, r.workers, r.draining), ("A", 1, 1, 2, False))
-        self.assertEqual(sorted(r.transports), ["link", "ucx"])
+        self.assertEqual(sorted(r.transports), ["link", "tcp", "ucx"])
         self.assertRegex(r.version, r"^[0-9]+\.[0-9]+")
         self.assertLess(r.uptime_s, 1000)
         local = self.channel is local_channel

@@ -62,24 +62,7 @@ before=$(waited)
 within 5 eval 'scrape A >"$page"; awk "BEGIN { exit !($(waited) > $before + 0.2) }"' || fail "it waits for its source: $before $(waited)"
 
 step "a worker that dies is told, and no counter goes back; neither while streams come and go"
-cat >"$tmp/watch.py" <<'END'
-import re, sys, time, urllib.request
-last, pages = {}, 0
-while True:
-    text = urllib.request.urlopen(sys.argv[1], timeout=20).read().decode()
-    for line in text.splitlines():
-        key, _, value = line.rpartition(" ")
-        name = key.split("{")[0]
-        if line[0] == "#" or not name.endswith("_total") or name == "scistream_worker_turns_total":
-            continue
-        if float(value) < last.get(key, 0):
-            sys.exit(f"{key} went from {last[key]} to {value}")
-        last[key] = float(value)
-    pages += 1
-    print(pages, flush=True)
-    time.sleep(0.02)
-END
-start watch $python "$tmp/watch.py" "http://$at/metrics"
+start watch $python "$srcdir/tests/func/metrics_watch.py" "http://$at/metrics"
 for worker in $(workers_of A); do
     kill -9 "$worker"
     break

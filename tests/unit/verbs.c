@@ -583,7 +583,7 @@ static void open_many(uint64_t bytes)
     for (unsigned i = 0; i < MANY; i++) {
         stage_further(&many[i], &s, 1 + i);
         many[i].reverse = i % 2;
-        many[i].duplex = i % 4 > 1;
+        many[i].duplex = i % 8 > 5;
         many[i].back_bytes = bytes / 2;
         stage_stream(&many[i], bytes + 100 * i);
     }
