@@ -761,6 +761,7 @@ static void test_shut_while_dialing(void)
 }
 
 UNIT_MAIN("relay", UNIT(test_relay), UNIT(test_not_told), UNIT(test_many), UNIT(test_backend_refuses), UNIT(test_no_address), UNIT(test_reset),
-          UNIT(test_close_by_id), UNIT(test_close_all), UNIT(test_close_what_ended), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass),
+          UNIT(test_close_by_id),
+          UNIT(test_close_all), UNIT(test_close_what_ended), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass),
           UNIT(test_take_is_final), UNIT(test_take_refused), UNIT(test_undoor), UNIT(test_door_moves), UNIT(test_door_refused),
           UNIT(test_tickets), UNIT(test_tickets_are_unique), UNIT(test_passed_resets), UNIT(test_shut), UNIT(test_shut_while_dialing))

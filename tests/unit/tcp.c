@@ -894,6 +894,7 @@ static void test_close_everywhere(void)
 UNIT_MAIN("tcp", UNIT(test_sizes), UNIT(test_v6), UNIT(test_nobody_reads), UNIT(test_half_close), UNIT(test_end_before_dialed),
           UNIT(test_reset), UNIT(test_bytes_before_reset), UNIT(test_both_reset), UNIT(test_reset_after_end), UNIT(test_reset_after_both_ends),
           UNIT(test_linger), UNIT(test_death), UNIT(test_refused), UNIT(test_second_address), UNIT(test_no_answer), UNIT(test_source_address),
-          UNIT(test_no_descriptor), UNIT(test_no_socket), UNIT(test_proxy_header), UNIT(test_proxy), UNIT(test_urgent), UNIT(test_urgent_in_bulk), UNIT(test_sink_drops),
+          UNIT(test_no_descriptor), UNIT(test_no_socket), UNIT(test_proxy_header), UNIT(test_proxy), UNIT(test_urgent), UNIT(test_urgent_in_bulk),
+          UNIT(test_sink_drops),
           UNIT(test_sink_notices_reset), UNIT(test_settle), UNIT(test_settle_lost), UNIT(test_simplex_source), UNIT(test_other_takes_only),
           UNIT(test_other_brings_only), UNIT(test_nobody_is_duplex), UNIT(test_close_everywhere))
