@@ -31,6 +31,7 @@ struct door {
     int fd;                   /* -1: closed */
     char *name, *at;          /* "route iperf, tcp://…", "tcp://…" */
     struct io refusing;       /* while paused */
+    struct log_gate clean, failed;
     bool wanted;
 };
 
@@ -304,12 +305,13 @@ static void record(const struct doors *ds, const Scistream__Worker__Relayed *m)
     records_write(ds->records, &e);
 }
 
-void doors_relayed(const struct doors *ds, const struct pool_worker *w, const Scistream__Worker__Relayed *m)
+/* A storm of relays is not one of lines; all of them are in the records, if they are wanted. */
+void doors_relayed(struct doors *ds, const struct pool_worker *w, const Scistream__Worker__Relayed *m)
 {
-    static struct log_gate clean = LOG_GATE, failed = LOG_GATE; /* all of them are in the records, if they are wanted */
     char out[UNITS_TEXT], back[UNITS_TEXT];
     const struct route *r = doors_route(ds, m->door);
-    log_gated(m->code ? &failed : &clean, LOG_LEVEL_INFO, "relay %s: %s -> %s %s%s: %s there, %s back, %.3f s, worker %u", r ? r->c->name : "?", m->peer,
+    struct door *d = &ds->door[m->door];
+    log_gated(m->code ? &d->failed : &d->clean, LOG_LEVEL_INFO, "relay %s: %s -> %s %s%s: %s there, %s back, %.3f s, worker %u", r ? r->c->name : "?", m->peer,
               *m->backend ? m->backend : "nobody", m->code ? "failed: " : "ended", m->text, units_human_size(out, m->forward),
               units_human_size(back, m->backward), (double)m->ns / 1e9, w->index);
     record(ds, m);
@@ -337,8 +339,8 @@ static struct door *new_door(struct doors *ds)
 static void open_door(struct doors *ds, struct route *r, struct fresh *f)
 {
     struct door *d = new_door(ds);
-    *d = (struct door){ .number = (unsigned)(d - ds->door), .r = route_hold(r), .fd = fd_take(&f->fd), .at = f->at, .refusing.fd = -1, .wanted = true,
-                        .name = mem_printf("route %s, %s", r->c->name, f->at) };
+    *d = (struct door){ .number = (unsigned)(d - ds->door), .r = route_hold(r), .fd = fd_take(&f->fd), .at = f->at, .refusing.fd = -1,
+                        .wanted = true, .clean = LOG_GATE, .failed = LOG_GATE, .name = mem_printf("route %s, %s", r->c->name, f->at) };
     list_del(&f->node);
     free(f);
     tell_door(ds, d, true);

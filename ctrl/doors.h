@@ -25,7 +25,7 @@ const char *doors_name(const struct doors *ds, unsigned number);
 /* Where connections of r to its TCP peer go; strings are the doors', until the loop's next turn. Without addresses while nothing is known. */
 void doors_peer(const struct doors *ds, const struct route *r, Scistream__Worker__TcpPeer *out);
 /* A relay has ended: log and record it. */
-void doors_relayed(const struct doors *ds, const struct pool_worker *w, const Scistream__Worker__Relayed *m);
+void doors_relayed(struct doors *ds, const struct pool_worker *w, const Scistream__Worker__Relayed *m);
 /* Other routes, in two steps: bind what they have that is not there; 0, or -errno and why, and nothing has changed. */
 int doors_prepare(struct doors *ds, const struct routes *now, char *why, size_t why_size);
 /* And go by them: workers are told, sockets that nobody wants any more are closed. Connections go on as they began. */

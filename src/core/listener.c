@@ -14,14 +14,14 @@
 
 #define ACCEPTS_A_TURN 64
 #define PAUSE_NS (100 * NS_PER_MS)
+#define SAID_GATE { .period_ns = 60 * NS_PER_S, .burst = 1 } /* it comes and goes with each connection that ends */
 
 static int join(struct listener *l) { return loop_add(l->loop, &l->io, l->fd, EPOLLIN | EPOLLEXCLUSIVE); }
 
 static void pause_accepting(struct listener *l, int error)
 {
-    static struct log_gate gate = LOG_GATE;
     if (!l->paused)
-        log_gated(&gate, LOG_LEVEL_WARN, "%s: out of descriptors (%s): new connections wait until some are free", l->what, strerror(error));
+        log_gated(&l->said_pause, LOG_LEVEL_WARN, "%s: out of descriptors (%s): new connections wait until some are free", l->what, strerror(error));
     l->paused = true;
     loop_del(l->loop, &l->io);
     loop_timer(l->loop, &l->retry, PAUSE_NS);
@@ -29,9 +29,8 @@ static void pause_accepting(struct listener *l, int error)
 
 static void resumed(struct listener *l)
 {
-    static struct log_gate gate = LOG_GATE;
     if (l->paused)
-        log_gated(&gate, LOG_LEVEL_WARN, "%s: accepts connections again", l->what);
+        log_gated(&l->said_on, LOG_LEVEL_WARN, "%s: accepts connections again", l->what);
     l->paused = false;
 }
 
@@ -92,7 +91,7 @@ int listener_start(struct listener *l, struct loop *loop, int fd, const char *wh
 {
     *l = (struct listener){
         .io = { .fd = -1, .ready = on_ready }, .fd = fd, .loop = loop, .retry.fire = on_retry, .what = what, .accepted = accepted,
-        .fd_limit = limit_of_descriptors()
+        .fd_limit = limit_of_descriptors(), .said_pause = SAID_GATE, .said_on = SAID_GATE
     };
     int rc = join(l);
     if (rc < 0)

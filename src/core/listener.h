@@ -3,6 +3,7 @@
 #define SRC_CORE_LISTENER_H
 
 #include "src/core/addr.h"
+#include "src/core/log.h"
 #include "src/core/loop.h"
 
 #define LISTENER_SPARE 8 /* descriptors that are left when it pauses: what was accepted last needs some, too */
@@ -15,6 +16,7 @@ struct listener {
     struct timer retry;
     bool paused;
     int fd_limit; /* a descriptor of this number or above: few are left, since the kernel gives the lowest */
+    struct log_gate said_pause, said_on;
     const char *what; /* for the log: "control endpoint" */
     /* Takes fd (non-blocking, close-on-exec). May stop l, but its storage must stay until the loop's next turn. */
     void (*accepted)(struct listener *l, int fd, const union sockaddr_any *peer);
