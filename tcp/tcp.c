@@ -19,7 +19,6 @@
 #include "tcp/proxy.h"
 #include "tcp/sock.h"
 
-#define FILL_MAX (256U << 10) /* of one recv or splice */
 #define BULK_MIN (64U << 10)
 #define CALM 32               /* reads of less in a row, after which it is no bulk any more */
 #define DROP_MAX (64U << 10)
@@ -216,7 +215,7 @@ static int leave_pipe(struct tcp *t, const struct ring *r)
 static int tcp_fill(struct xport *x, struct ring *r)
 {
     struct tcp *t = tcp_of(x);
-    size_t room = MIN(ring_room(r), FILL_MAX);
+    size_t room = ring_room(r);
     if (!t->s.can_read || room == 0)
         return -EAGAIN;
     if (r->piped && t->s.urgent)
