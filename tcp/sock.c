@@ -22,15 +22,35 @@
 
 static void set_int(int fd, int level, int name, int value) { (void)setsockopt(fd, level, name, &value, sizeof(value)); }
 
+static void set_keepalive(int fd, uint64_t idle_ns)
+{
+    set_int(fd, SOL_SOCKET, SO_KEEPALIVE, idle_ns != 0);
+    if (idle_ns == 0)
+        return;
+    set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)MIN(MAX(idle_ns / NS_PER_S, 1), 32767)); /* as tcp(7) allows */
+    set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_INTERVAL_S);
+    set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT);
+}
+
+static void set_linger(int fd, bool reset)
+{
+    struct linger l = { .l_onoff = reset, .l_linger = 0 };
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+}
+
 static void tune_tcp(int fd, sa_family_t family)
 {
     if (family != AF_INET && family != AF_INET6)
         return;
     set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S);
-    set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_INTERVAL_S);
-    set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT);
+    set_keepalive(fd, KEEP_IDLE_S * NS_PER_S);
+}
+
+void sock_tune_peer(int fd, uint64_t keep_ns)
+{
+    set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_keepalive(fd, keep_ns);
+    set_linger(fd, true);
 }
 
 static socklen_t address_len(const union sockaddr_any *a)
@@ -49,6 +69,7 @@ static void on_ready(struct io *io, uint32_t events)
         s->can_read = true;
     if (s->tls || events & (EPOLLOUT | broken))
         s->can_write = true;
+    s->answered |= (events & (EPOLLOUT | broken)) != 0;
     s->hup |= (events & (EPOLLRDHUP | broken)) != 0;
     s->error |= (events & broken) != 0;
     s->urgent |= (events & EPOLLPRI) != 0;
@@ -63,6 +84,8 @@ static int enter(struct sock *s, struct loop *l, int fd, void (*event)(struct so
         close(fd);
     return rc;
 }
+
+int sock_adopt(struct sock *s, struct loop *l, int fd, void (*event)(struct sock *)) { return enter(s, l, fd, event); }
 
 int sock_attach(struct sock *s, struct loop *l, int fd, void (*event)(struct sock *))
 {
@@ -87,23 +110,9 @@ static int bind_source(int fd, const union sockaddr_any *from)
     return bind(fd, &from->sa, addr_len(from)) < 0 ? -errno : 0;
 }
 
-int sock_connect(struct sock *s, struct loop *l, const union sockaddr_any *to, void (*event)(struct sock *))
+/* Takes fd, which has its options. */
+static int start_connecting(struct sock *s, struct loop *l, int fd, const union sockaddr_any *to, void (*event)(struct sock *))
 {
-    return sock_connect_from(s, l, NULL, to, event);
-}
-
-int sock_connect_from(struct sock *s, struct loop *l, const union sockaddr_any *from, const union sockaddr_any *to, void (*event)(struct sock *))
-{
-    s->io.fd = -1;
-    int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    tune_tcp(fd, to->sa.sa_family);
-    int bound = bind_source(fd, from);
-    if (bound < 0) {
-        close(fd);
-        return bound;
-    }
     if (connect(fd, &to->sa, address_len(to)) < 0 && errno != EINPROGRESS) {
         int rc = errno == EAGAIN ? -ECONNREFUSED : -errno; /* unix: its queue is full */
         close(fd);
@@ -115,19 +124,45 @@ int sock_connect_from(struct sock *s, struct loop *l, const union sockaddr_any *
     return rc;
 }
 
+static int new_socket(const union sockaddr_any *to)
+{
+    int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return fd < 0 ? -errno : fd;
+}
+
+int sock_connect(struct sock *s, struct loop *l, const union sockaddr_any *to, void (*event)(struct sock *))
+{
+    int fd = new_socket(to);
+    s->io.fd = -1;
+    if (fd < 0)
+        return fd;
+    tune_tcp(fd, to->sa.sa_family);
+    return start_connecting(s, l, fd, to, event);
+}
+
+int sock_connect_peer(struct sock *s, struct loop *l, const struct sock_peer_spec *p, void (*event)(struct sock *))
+{
+    int fd = new_socket(p->to);
+    s->io.fd = -1;
+    if (fd < 0)
+        return fd;
+    sock_tune_peer(fd, p->keep_ns);
+    int rc = bind_source(fd, p->from);
+    if (rc == 0)
+        return start_connecting(s, l, fd, p->to, event);
+    close(fd);
+    return rc;
+}
+
 int sock_connected(struct sock *s)
 {
-    union sockaddr_any a;
-    int error = 0;
-    socklen_t len = sizeof(error), alen = sizeof(a);
     if (!s->connecting)
         return 0;
-    if (getsockopt(s->io.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-        return -errno;
-    if (error)
-        return -error;
-    if (getpeername(s->io.fd, &a.sa, &alen) < 0)
-        return errno == ENOTCONN ? -EAGAIN : -errno;
+    if (!s->answered)
+        return -EAGAIN;
+    int rc = sock_error(s);
+    if (rc < 0)
+        return rc;
     s->connecting = false;
     s->can_write = true;
     return 0;
@@ -144,19 +179,7 @@ int sock_handshake(struct sock *s)
     return rc;
 }
 
-void sock_reset_on_close(struct sock *s, bool reset)
-{
-    struct linger l = { .l_onoff = reset, .l_linger = 0 };
-    (void)setsockopt(s->io.fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
-}
-
-void sock_keepalive(struct sock *s, uint64_t idle_ns)
-{
-    int idle_s = (int)MIN(MAX(idle_ns / NS_PER_S, 1), 32767); /* as tcp(7) allows */
-    set_int(s->io.fd, SOL_SOCKET, SO_KEEPALIVE, idle_ns != 0);
-    if (idle_ns)
-        set_int(s->io.fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
-}
+void sock_reset_on_close(struct sock *s, bool reset) { set_linger(s->io.fd, reset); }
 
 int sock_error(struct sock *s)
 {

@@ -15,7 +15,7 @@ struct sock {
     struct loop *loop;
     struct tls *tls;         /* owned; NULL: plain */
     bool can_read, can_write; /* no -EAGAIN since the last event */
-    bool connecting;
+    bool connecting, answered; /* answered: the kernel has said how the connecting went, or that there is room to write */
     bool hup, error, urgent; /* the peer has ended its direction / the socket has an error or both have ended / urgent data came: ever */
     /* Connected, readable, writable or failed: call sock_connected, sock_recv, sock_sendv … and see. May close s and free it. */
     void (*event)(struct sock *s);
@@ -23,10 +23,13 @@ struct sock {
 
 /* Take over a connected stream socket fd (made non-blocking, TCP_NODELAY) in caller's storage. 0 or -errno (fd is closed then). */
 int sock_attach(struct sock *s, struct loop *l, int fd, void (*event)(struct sock *));
+/* The same for one that is non-blocking already and has the options it is to have, as accept(2) takes them from the listening socket. */
+int sock_adopt(struct sock *s, struct loop *l, int fd, void (*event)(struct sock *));
 /* Start connecting; event is called when that ended. 0, -errno (nothing is open then). */
 int sock_connect(struct sock *s, struct loop *l, const union sockaddr_any *to, void (*event)(struct sock *));
-/* The same from a local address, whose port may be 0; NULL: any. */
-int sock_connect_from(struct sock *s, struct loop *l, const union sockaddr_any *from, const union sockaddr_any *to, void (*event)(struct sock *));
+/* The same to a plain TCP peer, from an address whose port may be 0 (NULL: any), with the options of sock_tune_peer. */
+struct sock_peer_spec { const union sockaddr_any *from, *to; uint64_t keep_ns; };
+int sock_connect_peer(struct sock *s, struct loop *l, const struct sock_peer_spec *p, void (*event)(struct sock *));
 /* After the first event: 0 connected, -EAGAIN still trying, -errno why not. */
 int sock_connected(struct sock *s);
 /* Put TLS on it (takes t, even on failure later). The handshake is driven by sock_handshake. */
@@ -48,8 +51,9 @@ bool sock_buffered(const struct sock *s);
 int sock_shut(struct sock *s);
 /* true: a close resets (SO_LINGER{1,0}); false: it ends cleanly. */
 void sock_reset_on_close(struct sock *s, bool reset);
-/* Ask a silent peer whether it lives, after that time; 0: never. */
-void sock_keepalive(struct sock *s, uint64_t idle_ns);
+/* What a connection with a plain TCP peer is to have, or a listening socket, from which those that it accepts have it: no delay, asked after so much
+ * silence whether it lives (0: never), and a reset whoever closes it, until sock_reset_on_close(false). */
+void sock_tune_peer(int fd, uint64_t keep_ns);
 /* 0, or the error that the socket waits to tell; it is told once. */
 int sock_error(struct sock *s);
 /* Null-safe for a zeroed struct with io.fd = -1; may be called twice. */

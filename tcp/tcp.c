@@ -86,24 +86,23 @@ static int dial(struct tcp *t)
 {
     t->x.peer = t->to[t->at];
     addr_format(&t->x.peer, t->peer);
-    int rc = sock_connect_from(&t->s, t->x.env->loop, t->source.sa.sa_family ? &t->source : NULL, &t->to[t->at], on_event);
+    const struct sock_peer_spec p = { .from = t->source.sa.sa_family ? &t->source : NULL, .to = &t->to[t->at], .keep_ns = t->keep_ns };
+    int rc = sock_connect_peer(&t->s, t->x.env->loop, &p, on_event);
     if (rc < 0)
         return dial_next(t, rc);
-    sock_reset_on_close(&t->s, true);
-    sock_keepalive(&t->s, t->keep_ns);
     loop_timer(t->x.env->loop, &t->patience, t->connect_ns);
     return 0;
 }
 
-static int adopt(struct tcp *t, int fd)
+static int adopt(struct tcp *t, int fd, bool tuned)
 {
-    int rc = sock_attach(&t->s, t->x.env->loop, fd, on_event);
+    int rc = (tuned ? sock_adopt : sock_attach)(&t->s, t->x.env->loop, fd, on_event);
     if (rc < 0)
         return xport_fail(&t->x, rc, "tcp: a connection that was accepted: %s", err_text(rc));
+    if (!tuned)
+        sock_tune_peer(fd, t->keep_ns);
     sock_peer(&t->s, &t->x.peer);
     addr_format(&t->x.peer, t->peer);
-    sock_reset_on_close(&t->s, true);
-    sock_keepalive(&t->s, t->keep_ns);
     become_up(t);
     return 0;
 }
@@ -129,7 +128,7 @@ static int tcp_connect(struct xport *x, const struct xport_spec *s)
     t->settle = s->settle;
     t->connect_ns = s->connect_ns ? s->connect_ns : x->env->conf->g.attach_timeout;
     if (s->fd >= 0)
-        return adopt(t, s->fd);
+        return adopt(t, s->fd, s->tuned);
     int rc = take_addresses(t, s);
     if (rc == 0 && s->proxy_from)
         t->head_len = proxy_header(s->proxy_from, s->proxy_to, t->head);

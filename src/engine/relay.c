@@ -213,7 +213,7 @@ static void begin(struct relays *rs, const struct door *d, int fd, const union s
     count(&my_row(rs)->reserved, 2 * (int64_t)RELAY_RING);
     if (d->is->to->proxy)
         (void)getsockname(fd, &local.sa, &len);
-    const struct xport_spec s = { .fd = fd, .keep_ns = d->is->keep_ns };
+    const struct xport_spec s = { .fd = fd, .tuned = true };
     if (channel_open_end(r->c, SIDE_SOURCE, rs->tcp, &s, NULL) == 0)
         dial(r, d, peer, &local);
 }

@@ -267,6 +267,7 @@ static void handle_hop(struct worker *w, const Scistream__Worker__Hop *m)
         return; /* its Open failed and said so, or it was closed meanwhile */
     if (!sense)
         return emit_failed(w, m->channel, side, -SST_ENOTRANSPORT, "transport is not known to this worker, or malformed request");
+    s.tuned = m->ticket != 0;
     if (m->ticket && !taken && (s.fd = relays_claim(w->relays, m->ticket)) < 0)
         return emit_failed(w, m->channel, side, -SST_ELOST, "the connection that came is not here any more");
     bool accepts = m->how == SCISTREAM__WORKER__HOP__HOW__ACCEPT;
