@@ -64,13 +64,14 @@ static int check_memory(const struct conf *c, char *why, size_t why_size)
     return 0;
 }
 
-/* How often the ring of a channel is registered, and so counted: once by ucx, by verbs at each of its ends (a protection domain each). */
+/* How often the ring of a channel is registered, and so counted: once by ucx, by verbs at each of its ends (a protection domain each). A duplex
+ * channel has two rings. */
 static unsigned times_locked(const struct conf *c, const struct conf_route *r)
 {
     bool ucx = registers_memory(c) && (strv_has(r->accept, "ucx") || strv_has(r->deliver, "ucx") || strv_has(r->connect_transports, "ucx"));
     bool source = *c->rdma.listen && strv_has(r->accept, "verbs");
     bool sink = *r->connect ? strv_has(r->connect_transports, "verbs") : *c->rdma.listen && strv_has(r->deliver, "verbs");
-    return MAX((unsigned)source + (unsigned)sink, (unsigned)ucx);
+    return MAX((unsigned)source + (unsigned)sink, (unsigned)ucx) * (conf_route_has_tcp(r) ? 2 : 1);
 }
 
 static int check_locked(const struct conf *c, char *why, size_t why_size)

@@ -16,7 +16,7 @@ void admission_set_limit(struct admission *a, const struct conf *c);
 /* Reserve a ring. 0; -SST_ELIMIT and why. */
 int admission_take(struct admission *a, uint64_t bytes, char *why, size_t why_size);
 void admission_give(struct admission *a, uint64_t bytes);
-/* Before the start: can what the configuration promises be had at all (locked memory for rings on RDMA devices, descriptors)?
+/* Before the start: can what the configuration promises be had at all (locked memory for rings on RDMA devices)?
  * 0, or -SST_ECONF with what to change. */
 int admission_check_limits(const struct conf *c, char *why, size_t why_size);
 

@@ -312,10 +312,41 @@ void doors_relayed(struct doors *ds, const struct pool_worker *w, const Scistrea
     char out[UNITS_TEXT], back[UNITS_TEXT];
     const struct route *r = doors_route(ds, m->door);
     struct door *d = &ds->door[m->door];
-    log_gated(m->code ? &d->failed : &d->clean, LOG_LEVEL_INFO, "relay %s: %s -> %s %s%s: %s there, %s back, %.3f s, worker %u", r ? r->c->name : "?", m->peer,
-              *m->backend ? m->backend : "nobody", m->code ? "failed: " : "ended", m->text, units_human_size(out, m->forward),
+    log_gated(m->code ? &d->failed : &d->clean, LOG_LEVEL_INFO, "relay %s: %s -> %s %s%s: %s there, %s back, %.3f s, worker %u",
+              r ? r->c->name : "?", m->peer, *m->backend ? m->backend : "nobody", m->code ? "failed: " : "ended", m->text, units_human_size(out, m->forward),
               units_human_size(back, m->backward), (double)m->ns / 1e9, w->index);
     record(ds, m);
+}
+
+static void record_lost(struct doors *ds, const struct pool_worker *w, const struct stats_relay *st)
+{
+    Scistream__Worker__Relayed m = SCISTREAM__WORKER__RELAYED__INIT;
+    char peer[ADDR_TEXT], backend[ADDR_TEXT] = "";
+    uint64_t waits[2 * WAIT_KINDS];
+    for (unsigned i = 0; i < ARRAY_LEN(waits); i++)
+        waits[i] = stats_get(&st->c.flow[i / WAIT_KINDS].wait_ns[i % WAIT_KINDS]);
+    m.door = MIN(atomic_load_explicit(&st->door, memory_order_relaxed), BOARD_DOORS - 1);
+    m.peer = (char *)(uintptr_t)addr_format(&st->peer, peer);
+    if (st->backend.sa.sa_family != AF_UNSPEC)
+        addr_format(&st->backend, backend);
+    m.backend = backend;
+    m.forward = stats_get(&st->c.flow[0].rel);
+    m.backward = stats_get(&st->c.flow[1].rel);
+    m.ns = now_ns() - stats_get(&st->born_ns);
+    m.code = err_to_wire(-SST_EWORKER);
+    m.text = (char *)(uintptr_t)err_text(-SST_EWORKER);
+    m.wait_ns = waits;
+    m.n_wait_ns = ARRAY_LEN(waits);
+    doors_relayed(ds, w, &m);
+}
+
+void doors_worker_died(struct doors *ds, const struct pool_worker *w)
+{
+    const struct stats_page *p = w->stats;
+    uint64_t high = p ? MIN(stats_get(&p->relay_high), STATS_RELAYS) : 0;
+    for (uint64_t i = 0; i < high; i++)
+        if (stats_get(&p->relay[i].c.id))
+            record_lost(ds, w, &p->relay[i]);
 }
 
 /* ------------------------------------------------------------ going by other routes */

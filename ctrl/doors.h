@@ -24,6 +24,8 @@ const char *doors_route_name(const void *doors, unsigned number);
 const char *doors_name(const struct doors *ds, unsigned number);
 /* Where connections of r to its TCP peer go; strings are the doors', until the loop's next turn. Without addresses while nothing is known. */
 void doors_peer(const struct doors *ds, const struct route *r, Scistream__Worker__TcpPeer *out);
+/* The worker has died; its page still tells what it relayed: all of that was reset, and each has its record. */
+void doors_worker_died(struct doors *ds, const struct pool_worker *w);
 /* A relay has ended: log and record it. */
 void doors_relayed(struct doors *ds, const struct pool_worker *w, const Scistream__Worker__Relayed *m);
 /* Other routes, in two steps: bind what they have that is not there; 0, or -errno and why, and nothing has changed. */

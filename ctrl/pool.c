@@ -18,6 +18,7 @@
 
 #define MESSAGE_MAX (64U << 10)
 #define QUEUE_MAX 4096
+#define MESSAGES_A_TURN 64
 #define FDS_MAX 3
 #define WORKER_FD 3              /* where the worker finds its socket */
 #define SHORT_LIFE_NS (2 * NS_PER_S)
@@ -150,6 +151,7 @@ static void started(struct proc *p)
 {
     struct pool *pool = p->pool;
     log_debug("worker %u (pid %d) started", p->w.index, (int)p->pid);
+    stats_set(&pool->board->row[p->w.index].away, 0);
     if (pool->ev->worker_started)
         pool->ev->worker_started(pool, pool->user, &p->w);
     if (++pool->ready == pool->n && !pool->told_ready) {
@@ -158,17 +160,19 @@ static void started(struct proc *p)
     }
 }
 
-/* To another worker; when that is not there, back to any that is. */
-static void pass_on(struct pool *pool, const Scistream__Worker__Pass *m, int fd)
+/* To another worker; when that is not there, or does not get to reading what it is told, back to the one that had it. */
+static void pass_on(struct proc *from, const Scistream__Worker__Pass *m, int fd)
 {
     Scistream__Worker__Take take = SCISTREAM__WORKER__TAKE__INIT;
     ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
-    struct pool_worker *w = m->worker < pool->n && pool->p[m->worker].w.started ? &pool->p[m->worker].w : pool_pick(pool);
+    struct proc *to = m->worker < from->pool->n ? &from->pool->p[m->worker] : from;
+    if (!to->w.started || to->queued > 0)
+        to = from;
     take.number = m->door;
     t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_TAKE;
     t.take = &take;
-    if (fd >= 0 && w)
-        tell(w, &t, fd);
+    if (fd >= 0)
+        tell(&to->w, &t, fd);
 }
 
 static void on_door(struct pool_worker *w, const FromWorker *m)
@@ -188,7 +192,7 @@ static void heard(struct proc *p, const uint8_t *data, size_t len, int fd)
     if (!was && p->w.started)
         started(p);
     if (!wrong && m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_PASS)
-        pass_on(p->pool, m->pass, fd);
+        pass_on(p, m->pass, fd);
     if (wrong) {
         snprintf(why, sizeof(why), "it sent %s", wrong);
         log_error("worker %u: %s: it is killed", p->w.index, why);
@@ -237,7 +241,8 @@ static void on_proc(struct io *io, uint32_t events)
     struct proc *p = container_of(io, struct proc, io);
     if (events & EPOLLOUT)
         send_queued(p);
-    while (take_one(p))
+    bool ends = events & (EPOLLHUP | EPOLLERR);
+    for (int i = 0; (ends || i < MESSAGES_A_TURN) && take_one(p); i++) /* others are to be heard, too */
         ;
     if (p->io.fd >= 0 && (events & (EPOLLHUP | EPOLLERR))) {
         int fd = p->io.fd;
@@ -395,6 +400,7 @@ static void lose_relays(struct proc *p)
     if (n)
         log_error("worker %u relayed %llu TCP connection%s: reset", p->w.index, n, n == 1 ? "" : "s");
     memset(row, 0, sizeof(*row));
+    stats_set(&row->away, 1);
 }
 
 static void describe_death(const struct proc *p, int status, char *out, size_t size)
@@ -426,6 +432,8 @@ static void bury(struct proc *p, int status)
     enum pool_death cause = p->death[0] ? POOL_KILLED : WIFSIGNALED(status) ? POOL_SIGNALLED : POOL_EXITED;
     describe_death(p, status, how, sizeof(how));
     why = mem_printf("gateway worker %u %s", p->w.index, how);
+    while (take_one(p)) /* what it said before */
+        ;
     close_proc(p);
     lose_relays(p);
     pool_worker_died(&p->w, why);
@@ -562,12 +570,15 @@ void pool_free(struct pool *pool)
     free(pool);
 }
 
+/* What a worker has to do: channels of control and relays of its own. */
+static uint64_t load_of(const struct pool *pool, const struct pool_worker *w) { return w->channels + stats_get(&pool->board->row[w->index].relays); }
+
 struct pool_worker *pool_pick(struct pool *pool)
 {
     struct pool_worker *best = NULL;
     for (unsigned i = 0; i < pool->n; i++) {
         struct pool_worker *w = &pool->p[i].w;
-        if (w->started && (!best || w->channels < best->channels))
+        if (w->started && (!best || load_of(pool, w) < load_of(pool, best)))
             best = w;
     }
     return best;

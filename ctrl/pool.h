@@ -37,7 +37,8 @@ struct pool_worker {
     size_t n_transports;
     Scistream__Worker__Started *said; /* the last one: holds devices; NULL: none */
     struct list clients;
-    uint64_t *slots;              /* bitmap of the statistics slots */
+    struct pool_client **by_slot; /* of the statistics page */
+    uint64_t *slots;              /* bitmap of those that are taken */
     /* fd goes with it (a copy), or is -1. */
     int (*send)(struct pool_worker *w, const ToWorker *m, int fd);
     /* Came and Relayed: not about a channel. NULL: nobody has doors. */
@@ -69,6 +70,8 @@ int pool_channel_open(struct pool_worker *w, struct pool_client *c, const struct
 /* Send a Hop or Close for c. A worker that cannot take it is dead and will be told so by died(). */
 void pool_channel_hop(struct pool_worker *w, struct pool_client *c, Scistream__Worker__Hop *h);
 void pool_channel_close(struct pool_worker *w, struct pool_client *c, int rc);
+/* What pool_channel_open does with the number it made: from now on c hears what the worker says of c->channel. */
+void pool_channel_attach(struct pool_worker *w, struct pool_client *c);
 /* After Closed or died: c hears nothing more. Idempotent. */
 void pool_channel_detach(struct pool_worker *w, struct pool_client *c);
 /* Counters of c's channel, or NULL. */

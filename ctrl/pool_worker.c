@@ -14,6 +14,7 @@ void pool_worker_init(struct pool_worker *w, unsigned index)
     *w = (struct pool_worker){ .index = index };
     list_init(&w->clients);
     w->slots = mem_zalloc(STATS_CHANNELS / 64, sizeof(*w->slots));
+    w->by_slot = mem_zalloc(STATS_CHANNELS, sizeof(struct pool_client *));
 }
 
 static void forget_transports(struct pool_worker *w)
@@ -31,7 +32,9 @@ void pool_worker_fini(struct pool_worker *w)
 {
     forget_transports(w);
     free(w->slots);
+    free(w->by_slot);
     w->slots = NULL;
+    w->by_slot = NULL;
 }
 
 static Scistream__Worker__Started *copy_started(const Scistream__Worker__Started *s)
@@ -183,16 +186,14 @@ static bool message_ok(const FromWorker *m)
 
 static struct pool_client *find_client(const struct pool_worker *w, uint64_t channel)
 {
-    list_for_each(n, &w->clients)
-        if (list_entry(n, struct pool_client, node)->channel == channel)
-            return list_entry(n, struct pool_client, node);
-    return NULL;
+    struct pool_client *c = w->by_slot[channel % STATS_CHANNELS];
+    return c && c->channel == channel ? c : NULL;
 }
 
 static bool about_doors(const FromWorker *m)
 {
     return m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_CAME || m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_RELAYED ||
-           m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_PASS;
+           m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_PASS || m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_LEFT;
 }
 
 /* A channel is forgotten when its worker has said Closed, which is its last word about it: so nothing comes about a channel that has
@@ -249,6 +250,13 @@ static int take_slot(struct pool_worker *w)
 
 static unsigned slot_of(const struct pool_client *c) { return (unsigned)(c->channel % STATS_CHANNELS); }
 
+void pool_channel_attach(struct pool_worker *w, struct pool_client *c)
+{
+    list_add_tail(&w->clients, &c->node);
+    w->by_slot[slot_of(c)] = c;
+    w->channels++;
+}
+
 int pool_channel_open(struct pool_worker *w, struct pool_client *c, const struct pool_open *o)
 {
     static uint64_t serial;
@@ -258,8 +266,7 @@ int pool_channel_open(struct pool_worker *w, struct pool_client *c, const struct
     if (slot < 0)
         return -SST_ELIMIT;
     c->channel = ++serial * STATS_CHANNELS + (unsigned)slot;
-    list_add_tail(&w->clients, &c->node);
-    w->channels++;
+    pool_channel_attach(w, c);
     m.channel = c->channel;
     m.slot = (uint32_t)slot;
     m.window = o->window;
@@ -303,6 +310,7 @@ void pool_channel_detach(struct pool_worker *w, struct pool_client *c)
     unsigned slot = slot_of(c);
     pool_channel_sum(w, c, &c->last);
     w->slots[slot / 64] &= ~(1ULL << slot % 64);
+    w->by_slot[slot] = NULL;
     w->channels--;
     list_del(&c->node);
     c->channel = 0;

@@ -61,6 +61,7 @@ void session_release(struct session *s)
         return;
     list_del(&s->node);
     route_drop(s->route);
+    free(s->at);
     free(s);
 }
 
@@ -178,6 +179,7 @@ void sessions_free(struct sessions *ss)
         list_for_each_safe(k, &s->channels)
             schannel_forget(list_entry(k, struct schannel, node));
         route_drop(s->route);
+        free(s->at);
         free(s);
     }
     defer_cancel(&ss->told_idle);

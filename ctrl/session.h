@@ -44,6 +44,8 @@ struct sessions *sessions_new(const struct sessions_config *c);
 void sessions_attach(struct sessions *ss, struct grpc_call *call);
 /* A TCP peer came to a door of a route that goes on by another transport. */
 void sessions_came(struct sessions *ss, struct pool_worker *w, const Scistream__Worker__Came *m);
+/* It has ended without a byte: when it waits as a sender, so does its channel. */
+void sessions_left(struct sessions *ss, const struct pool_worker *w, uint64_t ticket);
 /* And with it the TCP connections that waited there for their partner. */
 void sessions_worker_died(struct sessions *ss, const struct pool_worker *w);
 /* Refuse new channels from now on, with that text, and end those that wait for a partner; idle() is called from the loop each time no channel

@@ -20,9 +20,38 @@ static struct shop *shop_of(struct hop *h) { return container_of(h, struct shop,
 
 bool schannel_holds_place(const struct schannel *c) { return c->state < SC_CONFIRMED; }
 
+/* Thousands of channels may come to one session at once: whether one waits, and which number is free, is known without looking at all. */
+static void take_place(struct schannel *c)
+{
+    struct session *s = c->s;
+    if (c->number >= s->n_at) {
+        uint32_t n = MAX(2 * s->n_at, c->number + 1);
+        struct schannel **at = mem_zalloc(n, sizeof(struct schannel *));
+        if (s->n_at)
+            memcpy(at, s->at, s->n_at * sizeof(struct schannel *));
+        free(s->at);
+        s->at = at;
+        s->n_at = n;
+    }
+    s->at[c->number] = c;
+    s->waiting++;
+}
+
+static void set_state(struct schannel *c, enum sc_state state)
+{
+    bool held = schannel_holds_place(c), waited = c->state == SC_WAITING;
+    c->state = state;
+    c->s->waiting -= waited && state != SC_WAITING;
+    if (!held || schannel_holds_place(c))
+        return;
+    c->s->at[c->number] = NULL;
+    c->s->lowest = MIN(c->s->lowest, c->number);
+}
+
 /* Out of its session, and away. */
 static void schannel_free(struct schannel *c)
 {
+    set_state(c, SC_CLOSING);
     list_del(&c->node);
     route_drop(c->route);
     free(c->seen);
@@ -56,7 +85,7 @@ static void close_channel(struct schannel *c, int rc)
         return;
     c->closing_sent = true;
     schannel_note_end(c, rc);
-    c->state = SC_CLOSING;
+    set_state(c, SC_CLOSING);
     if (c->ss->c.ev)
         c->ss->c.ev->ended(c->ss->c.ev_user, c);
     loop_timer_stop(c->ss->c.loop, &c->patience);
@@ -113,7 +142,7 @@ static void end_if_both_over(struct schannel *c)
 static void confirm(struct schannel *c, const struct attach_total *t)
 {
     struct shop *source = c->hop[SOURCE_SIDE], *sink = c->hop[SINK_SIDE];
-    c->state = SC_CONFIRMED;
+    set_state(c, SC_CONFIRMED);
     c->outcome = t->handed_over ? TALLY_HANDED_OVER : c->probe ? TALLY_PROBED : TALLY_CONFIRMED;
     snprintf(c->reason, sizeof(c->reason), "%s", t->handed_over ? "handed over" : c->probe ? "probed" : "confirmed");
     if (source) {
@@ -248,7 +277,7 @@ static void worker_died(struct pool_client *pc, const char *why)
 static void pass_done_on(struct schannel *c)
 {
     struct shop *sink = c->hop[SINK_SIDE];
-    c->state = SC_DONE;
+    set_state(c, SC_DONE);
     check_totals(c);
     if (c->state != SC_DONE)
         return;
@@ -262,7 +291,7 @@ void schannel_maybe_flows(struct schannel *c)
     char from[ADDR_TEXT + 700], to[ADDR_TEXT + 700];
     if (c->state != SC_OPENING || !side_is_up(c, SOURCE_SIDE) || (!c->probe && !side_is_up(c, SINK_SIDE)))
         return;
-    c->state = SC_FLOWING;
+    set_state(c, SC_FLOWING);
     c->flowing_ns = now_ns();
     log_info("channel %s/%u (%s) flows: %s -> %s%s, ring %llu, worker %u", c->s->uid, c->number, c->route->c->name,
              side_text(c, SOURCE_SIDE, from, sizeof(from)), side_text(c, SINK_SIDE, to, sizeof(to)), c->duplex ? ", both ways" : "",
@@ -326,10 +355,10 @@ static void on_hop_offer(struct hop *h, const Offer *o) { session_offer(shop_of(
 static void on_hop_waiting(struct hop *h, const char *text)
 {
     struct schannel *c = shop_of(h)->c;
-    struct shop *source = c ? c->hop[SOURCE_SIDE] : NULL;
+    struct shop *here = c ? c->hop[!shop_of(h)->side] : NULL; /* who attached here and has this gateway dial for him */
     log_debug("next gateway %s: %s", h->at.peer, text);
-    if (source && source != shop_of(h))
-        hop_waiting(&source->h, text);
+    if (here)
+        hop_waiting(&here->h, text);
 }
 
 static void on_hop_answered(struct hop *h, const Answer *m)
@@ -384,6 +413,7 @@ struct schannel *schannel_new(struct session *s, uint32_t number)
     list_init(&c->pc.node);
     defer_init(&c->gone, schannel_gone);
     list_add_tail(&s->channels, &c->node);
+    take_place(c);
     return c;
 }
 
@@ -568,7 +598,7 @@ void schannel_open(struct schannel *c)
     struct sessions *ss = c->ss;
     char why[ATTACH_WHY];
     loop_timer_stop(ss->c.loop, &c->patience);
-    c->state = SC_OPENING;
+    set_state(c, SC_OPENING);
     c->first = side_here(c, SOURCE_SIDE) ? SOURCE_SIDE : SINK_SIDE;
     c->duplex = wants_duplex(c);
     if (!c->w) /* a TCP peer is on the worker that accepted it */

@@ -77,22 +77,16 @@ static struct session *session_of(struct sessions *ss, struct route *r)
     return s;
 }
 
-static struct schannel *channel_at(struct session *s, uint32_t number)
-{
-    list_for_each(n, &s->channels) {
-        struct schannel *c = list_entry(n, struct schannel, node);
-        if (c->number == number && schannel_holds_place(c))
-            return c;
-    }
-    return NULL;
-}
+static struct schannel *channel_at(const struct session *s, uint32_t number) { return number < s->n_at ? s->at[number] : NULL; }
 
 static bool lacks(const struct schannel *c, unsigned side) { return c->state == SC_WAITING && !c->probe && !side_here(c, side); }
 
 static struct schannel *waiting_channel(struct session *s, unsigned side, bool probe)
 {
+    if (probe || s->waiting == 0)
+        return NULL;
     list_for_each(n, &s->channels)
-        if (!probe && lacks(list_entry(n, struct schannel, node), side))
+        if (lacks(list_entry(n, struct schannel, node), side))
             return list_entry(n, struct schannel, node);
     return NULL;
 }
@@ -100,11 +94,10 @@ static struct schannel *waiting_channel(struct session *s, unsigned side, bool p
 /* The lowest that nobody has. False: there is none. */
 static bool free_number(struct session *s, uint32_t *out)
 {
-    uint32_t number = 0;
-    while (channel_at(s, number))
-        number++;
-    *out = number;
-    return number < conf_route_channels(s->route->c);
+    while (channel_at(s, s->lowest))
+        s->lowest++;
+    *out = s->lowest;
+    return s->lowest < conf_route_channels(s->route->c);
 }
 
 /* The channel that an offer for any channel gets: one that waits for this side, else a new one with the lowest free number. */

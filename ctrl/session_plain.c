@@ -50,7 +50,6 @@ void splain_dial(struct schannel *c, unsigned side)
     p->here = p->dialed = true;
     snprintf(p->peer, sizeof(p->peer), "%s", c->route->c->connect);
     doors_peer(c->ss->c.doors, c->route, &peer);
-    peer.proxy = false; /* who attached is no TCP peer to be named */
     tell_hop(c, side, &peer, 0);
 }
 
@@ -93,7 +92,10 @@ void sessions_worker_died(struct sessions *ss, const struct pool_worker *w)
 static void refuse(struct sessions *ss, struct pool_worker *w, const Scistream__Worker__Came *m, const char *why)
 {
     static struct log_gate gate = LOG_GATE;
+    const struct route *r = doors_route(ss->c.doors, m->door);
     log_gated(&gate, LOG_LEVEL_WARN, "%s: %s refused: %s", doors_name(ss->c.doors, m->door), m->peer, why);
+    if (r)
+        tally_route(ss->c.tally, r->c->name)->kept.refused++;
     drop(w, m->ticket);
 }
 
@@ -101,9 +103,9 @@ void sessions_came(struct sessions *ss, struct pool_worker *w, const Scistream__
 {
     struct route *r = doors_route(ss->c.doors, m->door);
     unsigned side = r && r->c->dial ? SINK_SIDE : SOURCE_SIDE;
-    struct schannel *c = r && !ss->draining ? session_place(ss, r, side) : NULL;
+    struct schannel *c = r && !r->gone && !ss->draining ? session_place(ss, r, side) : NULL;
     if (!c) {
-        refuse(ss, w, m, !r ? "there is no such route" : ss->draining ? ss->draining : "all channels are taken: raise channels");
+        refuse(ss, w, m, !r || r->gone ? "there is no such route any more" : ss->draining ? ss->draining : "all channels are taken: raise channels");
         return;
     }
     bool first = schannel_adopt(c, ss);
@@ -117,4 +119,23 @@ void sessions_came(struct sessions *ss, struct pool_worker *w, const Scistream__
         schannel_open(c);
     else
         schannel_wait_other(c, side, 0);
+}
+
+static bool waits_with(const struct schannel *c, const struct pool_worker *w, uint64_t ticket)
+{
+    return c->w == w && c->state == SC_WAITING && c->plain[SOURCE_SIDE].ticket == ticket;
+}
+
+void sessions_left(struct sessions *ss, const struct pool_worker *w, uint64_t ticket)
+{
+    list_for_each(n, &ss->sessions) {
+        const struct session *s = list_entry(n, struct session, node);
+        if (s->waiting == 0)
+            continue;
+        list_for_each(k, &s->channels)
+            if (waits_with(list_entry(k, struct schannel, node), w, ticket)) {
+                schannel_abort(list_entry(k, struct schannel, node), -SST_ERESET, "the TCP peer left while it waited");
+                return;
+            }
+    }
 }

@@ -14,6 +14,9 @@ struct session {
     char uid[33];
     struct route *route;     /* the newest of its name; held, as all below */
     struct list channels;
+    struct schannel **at;    /* by number, those that hold their places; heap, n_at of them */
+    uint32_t n_at, lowest;   /* below lowest all places are taken */
+    unsigned waiting;        /* channels that wait for their other side */
     uint64_t born_ns;
 };
 

@@ -94,6 +94,8 @@ static bool take_message(struct process *p)
             set_log(p);
     } else {
         log_error("unreadable message of %zd bytes from control", n);
+        for (size_t i = 0; i < n_fds; i++)
+            close(fds[i]);
     }
     scistream__worker__to_worker__free_unpacked(t, NULL);
     return true;
@@ -117,8 +119,11 @@ static void wind_down(struct process *p)
     worker_shut(p->worker, on_idle);
     while (!p->loop.stopping && now_ns() < until)
         loop_turn(&p->loop, 50 * NS_PER_MS);
-    if (p->loop.stopping)
-        worker_free(p->worker);
+    if (!p->loop.stopping)
+        return;
+    for (int i = 0; i < 2; i++) /* what is said of the last that ended was put off */
+        loop_turn(&p->loop, 0);
+    worker_free(p->worker);
 }
 
 static void ignore(int signo UNUSED) {}

@@ -90,6 +90,8 @@ static void on_door(struct pool *p UNUSED, void *user, struct pool_worker *w, co
     struct daemon *d = user;
     if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_RELAYED)
         doors_relayed(d->doors, w, m->relayed);
+    else if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_LEFT)
+        sessions_left(d->service.sessions, w, m->left->ticket);
     else
         sessions_came(d->service.sessions, w, m->came);
 }
@@ -100,6 +102,7 @@ static void on_worker_died(struct pool *p UNUSED, void *user, const struct pool_
     AUTO_FREE char *text = mem_printf("worker %u %s", w->index, how);
     if (w->stats)
         tally_keep(&d->observe.tally, d->conf, w->stats);
+    doors_worker_died(d->doors, w);
     sessions_worker_died(d->service.sessions, w);
     service_note(&d->service, "worker-died", text, w->index);
 }

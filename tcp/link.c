@@ -23,7 +23,7 @@
 #define URGE_NS NS_PER_MS /* what the peer waits at most to hear that its bytes were consumed */
 #define COUNT_NS (10 * NS_PER_S) /* how often what was sent again is counted */
 #define IDENTITY_BYTES 8 /* of the cookie, in hex: the PSK identity */
-#define LEAVE_NS (300 * NS_PER_MS)
+#define LEAVE_NS (1500 * NS_PER_MS) /* below what a worker has to end by itself */
 #define LEAVE_LOOK_NS NS_PER_MS
 
 struct link {

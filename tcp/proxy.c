@@ -1,5 +1,6 @@
 #include "tcp/proxy.h"
 
+#define VERSION_LOCAL 0x20
 #define VERSION_PROXY 0x21
 #define TCP4 0x11
 #define TCP6 0x21
@@ -31,9 +32,11 @@ size_t proxy_header(const union sockaddr_any *from, const union sockaddr_any *to
     uint8_t *body = out + 16;
     size_t n = 0;
     memcpy(out, signature, sizeof(signature));
-    out[12] = VERSION_PROXY;
+    out[12] = from ? VERSION_PROXY : VERSION_LOCAL;
     out[13] = 0;
-    if (as_v4(from, body) && as_v4(to, body + 4)) {
+    if (!from) {
+        n = 0;
+    } else if (as_v4(from, body) && as_v4(to, body + 4)) {
         out[13] = TCP4;
         n = 8 + put_ports(from, to, body + 8);
     } else if (from->sa.sa_family == AF_INET6 && to->sa.sa_family == AF_INET6) {

@@ -6,7 +6,7 @@
 
 #define PROXY_MAX 52 /* 16 bytes, and two IPv6 addresses with their ports */
 
-/* from: who came to us, to: where he came. Returns the length. Where the families differ, or are neither IPv4 nor IPv6, the header says UNSPEC. */
+/* from: who came to us, to: where he came; NULL: nobody did, the connection is our own (LOCAL). Returns the length. Where the families differ, or are neither IPv4 nor IPv6, the header says UNSPEC. */
 size_t proxy_header(const union sockaddr_any *from, const union sockaddr_any *to, uint8_t out[PROXY_MAX]);
 
 #endif

@@ -84,6 +84,7 @@ static void on_patience(struct timer *timer)
 
 static int dial(struct tcp *t)
 {
+    t->head_at = 0;
     t->x.peer = t->to[t->at];
     addr_format(&t->x.peer, t->peer);
     const struct sock_peer_spec p = { .from = t->source.sa.sa_family ? &t->source : NULL, .to = &t->to[t->at], .keep_ns = t->keep_ns };
@@ -130,7 +131,7 @@ static int tcp_connect(struct xport *x, const struct xport_spec *s)
     if (s->fd >= 0)
         return adopt(t, s->fd, s->tuned);
     int rc = take_addresses(t, s);
-    if (rc == 0 && s->proxy_from)
+    if (rc == 0 && s->proxy)
         t->head_len = proxy_header(s->proxy_from, s->proxy_to, t->head);
     return rc < 0 ? rc : dial(t);
 }
@@ -304,7 +305,8 @@ static int tcp_progress(struct xport *x)
     struct tcp *t = tcp_of(x);
     if (x->state == XPORT_OPENING && open_step(t) < 0)
         return 0;
-    if (t->s.error && (x->in ? ring_ended(x->in) : t->fin_seen)) { /* else whoever reads meets the error behind the bytes that came before it */
+    /* Whoever reads meets the error behind the bytes that came before it; but nobody reads behind the end, or while the ring is full. */
+    if (t->s.error && (x->in ? ring_ended(x->in) || ring_room(x->in) == 0 : t->fin_seen)) {
         int error = sock_error(&t->s);
         t->s.error = false;
         if (error)

@@ -32,7 +32,7 @@ unsigned board_least(const struct board *b)
 {
     unsigned least = 0;
     for (unsigned i = 1; i < workers(b); i++)
-        if (stats_get(&b->row[i].relays) < stats_get(&b->row[least].relays))
+        if (!stats_get(&b->row[i].away) && (stats_get(&b->row[least].away) || stats_get(&b->row[i].relays) < stats_get(&b->row[least].relays)))
             least = i;
     return least;
 }

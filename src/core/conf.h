@@ -53,6 +53,8 @@ int conf_check_ucx(const struct conf *c, char *why, size_t why_size);
 const struct conf_route *conf_route(const struct conf *c, const char *name);
 /* Does anybody attach to it, or does it dial a gateway, so that there must be a secret? Else it is between TCP peers alone. */
 bool conf_route_attaches(const struct conf_route *r);
+/* Is one of its sides a TCP peer? Then its channels are duplex, and have two rings. */
+bool conf_route_has_tcp(const struct conf_route *r);
 /* The number that `channels` stands for. */
 uint32_t conf_route_channels(const struct conf_route *r);
 /* Everything in effect, in the file's own syntax, with each option's help above it when `commented`. */

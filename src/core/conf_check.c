@@ -260,6 +260,8 @@ bool conf_route_attaches(const struct conf_route *r)
     return r->deliver[0] || (*r->connect && !str_starts(r->connect, CONF_TCP));
 }
 
+bool conf_route_has_tcp(const struct conf_route *r) { return has_door(r) || str_starts(r->connect, CONF_TCP); }
+
 static bool links_alone(char *const *words)
 {
     for (; *words; words++)
@@ -271,10 +273,9 @@ static bool links_alone(char *const *words)
 /* Many connections come to a place for TCP peers; but memory is locked for every channel of an RDMA transport, so there many have to be asked for. */
 uint32_t conf_route_channels(const struct conf_route *r)
 {
-    bool tcp = has_door(r) || str_starts(r->connect, CONF_TCP);
     if (r->channels)
-        return (uint32_t)r->channels;
-    return tcp && links_alone(r->accept) && links_alone(r->deliver) && links_alone(r->connect_transports) ? (uint32_t)r->connections : 1;
+        return (uint32_t)(has_door(r) ? MIN(r->channels, r->connections) : r->channels);
+    return conf_route_has_tcp(r) && links_alone(r->accept) && links_alone(r->deliver) && links_alone(r->connect_transports) ? (uint32_t)r->connections : 1;
 }
 
 /* Which options of a route speak of a side that it does not have. */
@@ -313,6 +314,20 @@ static int check_route(const struct check *k)
     return rc == 0 ? check_tcp(k) : rc;
 }
 
+/* A connection comes to one route: two cannot have the same place for TCP peers. */
+static int check_doors(struct check *k)
+{
+    const struct conf *c = k->c;
+    for (size_t i = 0; i < c->n_routes; i++)
+        for (char *const *t = c->routes[i]->accept; *t; t++)
+            for (size_t other = 0; other < i && str_starts(*t, CONF_TCP); other++) {
+                k->route = c->routes[i];
+                if (strv_has(c->routes[other]->accept, *t))
+                    return refuse(k, "accept has %s, and so has route \"%s\": each needs a port of its own", *t, c->routes[other]->name);
+            }
+    return 0;
+}
+
 int conf_check(const struct conf *c, char *why, size_t why_size)
 {
     struct check k = { .c = c, .why = why, .size = why_size };
@@ -321,5 +336,5 @@ int conf_check(const struct conf *c, char *why, size_t why_size)
         k.route = c->routes[i];
         rc = check_route(&k);
     }
-    return rc;
+    return rc == 0 ? check_doors(&k) : rc;
 }

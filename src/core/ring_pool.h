@@ -18,7 +18,7 @@ struct ring_pool {
     struct ring idle[RING_POOL_KEEP];
     int pipes[RING_POOL_KEEP][2];
     unsigned n_idle, n_pipes, n_lent;
-    bool no_pipes;  /* the kernel gave none of a useful size: not asked again */
+    uint64_t no_pipes_ns; /* when the kernel gave none of a useful size: it is asked again after a while; 0: never */
 };
 
 /* A ring without memory: counters count, nothing may be put in before it borrows. */

@@ -3,6 +3,7 @@
 #include "src/core/err.h"
 
 #define TURN_ROUNDS 4             /* fill + drain rounds before other channels get their turn */
+#define TURN_BYTES (1U << 20)     /* and bytes, where a pipe takes that much at once */
 #define FILLS 4                   /* before a drain by the chunk */
 #define PACE_SLICE_NS (2 * NS_PER_MS)
 
@@ -162,7 +163,8 @@ int flow_pump(struct flow *f)
         return 0;
     if (f->rate_bytes)
         move_gate(f, now);
-    for (int i = 0; i < TURN_ROUNDS && pump_once(f, &moved); i++)
+    uint64_t from = f->ring.put;
+    for (int i = 0; i < TURN_ROUNDS && (!f->pool || f->ring.put - from < TURN_BYTES) && pump_once(f, &moved); i++)
         did = true;
     give_back(f);
     account(f, now, moved);

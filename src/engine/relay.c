@@ -1,11 +1,13 @@
 #include "src/engine/relay.h"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "src/core/board.h"
 #include "src/core/listener.h"
 #include "src/core/log.h"
+#include "src/core/stats_sum.h"
 #include "src/core/units.h"
 
 #define RELAY_RING (256U << 10) /* one that the cache of a processor holds */
@@ -32,6 +34,7 @@ struct relay {
 
 struct ticket {
     struct list node;
+    struct io io;                /* until it is served, only whether its peer leaves is looked at */
     struct relays *rs;
     uint64_t number;
     int fd;                      /* control decides, maybe after a while (rendezvous_timeout); when control dies, so does this process */
@@ -128,10 +131,12 @@ static void tell_end(const struct relay *r)
 static void count_end(const struct relay *r)
 {
     struct stats_door *d = stats_of(r->rs, r->door);
+    struct stats_sum sum = { .bytes = { 0 } };
+    stats_sum_channel(&sum, &r->st->c, now_ns()); /* as it was counted while it lived */
     for (unsigned f = 0; f < 2; f++) {
-        stats_add(&d->bytes[f], stats_get(&r->st->c.flow[f].rel));
+        stats_add(&d->bytes[f], sum.bytes[f]);
         for (unsigned k = 0; k < WAIT_KINDS; k++)
-            stats_add(&d->wait_ns[f][k], stats_get(&r->st->c.flow[f].wait_ns[k]));
+            stats_add(&d->wait_ns[f][k], sum.wait_ns[f][k]);
     }
     stats_add(&d->failed, r->rc != 0);
     count(&d->open, -1);
@@ -144,7 +149,8 @@ static void forget(struct relay *r)
 {
     struct relays *rs = r->rs;
     count_end(r);
-    if (r->tell)
+    const struct door *d = find_door(rs, r->door);
+    if (d ? d->is->tell : r->tell)
         tell_end(r);
     if (r->c)
         channel_free(r->c);
@@ -185,7 +191,7 @@ static void dial(struct relay *r, const struct door *d, const union sockaddr_any
     for (size_t i = 0; i < to->n_addresses; i++)
         addresses[i] = to->addresses[i];
     const struct xport_spec s = { .fd = -1, .addresses = addresses, .port = (uint16_t)to->port, .source = to->source, .connect_ns = to->connect_ns,
-                                  .keep_ns = to->keep_ns, .proxy_from = to->proxy ? peer : NULL, .proxy_to = local };
+                                  .keep_ns = to->keep_ns, .proxy = to->proxy, .proxy_from = peer, .proxy_to = local };
     channel_open_end(r->c, SIDE_SINK, r->rs->tcp, &s, NULL); /* a failure is told by the channel */
 }
 
@@ -247,6 +253,7 @@ static bool has_place(const struct relays *rs, const struct door *d, char *why, 
 
 static void forget_ticket(struct ticket *t)
 {
+    loop_del(t->rs->env->loop, &t->io);
     list_del(&t->node);
     t->rs->n_tickets--;
     free(t);
@@ -277,6 +284,22 @@ void relays_drop(struct relays *rs, uint64_t number)
         reset(fd);
 }
 
+/* It has ended without a byte, or was reset: control decides what that means; one that has sent some and ends is to be served. */
+static void on_ticket(struct io *io, uint32_t happened)
+{
+    struct ticket *t = container_of(io, struct ticket, io);
+    FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
+    Scistream__Worker__Left left = SCISTREAM__WORKER__LEFT__INIT;
+    int unread = 0;
+    if (!(happened & (EPOLLERR | EPOLLHUP)) && (ioctl(t->fd, FIONREAD, &unread) < 0 || unread > 0))
+        return;
+    left.ticket = t->number;
+    m.what_case = SCISTREAM__WORKER__FROM_WORKER__WHAT_LEFT;
+    m.left = &left;
+    loop_del(t->rs->env->loop, io);
+    t->rs->emit(t->rs->user, &m, -1);
+}
+
 static void ask_control(struct relays *rs, const struct door *d, int fd, const union sockaddr_any *peer)
 {
     FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
@@ -286,6 +309,8 @@ static void ask_control(struct relays *rs, const struct door *d, int fd, const u
     t->rs = rs;
     t->number = ++rs->serial;
     t->fd = fd;
+    t->io = (struct io){ .fd = -1, .ready = on_ticket };
+    (void)loop_add(rs->env->loop, &t->io, fd, EPOLLRDHUP | EPOLLET); /* else it is noticed when it is served */
     list_add_tail(&rs->tickets, &t->node);
     rs->n_tickets++;
     came.door = d->number;
@@ -411,6 +436,7 @@ struct relays *relays_new(struct xport_env *env, relay_emit *emit, void *user)
     rs->emit = emit;
     rs->user = user;
     rs->pool.cap = RELAY_RING;
+    memset(my_row(rs), 0, sizeof(struct board_row)); /* of one that died here before us */
     rs->serial = now_ns() / NS_PER_US; /* no ticket, and no id, is one of a worker that died */
     rs->spare = mem_zalloc(STATS_RELAYS, sizeof(*rs->spare));
     list_init(&rs->doors);
@@ -425,6 +451,8 @@ static void close_one(struct channel *c, int rc)
     struct relay *r = c->owner;
     if (c->closing)
         return;
+    if (c->finished) /* it is about to be told so: its last bytes are with the kernel, and stay there */
+        rc = 0;
     if (!r->rc && rc) {
         r->rc = rc;
         str_copy(r->why, sizeof(r->why), err_text(rc));

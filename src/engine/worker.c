@@ -218,6 +218,7 @@ static void add_tcp(const Scistream__Worker__TcpPeer *m, char **addresses, struc
     s->connect_ns = m->connect_ns;
     s->keep_ns = m->keep_ns;
     s->settle = true;
+    s->proxy = m->proxy;
 }
 
 static bool spec_of(const Scistream__Worker__Hop *m, const struct hop_words *words, struct xport_spec *s)

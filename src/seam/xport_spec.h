@@ -62,7 +62,8 @@ struct xport_spec {
     const char *source;              /* tcp: numeric address to come from; NULL, "": any */
     uint64_t connect_ns, keep_ns;    /* tcp: time for each address to answer; after how much silence the peer is asked whether it lives, 0: never */
     bool settle;                     /* tcp, sink: it counts as done when the peer's kernel has everything, not when ours has */
-    const union sockaddr_any *proxy_from, *proxy_to; /* tcp: whose connection it is and where it came to, for a PROXY header; NULL: none */
+    bool proxy;                      /* tcp: a PROXY header first, about a connection of proxy_from to proxy_to; NULL: of our own */
+    const union sockaddr_any *proxy_from, *proxy_to;
     bool sync;                       /* file, sink: fsync before it counts as done */
     uint64_t stop_after_ns;          /* file, source: end of file after this time; 0: never */
     bool simplex;                    /* the channel is duplex and this end is not: it takes only, or brings only */

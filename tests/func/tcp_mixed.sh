@@ -48,6 +48,7 @@ add_tcp_route B far-out link tcp://127.0.0.1:$behind
 add_tcp_route A far-out "$rdma link" B
 add_tcp_route B far-in link -
 add_tcp_route A far-in tcp://127.0.0.1:$((p + 1)) B
+add_tcp_route A only tcp://127.0.0.1:$((p + 2)) tcp://127.0.0.1:$behind
 start_gateway B
 start_gateway A
 
@@ -90,6 +91,13 @@ come_in in $p A $rdma sender
 go_out far-out $rdma
 come_in far-in $((p + 1)) B $rdma receiver
 come_in far-in $((p + 1)) B link sender
+
+step "nobody attaches to a route between plain peers alone"
+send 67 A/only "$tmp/in"
+step "who connects and leaves while he waits holds no place"
+$python -c 'import socket, sys; socket.create_connection(("127.0.0.1", int(sys.argv[1]))).close()' $p
+wait_said A 'the TCP peer left while it waited'
+come_in in $p A $rdma sender
 
 step "the plain receiver resets"
 for route in out far-out; do

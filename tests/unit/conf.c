@@ -571,6 +571,14 @@ static void test_check_tcp(void)
                 "route \"out\": dial = recv brings a stream from the next gateway: name by deliver how receivers attach here");
 }
 
+static void test_same_door(void)
+{
+    check_read("route a { accept = {\"tcp://[::]:7000\"} connect = \"tcp://x:1\" }\n"
+               "route b { accept = {\"tcp://[::]:7001\", \"tcp://[::]:7000\"} connect = \"tcp://y:1\" }");
+    CU_ASSERT_EQUAL(conf_check(c, why, sizeof(why)), -SST_ECONF);
+    CU_ASSERT_STRING_EQUAL(why, "route \"b\": accept has tcp://[::]:7000, and so has route \"a\": each needs a port of its own");
+}
+
 /* Only those between TCP peers need no secret; how many channels 0 is. */
 static void test_tcp_routes(void)
 {
@@ -581,6 +589,7 @@ static void test_tcp_routes(void)
         { "route r { accept = {\"tcp://0.0.0.0:1\"} deliver = {ucx} connections = 7 }", true, 1 },
         { "route r { accept = {ucx} connect = \"tcp://b:2\" connections = 7 }", true, 1 },
         { "route r { accept = {ucx} connect = \"tcp://b:2\" channels = 3 }", true, 3 },
+        { "route r { accept = {\"tcp://0.0.0.0:1\"} connect = \"gateway://b/r\" channels = 9 connections = 7 }", true, 7 },
         { "route r { deliver = {link} connections = 7 }", true, 1 },
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -595,4 +604,4 @@ UNIT_MAIN("conf", UNIT(test_defaults), UNIT(test_log_choices), UNIT(test_section
           UNIT(test_route_lines), UNIT(test_paths), UNIT(test_value_of_words), UNIT(test_syntax_lines), UNIT(test_text_lines),
           UNIT(test_files), UNIT(test_set), UNIT(test_set_refused), UNIT(test_set_over_file), UNIT(test_print), UNIT(test_print_text),
           UNIT(test_export), UNIT(test_check_good), UNIT(test_check_global), UNIT(test_check_transports), UNIT(test_check_routes),
-          UNIT(test_check_tcp), UNIT(test_tcp_routes),           UNIT(finish))
+          UNIT(test_check_tcp), UNIT(test_same_door), UNIT(test_tcp_routes),           UNIT(finish))

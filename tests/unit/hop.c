@@ -134,7 +134,7 @@ static void begin(void)
     pool_worker_init(&worker, 0);
     worker.send = on_told;
     client_of = (struct pool_client){ .channel = CHANNEL, .message = on_worker };
-    list_add_tail(&worker.clients, &client_of.node);
+    pool_channel_attach(&worker, &client_of);
     say_started("");
     n_hops = 0;
     answered = refused = false;

@@ -137,7 +137,7 @@ static bool lend_pipe(struct ring_pool *p, struct ring *r)
 {
     ring_init_bare(r, CAP);
     CU_ASSERT_EQUAL_FATAL(ring_pool_lend(p, r, true), 0);
-    CU_ASSERT_EQUAL(r->piped, !p->no_pipes);
+    CU_ASSERT_EQUAL(r->piped, !p->no_pipes_ns);
     return r->piped;
 }
 

@@ -564,12 +564,15 @@ static void test_proxy_header(void)
     HEADER("192.0.2.7", 1, "2001:db8::1", "\0\0\0"); /* UNSPEC: the receiver takes the addresses of the connection */
     HEADER("2001:db8::7", 1, "10.0.0.1", "\0\0\0");
     HEADER(NULL, 0, "10.0.0.1", "\0\0\0");
+    uint8_t out[PROXY_MAX];
+    CU_ASSERT_EQUAL(proxy_header(NULL, NULL, out), 16); /* LOCAL: nobody came, an attached sender has no TCP connection to be named */
+    CU_ASSERT(memcmp(out + 12, "\x20\0\0\0", 4) == 0);
 }
 
 static void test_proxy(void)
 {
     union sockaddr_any from, to;
-    struct xport_spec s = { .proxy_from = &from, .proxy_to = &to };
+    struct xport_spec s = { .proxy = true, .proxy_from = &from, .proxy_to = &to };
     char *addresses[] = { "127.0.0.2", LOCAL, NULL }; /* whole, too, for the second one */
     uint8_t want[PROXY_MAX];
     begin();
