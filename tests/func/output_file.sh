@@ -121,6 +121,7 @@ kill "${pid[recv]}"
 ends recv 76 3 'interrupted by SIGTERM'
 
 step "SIGTERM while it waits for that"
+rm -f "$tmp"/keep-* # what broke has left one of that size
 preload="$slow_disk SLOW_MS=8000" listen recv $base --keep -o "$tmp/keep-%n"
 start send "$send_" ${line[recv]} "$tmp/in"
 wait_until 10 "[ \$(stat -c %s '$tmp/keep-0.part') = 3000000 ]"
