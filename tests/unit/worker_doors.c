@@ -281,10 +281,10 @@ static void test_pass(void)
     stats_unmap(stats_create(&fds[0]));
     struct board *board = board_create(&fds[1]);
     stats_set(&board->workers, 2);
-    stats_set(&board->row[0].relays, 8);
     m.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_INIT;
     m.init = &i;
     worker_handle(worker, &m, fds, 2);
+    stats_set(&board->row[0].relays, 8); /* after Init, which clears what one that died here left */
     NEXT(STARTED);
     tell_door(&to, stage_listen("127.0.0.1", 0, 8, &door_at));
     client.fd = stage_connect(&door_at);
