@@ -64,14 +64,13 @@ static int check_memory(const struct conf *c, char *why, size_t why_size)
     return 0;
 }
 
-/* How often the ring of a channel is registered, and so counted: once by ucx, by verbs at each of its ends (a protection domain each). A duplex
- * channel has two rings. */
+/* How often the ring of a channel is registered, and so counted: once by ucx, by verbs at each of its ends (a protection domain each). */
 static unsigned times_locked(const struct conf *c, const struct conf_route *r)
 {
     bool ucx = registers_memory(c) && (strv_has(r->accept, "ucx") || strv_has(r->deliver, "ucx") || strv_has(r->connect_transports, "ucx"));
     bool source = *c->rdma.listen && strv_has(r->accept, "verbs");
     bool sink = *r->connect ? strv_has(r->connect_transports, "verbs") : *c->rdma.listen && strv_has(r->deliver, "verbs");
-    return MAX((unsigned)source + (unsigned)sink, (unsigned)ucx) * (conf_route_has_tcp(r) ? 2 : 1);
+    return MAX((unsigned)source + (unsigned)sink, (unsigned)ucx);
 }
 
 static int check_locked(const struct conf *c, char *why, size_t why_size)
@@ -83,13 +82,13 @@ static int check_locked(const struct conf *c, char *why, size_t why_size)
     for (size_t i = 0; i < c->n_routes; i++) {
         const struct conf_route *r = c->routes[i];
         unsigned times = times_locked(c, r);
-        uint64_t need = times * r->window * (uint64_t)conf_route_channels(r);
+        uint64_t rings = (uint64_t)conf_route_channels(r) * (conf_route_has_tcp(r) ? 2 : 1), need = times * r->window * rings;
         if (need <= lock.rlim_cur)
             continue;
         snprintf(why, why_size,
-                 "route %s: %lld rings of %s%s need %llu bytes of locked memory, RLIMIT_MEMLOCK is %s: raise LimitMEMLOCK in the unit "
+                 "route %s: %llu rings of %s%s need %llu bytes of locked memory, RLIMIT_MEMLOCK is %s: raise LimitMEMLOCK in the unit "
                  "(ulimit -l), or lower window or channels",
-                 r->name, (long long)conf_route_channels(r), units_size(ring, r->window), times > 1 ? ", counted at both ends," : "",
+                 r->name, (unsigned long long)rings, units_size(ring, r->window), times > 1 ? ", counted at both ends," : "",
                  (unsigned long long)need, units_size(have, lock.rlim_cur));
         return -SST_ECONF;
     }

@@ -483,12 +483,9 @@ void doors_follow(struct doors *ds, const struct routes *now)
 
 static void on_unwanted(struct io *io, uint32_t events UNUSED)
 {
-    const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
     int fd;
-    while ((fd = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
-        setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-        close(fd);
-    }
+    while ((fd = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+        close(fd); /* a reset: sock_tune_peer */
 }
 
 void doors_pause(struct doors *ds)

@@ -432,6 +432,7 @@ static void bury(struct proc *p, int status)
     enum pool_death cause = p->death[0] ? POOL_KILLED : WIFSIGNALED(status) ? POOL_SIGNALLED : POOL_EXITED;
     describe_death(p, status, how, sizeof(how));
     why = mem_printf("gateway worker %u %s", p->w.index, how);
+    p->pid = 0; /* it is reaped: the number may be somebody else's by now, and is not to be killed */
     while (take_one(p)) /* what it said before */
         ;
     close_proc(p);

@@ -35,6 +35,7 @@ struct tcp {
     uint8_t head[PROXY_MAX];     /* still to be sent before anything else */
     size_t head_len, head_at;
     bool fin_sent, settle, fin_seen;
+    bool stuffed;                /* the pipe took nothing when it was last tried, and has bytes: nobody reads behind them */
     unsigned calm;
     char peer[ADDR_TEXT];
 };
@@ -192,7 +193,8 @@ static void note_size(struct tcp *t, size_t n)
 static ssize_t receive_piped(struct tcp *t, const struct ring *r, size_t n)
 {
     ssize_t got = splice(t->s.io.fd, NULL, r->pipe[1], NULL, n, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-    if (got < 0 && errno == EAGAIN && ring_held(r) == 0)
+    t->stuffed = got < 0 && errno == EAGAIN && ring_held(r) > 0;
+    if (got < 0 && errno == EAGAIN && !t->stuffed)
         t->s.can_read = false;
     return got < 0 ? -errno : got;
 }
@@ -300,13 +302,19 @@ static int drop_input(struct tcp *t)
     return n > 0;
 }
 
+/* Who reads meets an error behind the bytes that came before it. But behind the end, and while the ring is full, nobody does. */
+static bool nobody_reads(const struct tcp *t)
+{
+    const struct ring *r = t->x.in;
+    return !r ? t->fin_seen : ring_ended(r) || ring_room(r) == 0 || (r->piped && t->stuffed);
+}
+
 static int tcp_progress(struct xport *x)
 {
     struct tcp *t = tcp_of(x);
     if (x->state == XPORT_OPENING && open_step(t) < 0)
         return 0;
-    /* Whoever reads meets the error behind the bytes that came before it; but nobody reads behind the end, or while the ring is full. */
-    if (t->s.error && (x->in ? ring_ended(x->in) || ring_room(x->in) == 0 : t->fin_seen)) {
+    if (t->s.error && nobody_reads(t)) {
         int error = sock_error(&t->s);
         t->s.error = false;
         if (error)

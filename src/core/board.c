@@ -1,10 +1,6 @@
 #include "src/core/board.h"
 
-#include <errno.h>
-#include <sys/mman.h>
-
 #include "src/core/memfile.h"
-#include "src/core/stats.h"
 
 struct board *board_create(int *fd_out) { return memfile_create("scistream-board", sizeof(struct board), fd_out); }
 struct board *board_map(int fd) { return memfile_map(fd, sizeof(struct board), true); }

@@ -3,12 +3,10 @@
 #ifndef SRC_CORE_BOARD_H
 #define SRC_CORE_BOARD_H
 
-#include <stdatomic.h>
-
-#include "src/core/util.h"
+#include "src/core/stats.h"
 
 #define BOARD_WORKERS 256
-#define BOARD_DOORS 64
+#define BOARD_DOORS STATS_DOORS
 
 struct board_row {
     _Atomic uint64_t away;                /* 1: the worker has died, and no other has taken its place yet */

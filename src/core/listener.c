@@ -6,8 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "src/core/log.h"
@@ -70,13 +68,6 @@ static bool few_left(const struct listener *l)
     return probe < 0 || probe >= l->fd_limit;
 }
 
-static int limit_of_descriptors(void)
-{
-    struct rlimit n;
-    bool known = getrlimit(RLIMIT_NOFILE, &n) == 0 && n.rlim_cur <= INT_MAX;
-    return known ? MAX((int)n.rlim_cur - LISTENER_SPARE, LISTENER_SPARE) : INT_MAX;
-}
-
 static void on_retry(struct timer *t)
 {
     struct listener *l = container_of(t, struct listener, retry);
@@ -91,7 +82,7 @@ int listener_start(struct listener *l, struct loop *loop, int fd, const char *wh
 {
     *l = (struct listener){
         .io = { .fd = -1, .ready = on_ready }, .fd = fd, .loop = loop, .retry.fire = on_retry, .what = what, .accepted = accepted,
-        .fd_limit = limit_of_descriptors(), .said_pause = SAID_GATE, .said_on = SAID_GATE
+        .fd_limit = fd_scarce_from(LISTENER_SPARE), .said_pause = SAID_GATE, .said_on = SAID_GATE
     };
     int rc = join(l);
     if (rc < 0)

@@ -1,10 +1,8 @@
 #include "src/core/ring_pool.h"
 
 #include <fcntl.h>
-#include <limits.h>
-#include <sys/resource.h>
 
-#define SPARE_DESCRIPTORS 32
+#define SPARE_DESCRIPTORS 32 /* that connections which live may need */
 #define ASK_AGAIN_NS (5 * NS_PER_S)
 
 void ring_init_bare(struct ring *r, size_t cap) { *r = (struct ring){ .gate = UINT64_MAX, .total = RING_NO_TOTAL, .cap = cap }; }
@@ -21,19 +19,12 @@ static void move_memory(struct ring *to, struct ring *from)
 
 /* ------------------------------------------------------------ pipes */
 
-/* The kernel gives the lowest descriptor: from one so high few are left, and connections that live need them. */
-static bool few_descriptors(int fd)
-{
-    struct rlimit n;
-    return getrlimit(RLIMIT_NOFILE, &n) == 0 && n.rlim_cur <= INT_MAX && fd >= (int)n.rlim_cur - SPARE_DESCRIPTORS;
-}
-
 static bool make_pipe(struct ring_pool *p, int fd[2])
 {
     if ((p->no_pipes_ns && now_ns() - p->no_pipes_ns < ASK_AGAIN_NS) || pipe2(fd, O_CLOEXEC | O_NONBLOCK) < 0)
         return false;
     (void)fcntl(fd[0], F_SETPIPE_SZ, RING_POOL_PIPE);
-    if (fcntl(fd[0], F_GETPIPE_SZ) >= RING_POOL_PIPE_MIN && !few_descriptors(fd[1]))
+    if (fcntl(fd[0], F_GETPIPE_SZ) >= RING_POOL_PIPE_MIN && fd[1] < fd_scarce_from(SPARE_DESCRIPTORS))
         return true;
     p->no_pipes_ns = now_ns();
     close(fd[0]);

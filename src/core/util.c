@@ -1,8 +1,10 @@
 #include "src/core/util.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "src/core/err.h"
 
@@ -34,6 +36,13 @@ char *mem_printf(const char *fmt, ...)
     int n = vasprintf(&text, fmt, args);
     va_end(args);
     return or_die(n < 0 ? NULL : text);
+}
+
+int fd_scarce_from(int spare)
+{
+    struct rlimit n;
+    bool known = getrlimit(RLIMIT_NOFILE, &n) == 0 && n.rlim_cur <= INT_MAX;
+    return known ? MAX((int)n.rlim_cur - spare, spare) : INT_MAX;
 }
 
 static bool reserved[STDERR_FILENO + 1];

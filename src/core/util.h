@@ -35,6 +35,8 @@ static inline void fd_close(int *fd) { if (*fd >= 0) close(fd_take(fd)); }
  * numbers, and with them what goes to standard output and error. */
 void fd_reserve_stdio(void);
 bool fd_was_reserved(int fd); /* it was closed when the program began */
+/* The first number of which, since the kernel gives the lowest that is free, fewer than `spare` descriptors are left. INT_MAX: there is no limit. */
+int fd_scarce_from(int spare);
 
 /* CLOCK_MONOTONIC [ns]. */
 static inline uint64_t now_ns(void)

@@ -109,6 +109,8 @@ shows scistream_connections 'route="app"' 0
 shows scistream_connections_failed_total 'route="app"' 25
 shows scistream_stream_bytes_total 'route="app",direction="backward"' 4000000
 release many
+wait_until 5 "[ \$(grep -c '\"code\":\"EWORKER\"' '$tmp/records') = 20 ]" # each has a record, too
+[ "$(grep '"code":"EWORKER"' "$tmp/records" | grep -c '"bytes":100000,"bytes_backward":100000,')" = 20 ] || fail "records: $(tail -n 20 "$tmp/records")"
 within 10 eval 'scrape G >"$page"; [ "$(grep -c "^scistream_worker_up.* 1" "$page")" = 2 ]' || fail "workers: $(grep worker_up "$page")"
 hold last $at 4 1000
 shows scistream_connections_accepted_total 'route="app"' 34

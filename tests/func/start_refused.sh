@@ -100,6 +100,9 @@ if [ "$(id -u)" != 0 ] || command -v setpriv >/dev/null; then
     start A bash -c 'ulimit -l 64; exec "$@"' - "${as[@]}" "$builddir/scistreamd" -c "$tmp/A/conf" -o rdma.listen=192.0.2.1 -o route.detector.accept=verbs \
         -o route.detector.deliver=verbs
     ends A 78 10 'route detector: 16 rings of 4M, counted at both ends, need 134217728 bytes of locked memory, RLIMIT_MEMLOCK is 64K: '
+    start A bash -c 'ulimit -l 64; exec "$@"' - "${as[@]}" "$builddir/scistreamd" -c "$tmp/A/conf" -o ucx.devices=mlx5_0:1 \
+        -o route.detector.deliver= -o route.detector.connect=tcp://192.0.2.1:7
+    ends A 78 10 'route detector: 32 rings of 4M need 134217728 bytes of locked memory' # one each way
     [ "$(id -u)" != 0 ] || chown -R root "$tmp"
 fi
 

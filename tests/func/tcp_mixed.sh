@@ -48,6 +48,7 @@ add_tcp_route B far-out link tcp://127.0.0.1:$behind
 add_tcp_route A far-out "$rdma link" B
 add_tcp_route B far-in link -
 add_tcp_route A far-in tcp://127.0.0.1:$((p + 1)) B
+route='proxy_protocol = yes' add_tcp_route A named "$rdma link" tcp://127.0.0.1:$behind
 add_tcp_route A only tcp://127.0.0.1:$((p + 2)) tcp://127.0.0.1:$behind
 start_gateway B
 start_gateway A
@@ -91,6 +92,13 @@ come_in in $p A $rdma sender
 go_out far-out $rdma
 come_in far-in $((p + 1)) B $rdma receiver
 come_in far-in $((p + 1)) B link sender
+
+step "a PROXY header for a sender who attached names nobody"
+plain taker take $behind
+wait_for 10 listens $behind
+send 0 A/named "$tmp/in"
+ends taker 0
+{ printf '\r\n\r\n\0\r\nQUIT\n\x20\0\0\0'; cat "$tmp/in"; } | cmp - "$tmp/taker.out" || fail "it is: $(head -c 32 "$tmp/taker.out" | od -c)"
 
 step "nobody attaches to a route between plain peers alone"
 send 67 A/only "$tmp/in"

@@ -66,14 +66,7 @@ static void play(void)
     }
 }
 
-/* cond is evaluated until it is true, and not once more. */
-#define UNTIL(cond) \
-    do { \
-        bool came; \
-        for (uint64_t end_ = now_ns() + 20 * NS_PER_S; play(), !(came = (cond)) && now_ns() < end_;) \
-            loop_turn(&rig.loop, 5 * NS_PER_MS); \
-        CU_ASSERT_FATAL(came); \
-    } while (0)
+#define UNTIL(cond) STAGE_UNTIL(&rig.loop, play(), cond)
 
 static void turn(void)
 {

@@ -33,14 +33,7 @@ static void play(void)
     app_play(&backend);
 }
 
-/* cond is evaluated until it is true, and not once more. */
-#define UNTIL(cond) \
-    do { \
-        bool came; \
-        for (uint64_t end_ = now_ns() + 20 * NS_PER_S; play(), !(came = (cond)) && now_ns() < end_;) \
-            loop_turn(&rig.loop, 5 * NS_PER_MS); \
-        CU_ASSERT_FATAL(came); \
-    } while (0)
+#define UNTIL(cond) STAGE_UNTIL(&rig.loop, play(), cond)
 
 static void turn(void)
 {
@@ -307,6 +300,32 @@ static void test_reset_after_end(void)
 {
     reset_after_end(&client, &backend, SIDE_SOURCE);
     reset_after_end(&backend, &client, SIDE_SINK);
+}
+
+/* The other side takes nothing, so the ring is full, be it of memory or a pipe, and nobody reads up to the error. */
+static void test_reset_behind_full_ring(void)
+{
+    for (int piped = 0; piped < 2; piped++) {
+        begin();
+        pool.no_pipes_ns = piped ? 0 : now_ns();
+        backend.lazy = true;
+        client.to_send = 100 << 20;
+        open_relay();
+        w.close_on_failure = true;
+        for (uint64_t last = 1; last != client.sent;) {
+            last = client.sent;
+            turn();
+            turn();
+        }
+        CU_ASSERT(ring_held(&w.c->flow[FORWARD].ring) > 0 && w.c->flow[FORWARD].ring.piped <= piped);
+        app_reset(&client);
+        client.error = ECONNRESET;
+        expect_failure(SIDE_SOURCE, -SST_ERESET, "reset by the peer");
+        UNTIL(w.closed);
+        backend.lazy = false;
+        UNTIL(backend.error);
+        end();
+    }
 }
 
 /* Both directions are through: who leaves now, and how, is nobody's concern. */
@@ -895,7 +914,7 @@ static void test_close_everywhere(void)
 }
 
 UNIT_MAIN("tcp", UNIT(test_sizes), UNIT(test_v6), UNIT(test_nobody_reads), UNIT(test_half_close), UNIT(test_end_before_dialed),
-          UNIT(test_reset), UNIT(test_bytes_before_reset), UNIT(test_both_reset), UNIT(test_reset_after_end), UNIT(test_reset_after_both_ends),
+          UNIT(test_reset), UNIT(test_bytes_before_reset), UNIT(test_both_reset), UNIT(test_reset_after_end), UNIT(test_reset_behind_full_ring), UNIT(test_reset_after_both_ends),
           UNIT(test_linger), UNIT(test_death), UNIT(test_refused), UNIT(test_second_address), UNIT(test_no_answer), UNIT(test_source_address),
           UNIT(test_no_descriptor), UNIT(test_no_socket), UNIT(test_proxy_header), UNIT(test_proxy), UNIT(test_urgent), UNIT(test_urgent_in_bulk),
           UNIT(test_sink_drops),

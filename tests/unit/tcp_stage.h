@@ -33,4 +33,13 @@ void app_close(struct app *a);
 /* Read an end of file or an error: nothing more will come. */
 static inline bool app_over(const struct app *a) { return a->eof || a->error; }
 
+/* cond is evaluated until it is true, and not once more; before each time the applications play. */
+#define STAGE_UNTIL(loop, plays, cond) \
+    do { \
+        bool came_; \
+        for (uint64_t end_ = now_ns() + 20 * NS_PER_S; plays, !(came_ = (cond)) && now_ns() < end_;) \
+            loop_turn(loop, 5 * NS_PER_MS); \
+        CU_ASSERT_FATAL(came_); \
+    } while (0)
+
 #endif

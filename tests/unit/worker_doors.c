@@ -44,14 +44,7 @@ static void hear(void *user UNUSED, const FromWorker *m, int fd)
         heard_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
-/* cond is evaluated until it is true, and not once more. */
-#define UNTIL(cond) \
-    do { \
-        bool came_; \
-        for (uint64_t end_ = now_ns() + 20 * NS_PER_S; app_play(&client), !(came_ = (cond)) && now_ns() < end_;) \
-            loop_turn(&loop, 5 * NS_PER_MS); \
-        CU_ASSERT_FATAL(came_); \
-    } while (0)
+#define UNTIL(cond) STAGE_UNTIL(&loop, app_play(&client), cond)
 
 static void turn(void)
 {
