@@ -22,11 +22,12 @@ struct stats_flow {
 
 struct stats_channel { _Atomic uint64_t id; struct stats_flow flow[2]; }; /* id 0: slot not in use */
 
-/* A connection between two TCP peers. peer came to us, backend is whom the worker dialed: socket addresses, AF_UNSPEC when not known yet. */
+/* A connection between two TCP peers. peer came to us, backend is whom the worker dialed: socket addresses, AF_UNSPEC when not known yet.
+ * Who reads it while the worker runs: all of it is of one relay when c.id is the same before and after; backend is whole when up. */
 struct stats_relay {
     struct stats_channel c;
     _Atomic uint64_t born_ns;
-    _Atomic uint32_t door;
+    _Atomic uint32_t door, up;
     union sockaddr_any peer, backend;
 };
 

@@ -189,8 +189,9 @@ void channel_free(struct channel *c)
     list_del(&c->node);
     for (unsigned i = 0; i < c->n_flows; i++)
         flow_fini(&c->flow[i]);
-    memset(&c->stats->flow, 0, sizeof(c->stats->flow));
     stats_set(&c->stats->id, 0);
+    atomic_thread_fence(memory_order_release); /* nobody reads counters of nothing as those of this channel */
+    memset(&c->stats->flow, 0, sizeof(c->stats->flow));
     free(c);
 }
 

@@ -154,6 +154,7 @@ static void forget(struct relay *r)
         tell_end(r);
     if (r->c)
         channel_free(r->c);
+    atomic_store_explicit(&r->st->up, 0, memory_order_relaxed);
     r->st->backend.sa.sa_family = AF_UNSPEC;
     give_slot(rs, r->slot);
     free(r);
@@ -168,8 +169,10 @@ static void on_ended(struct channel *c UNUSED, unsigned flow UNUSED) {}
 static void on_up(struct channel *c, enum channel_side side)
 {
     struct relay *r = c->owner;
-    if (side == SIDE_SINK)
-        r->st->backend = c->end[side]->peer;
+    if (side != SIDE_SINK)
+        return;
+    r->st->backend = c->end[side]->peer;
+    atomic_store_explicit(&r->st->up, 1, memory_order_release);
 }
 
 static void on_failed(struct channel *c, enum channel_side side)
@@ -208,6 +211,7 @@ static void begin(struct relays *rs, const struct door *d, int fd, const union s
     r->st->peer = *peer;
     stats_set(&r->st->born_ns, now_ns());
     atomic_store_explicit(&r->st->door, d->number, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release); /* then its id: stats_relay */
     const struct channel_spec cs = { .id = RELAY_ID | (++rs->serial * STATS_RELAYS + slot), .pool = &rs->pool, .duplex = true, .stats = &r->st->c };
     (void)channel_new(rs->env, &cs, &events, &r->c); /* without memory of its own nothing can fail */
     r->c->owner = r;
@@ -446,37 +450,51 @@ struct relays *relays_new(struct xport_env *env, relay_emit *emit, void *user)
 }
 
 /* One that closes already keeps its reason, or that it ended well. */
-static void close_one(struct channel *c, int rc)
+static void close_one(struct channel *c, const struct relay_reason *why)
 {
     struct relay *r = c->owner;
+    int rc = why->rc;
     if (c->closing)
         return;
     if (c->finished) /* it is about to be told so: its last bytes are with the kernel, and stay there */
         rc = 0;
     if (!r->rc && rc) {
         r->rc = rc;
-        str_copy(r->why, sizeof(r->why), err_text(rc));
+        str_copy(r->why, sizeof(r->why), why->text && *why->text ? why->text : err_text(rc));
     }
     channel_close(c, rc);
 }
 
-static void close_all(struct relays *rs, int rc)
+static void close_all(struct relays *rs, const struct relay_reason *why)
 {
     list_for_each_safe(k, &rs->channels)
-        close_one(list_entry(k, struct channel, node), rc);
+        close_one(list_entry(k, struct channel, node), why);
 }
 
-bool relays_close(struct relays *rs, uint64_t id, int rc)
+void relays_close_doors(struct relays *rs, const uint32_t *doors, size_t n, const struct relay_reason *why)
+{
+    bool wanted[BOARD_DOORS] = { false };
+    for (size_t i = 0; i < n; i++)
+        if (doors[i] < BOARD_DOORS)
+            wanted[doors[i]] = true;
+    list_for_each_safe(k, &rs->channels) {
+        struct channel *c = list_entry(k, struct channel, node);
+        if (wanted[((const struct relay *)c->owner)->door])
+            close_one(c, why);
+    }
+}
+
+bool relays_close(struct relays *rs, uint64_t id, const struct relay_reason *why)
 {
     if (id == RELAY_ID) {
-        close_all(rs, rc);
+        close_all(rs, why);
         return true;
     }
     list_for_each(n, &rs->channels) {
         struct channel *c = list_entry(n, struct channel, node);
         if (c->id != id)
             continue;
-        close_one(c, rc);
+        close_one(c, why);
         return true;
     }
     return false;
@@ -489,7 +507,7 @@ void relays_shut(struct relays *rs, void (*idle)(void *user))
     list_for_each_safe(t, &rs->tickets)
         relays_drop(rs, list_entry(t, struct ticket, node)->number);
     rs->idle = idle;
-    close_all(rs, -SST_EDRAINING);
+    close_all(rs, &(struct relay_reason){ .rc = -SST_EDRAINING });
     if (rs->n == 0)
         idle(rs->user);
 }

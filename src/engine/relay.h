@@ -28,8 +28,12 @@ void relays_take(struct relays *rs, unsigned number, int fd);
 /* The connection that Came with ticket, which is the caller's now; -1: there is none (any more). */
 int relays_claim(struct relays *rs, uint64_t ticket);
 void relays_drop(struct relays *rs, uint64_t ticket);
-/* End one, or by RELAY_ID all, as channel_close. False: there is no such relay. */
-bool relays_close(struct relays *rs, uint64_t id, int rc);
+/* Why a relay is ended: as channel_close, and the words for it; NULL or empty: those of rc. */
+struct relay_reason { int rc; const char *text; };
+/* End one, or by RELAY_ID all. False: there is no such relay. */
+bool relays_close(struct relays *rs, uint64_t id, const struct relay_reason *why);
+/* End all that came by one of these doors. */
+void relays_close_doors(struct relays *rs, const uint32_t *doors, size_t n, const struct relay_reason *why);
 /* No more of them come; abort all; idle() is called when the last has ended, from here when there is none. */
 void relays_shut(struct relays *rs, void (*idle)(void *user));
 /* Only when idle. Null-safe. */

@@ -411,11 +411,20 @@ static void handle_init(struct worker *w, const Scistream__Worker__Init *m, int 
     loop_defer(w->loop, &w->start);
 }
 
+static void close_relays(struct worker *w, const Scistream__Worker__Close *m)
+{
+    const struct relay_reason why = { m->code ? err_from_wire(m->code) : 0, m->text };
+    if (m->channel == RELAY_ID && m->n_doors)
+        relays_close_doors(w->relays, m->doors, m->n_doors, &why);
+    else
+        relays_close(w->relays, m->channel, &why);
+}
+
 static void handle_close(struct worker *w, const Scistream__Worker__Close *m)
 {
     struct channel *c = find(w, m->channel);
     if (m->channel & RELAY_ID && w->relays) {
-        relays_close(w->relays, m->channel, m->code ? err_from_wire(m->code) : 0);
+        close_relays(w, m);
         return;
     }
     Scistream__Worker__Closed done = SCISTREAM__WORKER__CLOSED__INIT;

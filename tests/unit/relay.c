@@ -18,6 +18,7 @@ typedef Scistream__Worker__TcpPeer TcpPeer;
 typedef Scistream__Worker__Relayed Relayed;
 
 #define LOCAL "127.0.0.1"
+#define CLOSE(i, id, code) relays_close(side[i].rs, id, &(struct relay_reason){ .rc = (code) })
 #define RINGS (512U << 10) /* of one relay */
 #define DOOR 5
 #define HEARD_MAX 32
@@ -249,7 +250,7 @@ static void test_relay(void)
     getsockname(client[0].fd, &from.sa, &len);
     addr_format(&from, peer);
     addr_format(&backend_at, to);
-    CU_ASSERT(addr_port(&st->peer) == addr_port(&from) && addr_port(&st->backend) == addr_port(&backend_at));
+    CU_ASSERT(addr_port(&st->peer) == addr_port(&from) && st->up && addr_port(&st->backend) == addr_port(&backend_at));
     CU_ASSERT(stats_get(&st->c.flow[FORWARD].rel) == 1000000 && stats_get(&st->c.flow[BACKWARD].rel) == 300000 && silent());
     client[0].fin = server[0].fin = true;
     UNTIL(open_relays() == 0);
@@ -356,14 +357,42 @@ static void test_close_by_id(void)
     open_relay_door();
     come_through(0);
     uint64_t id = stats_get(&rig.env[0].stats->relay[0].c.id);
-    CU_ASSERT_FALSE(relays_close(side[0].rs, id + 1, -SST_EABORTED));
-    CU_ASSERT_FALSE(relays_close(side[1].rs, id, -SST_EABORTED));
-    CU_ASSERT_TRUE(relays_close(side[0].rs, id, -SST_EABORTED));
-    CU_ASSERT_TRUE(relays_close(side[0].rs, id, -SST_EDRAINING)); /* the first reason counts */
+    CU_ASSERT_FALSE(CLOSE(0, id + 1, -SST_EABORTED));
+    CU_ASSERT_FALSE(CLOSE(1, id, -SST_EABORTED));
+    CU_ASSERT_TRUE(CLOSE(0, id, -SST_EABORTED));
+    CU_ASSERT_TRUE(CLOSE(0, id, -SST_EDRAINING)); /* the first reason counts */
     expect_failed(-SST_EABORTED, err_text(-SST_EABORTED));
-    CU_ASSERT_FALSE(relays_close(side[0].rs, id, -SST_EABORTED));
+    CU_ASSERT_FALSE(CLOSE(0, id, -SST_EABORTED));
     UNTIL(app_over(&server[0]));
     CU_ASSERT_EQUAL(server[0].error, ECONNRESET);
+    come_through(1);
+    id = stats_get(&rig.env[0].stats->relay[0].c.id);
+    CU_ASSERT_TRUE(relays_close(side[0].rs, id, &(struct relay_reason){ -SST_ERELEASED, "released: enough" })); /* in these words */
+    UNTIL(open_relays() == 0 && app_over(&client[1]));
+    const Relayed *m = NEXT(0, RELAYED)->relayed;
+    CU_ASSERT(m->relay == id && m->code == err_to_wire(-SST_ERELEASED) && client[1].error == ECONNRESET);
+    CU_ASSERT_STRING_EQUAL(m->text, "released: enough");
+    end();
+}
+
+/* Those of some doors; the others do not notice. */
+static void test_close_doors(void)
+{
+    const struct relay_reason why = { .rc = -SST_ERELEASED };
+    const uint32_t others[] = { DOOR + 1, BOARD_DOORS, UINT32_MAX }, it[] = { DOOR + 1, DOOR };
+    begin();
+    open_relay_door();
+    for (unsigned i = 0; i < 2; i++)
+        come_through(i);
+    relays_close_doors(side[0].rs, others, ARRAY_LEN(others), &why);
+    relays_close_doors(side[0].rs, it, 0, &why);
+    for (int i = 0; i < 20; i++)
+        loop_turn(&rig.loop, 0);
+    CU_ASSERT(open_relays() == 2 && silent());
+    relays_close_doors(side[0].rs, it, ARRAY_LEN(it), &why);
+    UNTIL(open_relays() == 0 && app_over(&client[0]) && app_over(&client[1]));
+    for (unsigned i = 0; i < 2; i++)
+        CU_ASSERT(NEXT(0, RELAYED)->relayed->code == err_to_wire(-SST_ERELEASED) && client[i].error == ECONNRESET);
     end();
 }
 
@@ -373,7 +402,7 @@ static void test_close_all(void)
     open_relay_door();
     for (unsigned i = 0; i < 3; i++)
         come_through(i);
-    CU_ASSERT_TRUE(relays_close(side[0].rs, RELAY_ID, -SST_EDRAINING));
+    CU_ASSERT_TRUE(CLOSE(0, RELAY_ID, -SST_EDRAINING));
     UNTIL(open_relays() == 0 && app_over(&client[0]) && app_over(&client[1]) && app_over(&client[2]));
     for (unsigned i = 0; i < 3; i++)
         CU_ASSERT(NEXT(0, RELAYED)->relayed->code == err_to_wire(-SST_EDRAINING) && client[i].error == ECONNRESET);
@@ -395,7 +424,7 @@ static void test_close_what_ended(void)
         loop_turn(&rig.loop, 0);
         is_there = stats_get(&rig.env[0].stats->relay[0].c.id) == id;
     } while (is_there && !(client[0].eof && server[0].eof));
-    if (is_there && relays_close(side[0].rs, id, 0))
+    if (is_there && CLOSE(0, id, 0))
         UNTIL(open_relays() == 0);
     CU_ASSERT_EQUAL(NEXT(0, RELAYED)->relayed->code, 0);
     end();
@@ -755,6 +784,6 @@ static void test_shut_while_dialing(void)
 
 UNIT_MAIN("relay", UNIT(test_relay), UNIT(test_not_told), UNIT(test_many), UNIT(test_backend_refuses), UNIT(test_no_address), UNIT(test_reset),
           UNIT(test_close_by_id),
-          UNIT(test_close_all), UNIT(test_close_what_ended), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass),
+          UNIT(test_close_doors), UNIT(test_close_all), UNIT(test_close_what_ended), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass),
           UNIT(test_take_is_final), UNIT(test_take_refused), UNIT(test_undoor), UNIT(test_door_moves), UNIT(test_door_refused),
           UNIT(test_tickets), UNIT(test_tickets_are_unique), UNIT(test_passed_resets), UNIT(test_shut), UNIT(test_shut_while_dialing))
