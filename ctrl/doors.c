@@ -10,7 +10,6 @@
 #include "tcp/sock.h"
 
 #define LOOK_AGAIN_NS (30 * NS_PER_S) /* for the addresses of a name */
-#define ALL_RELAYS (1ULL << 63)       /* Close of worker.proto */
 #define LOOK_SOON_NS (2 * NS_PER_S)   /* after a failure, while none is known */
 
 /* A TCP peer that a route connects to. */

@@ -9,6 +9,8 @@
 #include "ctrl/route.h"
 #include "tcp/resolve.h"
 
+#define ALL_RELAYS (1ULL << 63) /* Close of worker.proto; ids of relays have this bit, too */
+
 struct doors;
 
 /* Bind the doors of all routes. NULL and why. */

@@ -23,6 +23,22 @@ void service_init(struct service *s)
     list_init(&s->watchers);
 }
 
+struct connections service_connections(const struct service *s) { return (struct connections){ .pool = s->pool, .doors = s->doors }; }
+
+static bool in_conf(const struct service *s, const char *route)
+{
+    for (size_t i = 0; i < s->conf->n_routes; i++)
+        if (str_eq(s->conf->routes[i]->name, route))
+            return true;
+    return false;
+}
+
+bool service_knows_route(const struct service *s, const char *route)
+{
+    const struct connections cs = service_connections(s);
+    return in_conf(s, route) || connections_know(&cs, route) || sessions_know(s->sessions, route);
+}
+
 bool service_is_local(struct grpc_call *c)
 {
     bool local = auth_is_local_admin(grpc_call_conn(c));

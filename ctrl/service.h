@@ -24,6 +24,7 @@ struct service {
     const char *name;              /* of this gateway */
     struct sessions *sessions;
     struct pool *pool;
+    struct doors *doors;
     uint64_t started_ns;
     const struct service_admin *admin;
     void *admin_user;
@@ -43,6 +44,10 @@ extern const size_t service_methods_n;
 /* For the files of the services: a reply and the end of a unary call. */
 void service_reply(struct grpc_call *c, const ProtobufCMessage *m);
 void service_send(struct grpc_call *c, const ProtobufCMessage *m);
+/* The connections that its workers relay. */
+struct connections service_connections(const struct service *s);
+/* Has the configuration such a route, or is there something that came by it? */
+bool service_knows_route(const struct service *s, const char *route);
 /* Is the caller a local administrator? If not, the call is ended. */
 bool service_is_local(struct grpc_call *c);
 

@@ -9,6 +9,7 @@
 #define REASON_MAX 200
 
 typedef Scistream__Gateway__V1__ReleaseRequest ReleaseRequest;
+typedef Scistream__Gateway__V1__ReleaseReply ReleaseReply;
 
 static void ignore_closed(struct grpc_call *c UNUSED, enum grpc_status s UNUSED, const char *text UNUSED) {}
 
@@ -25,13 +26,11 @@ static bool reason_ok(const char *s)
     return true;
 }
 
-static void release(struct grpc_call *c, const ReleaseRequest *q)
+static void release_session(struct grpc_call *c, const ReleaseRequest *q, const char *text)
 {
     const struct service *s = grpc_server_user(c);
-    Scistream__Gateway__V1__ReleaseReply r = SCISTREAM__GATEWAY__V1__RELEASE_REPLY__INIT;
+    ReleaseReply r = SCISTREAM__GATEWAY__V1__RELEASE_REPLY__INIT;
     bool one = q->pick_case == SCISTREAM__GATEWAY__V1__RELEASE_REQUEST__PICK_CHANNEL;
-    const char *said = err_text(-SST_ERELEASED);
-    AUTO_FREE char *text = *q->reason ? mem_printf("%s: %s", said, q->reason) : mem_strdup(said);
     int n = sessions_abort(s->sessions, q->uid, one ? (int64_t)q->channel : -1, -SST_ERELEASED, text);
     if (n < 0) {
         grpc_finish(c, GRPC_NOT_FOUND, "no session with that uid");
@@ -44,13 +43,61 @@ static void release(struct grpc_call *c, const ReleaseRequest *q)
     }
 }
 
+static void release_connection(struct grpc_call *c, const ReleaseRequest *q, const char *text)
+{
+    const struct connections cs = service_connections(grpc_server_user(c));
+    ReleaseReply r = SCISTREAM__GATEWAY__V1__RELEASE_REPLY__INIT;
+    if (!connections_release(&cs, q->connection, text)) {
+        grpc_finish(c, GRPC_NOT_FOUND, "no open connection with that id");
+        return;
+    }
+    log_info("connection %s released by %s", q->connection, grpc_conn_peer(grpc_call_conn(c)));
+    r.connections = 1;
+    service_reply(c, &r.base);
+}
+
+/* Its channels, and the connections that workers relay. */
+static void release_route(struct grpc_call *c, const ReleaseRequest *q, const char *text)
+{
+    const struct service *s = grpc_server_user(c);
+    const struct connections cs = service_connections(s);
+    ReleaseReply r = SCISTREAM__GATEWAY__V1__RELEASE_REPLY__INIT;
+    if (!service_knows_route(s, q->route)) {
+        grpc_finish(c, GRPC_NOT_FOUND, "no route of that name");
+        return;
+    }
+    r.channels = sessions_abort_route(s->sessions, q->route, -SST_ERELEASED, text);
+    r.connections = connections_release_route(&cs, q->route, text);
+    if (r.channels == 0 && r.connections == 0) {
+        grpc_finish(c, GRPC_NOT_FOUND, "the route has neither an open channel nor an open connection");
+        return;
+    }
+    AUTO_FREE char *what = units_streams("", r.channels, r.connections);
+    log_info("route %s: %s released by %s", q->route, what, grpc_conn_peer(grpc_call_conn(c)));
+    service_reply(c, &r.base);
+}
+
+static void release(struct grpc_call *c, const ReleaseRequest *q)
+{
+    const char *said = err_text(-SST_ERELEASED);
+    AUTO_FREE char *text = *q->reason ? mem_printf("%s: %s", said, q->reason) : mem_strdup(said);
+    (*q->uid ? release_session : *q->route ? release_route : release_connection)(c, q, text);
+}
+
+/* What is to be released is said in one way, and a channel only of a session. */
+static bool asks_for_one(const ReleaseRequest *q)
+{
+    bool channel = q->pick_case != SCISTREAM__GATEWAY__V1__RELEASE_REQUEST__PICK__NOT_SET;
+    return (*q->uid != 0) + (*q->connection != 0) + (*q->route != 0) == 1 && (*q->uid || !channel);
+}
+
 static void on_release(struct grpc_call *c, const uint8_t *data, size_t len)
 {
     ReleaseRequest *q = scistream__gateway__v1__release_request__unpack(NULL, len, data);
     if (!service_is_local(c)) /* before any look at what was asked */
         ;
-    else if (!q || !*q->uid)
-        grpc_finish(c, GRPC_INVALID_ARGUMENT, "a readable ReleaseRequest with a uid is expected");
+    else if (!q || !asks_for_one(q))
+        grpc_finish(c, GRPC_INVALID_ARGUMENT, "a readable ReleaseRequest with a uid, a connection or a route is expected");
     else if (!reason_ok(q->reason))
         grpc_finish(c, GRPC_INVALID_ARGUMENT, "the reason must be printable text of at most 200 bytes");
     else
@@ -75,6 +122,7 @@ static void drain(struct grpc_call *c, const DrainRequest *q)
         return;
     }
     r.channels = (uint32_t)sessions_channels(s->sessions);
+    r.connections = connections_open(s->pool);
     r.timeout_ms = d.timeout_ns == TIME_FOREVER ? UINT64_MAX : d.timeout_ns / NS_PER_MS;
     service_reply(c, &r.base);
 }

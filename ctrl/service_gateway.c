@@ -70,12 +70,28 @@ const struct grpc_handlers service_info_handlers = { .message = on_info, .closed
 
 /* ------------------------------------------------------------ Sessions: to local administrators */
 
-static void reply_sessions(struct grpc_call *c, const char *uid)
+typedef Scistream__Gateway__V1__SessionsRequest SessionsRequest;
+
+static int add_connections(const struct service *s, const SessionsRequest *q, SessionsReply *r)
+{
+    const struct connections cs = service_connections(s);
+    const struct connections_query cq = { .route = q->route, .after = q->after, .max = q->connections,
+                                          .busiest = q->order == SCISTREAM__GATEWAY__V1__SESSIONS_REQUEST__ORDER__BUSIEST };
+    return *q->uid ? 0 : connections_list(&cs, &cq, r);
+}
+
+static void reply_sessions(struct grpc_call *c, const SessionsRequest *q)
 {
     const struct service *s = grpc_server_user(c);
-    Scistream__Gateway__V1__SessionsReply *r = sessions_reply(s->sessions, uid);
-    if (*uid && r->n_sessions == 0)
+    SessionsReply *r = sessions_reply_new();
+    if (!*q->after)
+        sessions_list(s->sessions, q->uid, q->route, r);
+    if (*q->uid && r->n_sessions == 0)
         grpc_finish(c, GRPC_NOT_FOUND, "no session with that uid");
+    else if (*q->route && !service_knows_route(s, q->route))
+        grpc_finish(c, GRPC_NOT_FOUND, "no route of that name");
+    else if (add_connections(s, q, r) < 0)
+        grpc_finish(c, GRPC_INVALID_ARGUMENT, "after must be what a reply before had as next");
     else
         service_reply(c, &r->base);
     sessions_reply_free(r);
@@ -83,13 +99,13 @@ static void reply_sessions(struct grpc_call *c, const char *uid)
 
 static void on_sessions(struct grpc_call *c, const uint8_t *data, size_t len)
 {
-    Scistream__Gateway__V1__SessionsRequest *q = scistream__gateway__v1__sessions_request__unpack(NULL, len, data);
+    SessionsRequest *q = scistream__gateway__v1__sessions_request__unpack(NULL, len, data);
     if (!auth_is_local_admin(grpc_call_conn(c))) /* before any look at what was asked */
         grpc_finish(c, GRPC_PERMISSION_DENIED, "sessions are shown on the local control socket only, to the gateway's user or root");
     else if (!q)
         grpc_finish(c, GRPC_INVALID_ARGUMENT, "SessionsRequest cannot be read");
     else
-        reply_sessions(c, q->uid);
+        reply_sessions(c, q);
     scistream__gateway__v1__sessions_request__free_unpacked(q, NULL);
 }
 

@@ -1,6 +1,7 @@
 /* Gateway.Watch: what becomes of channels and of the gateway, and how fast channels go, to local administrators.
  *
  * Happy path: WatchRequest -> opened of every channel that there is -> events as they come, progress each interval -> the watcher goes.
+ * Connections that workers relay come and go by thousands: of them there is one event each interval (ctrl/connections.h).
  * A watcher that reads slowly is held against what waits for it: progress is left out first, then everything, and the next event says how many.
  * A channel of which it could not be told is told at a later tick, if it is still there.
  */
@@ -14,6 +15,7 @@
 #define WATCHERS 8
 #define ROOM_PROGRESS (128U << 10) /* bytes that may wait for a watcher when one more report of progress is to be sent */
 #define ROOM_EVENT (512U << 10)    /* … any other event */
+#define LOOK_SHARE (10U * WATCHERS) /* a look at connections may take one part in so many of the time */
 #define SOON_NS (20 * NS_PER_MS)
 #define INTERVAL_MIN_MS 20
 #define INTERVAL_MAX_MS 60000
@@ -27,8 +29,11 @@ struct watcher {
     struct grpc_call *call;
     unsigned place;
     uint64_t number;         /* serial: what is remembered of a place may be of the one before */
-    char uid[33];
+    char uid[33], route[ADDR_ROUTE_MAX + 1];
+    uint32_t connections;    /* how many are told one by one */
+    struct connections_seen *seen;
     uint64_t interval_ns, next_ns, dropped;
+    uint64_t rested_ns;      /* until then no connections are looked at */
     struct timer tick;
 };
 
@@ -54,7 +59,10 @@ static bool tell(struct watcher *w, WatchEvent *e, size_t room)
     return true;
 }
 
-static bool wants(const struct watcher *w, const struct schannel *c) { return !*w->uid || str_eq(w->uid, c->s->uid); }
+static bool wants(const struct watcher *w, const struct schannel *c)
+{
+    return (!*w->uid || str_eq(w->uid, c->s->uid)) && (!*w->route || str_eq(w->route, c->route->c->name));
+}
 
 static bool tell_channel(struct watcher *w, const struct schannel *c, const char *what)
 {
@@ -139,6 +147,23 @@ static void report(struct watcher *w, struct schannel *c, uint64_t now)
     *before = look;
 }
 
+/* What a look costs is a small part of the time, however many there are, and however many watch. */
+static void report_connections(struct watcher *w, uint64_t now)
+{
+    WatchEvent e = SCISTREAM__GATEWAY__V1__WATCH_EVENT__INIT;
+    const struct connections cs = service_connections(w->s);
+    if (*w->uid || now < w->rested_ns)
+        return;
+    e.what = unconst("connections");
+    e.connections = connections_look(&cs, w->seen, w->route, w->connections);
+    if (e.connections && !tell(w, &e, ROOM_PROGRESS)) {
+        w->dropped++;
+        connections_untold(w->seen);
+    }
+    connections_free(e.connections);
+    w->rested_ns = now_ns() + LOOK_SHARE * (now_ns() - now);
+}
+
 static bool runs(const struct schannel *c) { return c->state >= SC_FLOWING && c->state < SC_CLOSING; }
 
 /* False: it has not been told of all channels. */
@@ -147,7 +172,7 @@ static bool look_at(struct watcher *w, const struct session *s, bool progress, u
     bool all = true;
     list_for_each(k, &s->channels) {
         struct schannel *c = list_entry(k, struct schannel, node);
-        if (c->state == SC_CLOSING)
+        if (c->state == SC_CLOSING || !wants(w, c))
             continue;
         if (!introduce(w, c))
             all = false;
@@ -172,8 +197,10 @@ static void look(struct watcher *w)
         grpc_finish(w->call, GRPC_OK, "");
         return;
     }
-    if (progress)
+    if (progress) {
+        report_connections(w, now_ns());
         w->next_ns = now + w->interval_ns;
+    }
     loop_timer(w->s->loop, &w->tick, all ? w->next_ns - now : MIN(SOON_NS, w->next_ns - now));
 }
 
@@ -227,7 +254,10 @@ static void begin(struct grpc_call *c, const WatchRequest *q, unsigned place)
     w->number = ++serial;
     w->interval_ns = ms * NS_PER_MS;
     w->tick.fire = on_tick;
+    w->connections = q->connections;
+    w->seen = connections_seen_new();
     str_copy(w->uid, sizeof(w->uid), q->uid);
+    str_copy(w->route, sizeof(w->route), q->route);
     list_add_tail(&s->watchers, &w->node);
     grpc_set_user(c, w);
     look(w);
@@ -244,6 +274,8 @@ static void on_watch(struct grpc_call *c, const uint8_t *data, size_t len)
         grpc_finish(c, GRPC_INVALID_ARGUMENT, "one readable WatchRequest is expected");
     else if (*q->uid && !is_session(s, q->uid))
         grpc_finish(c, GRPC_NOT_FOUND, "no session with that uid");
+    else if (*q->route && !service_knows_route(s, q->route))
+        grpc_finish(c, GRPC_NOT_FOUND, "no route of that name");
     else if (!take_place(s, &place))
         grpc_finish(c, GRPC_RESOURCE_EXHAUSTED, "eight watch already, which is the limit: end one of them");
     else
@@ -259,6 +291,7 @@ static void on_closed(struct grpc_call *c, enum grpc_status s UNUSED, const char
         return;
     loop_timer_stop(w->s->loop, &w->tick);
     list_del(&w->node);
+    connections_seen_free(w->seen);
     free(w);
 }
 

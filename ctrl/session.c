@@ -114,22 +114,34 @@ void sessions_abort_all(struct sessions *ss, int rc, const char *text)
             schannel_abort(list_entry(k, struct schannel, node), rc, text);
 }
 
+static int abort_channels(struct session *s, int64_t channel, int rc, const char *text)
+{
+    int n = 0;
+    list_for_each_safe(k, &s->channels) {
+        struct schannel *c = list_entry(k, struct schannel, node);
+        if (!schannel_holds_place(c) || (channel >= 0 && (int64_t)c->number != channel))
+            continue;
+        schannel_abort(c, rc, text);
+        n++;
+    }
+    return n;
+}
+
 int sessions_abort(struct sessions *ss, const char *uid, int64_t channel, int rc, const char *text)
 {
     int n = -ENOENT;
-    list_for_each_safe(i, &ss->sessions) {
-        struct session *s = list_entry(i, struct session, node);
-        if (!str_eq(s->uid, uid))
-            continue;
-        n = 0;
-        list_for_each_safe(k, &s->channels) {
-            struct schannel *c = list_entry(k, struct schannel, node);
-            if (!schannel_holds_place(c) || (channel >= 0 && (int64_t)c->number != channel))
-                continue;
-            schannel_abort(c, rc, text);
-            n++;
-        }
-    }
+    list_for_each_safe(i, &ss->sessions)
+        if (str_eq(list_entry(i, struct session, node)->uid, uid))
+            n = abort_channels(list_entry(i, struct session, node), channel, rc, text);
+    return n;
+}
+
+unsigned sessions_abort_route(struct sessions *ss, const char *route, int rc, const char *text)
+{
+    unsigned n = 0;
+    list_for_each_safe(i, &ss->sessions)
+        if (str_eq(list_entry(i, struct session, node)->route->c->name, route))
+            n += (unsigned)abort_channels(list_entry(i, struct session, node), -1, rc, text);
     return n;
 }
 

@@ -8,7 +8,7 @@
 #define CTRL_SESSION_H
 
 #include "ctrl/admission.h"
-#include "ctrl/doors.h"
+#include "ctrl/connections.h"
 #include "ctrl/hop.h"
 #include "ctrl/record.h"
 #include "ctrl/route.h"
@@ -59,6 +59,8 @@ bool sessions_draining(const struct sessions *ss);
 void sessions_reloaded(struct sessions *ss);
 /* End the channel of that number, -1: all of the session that are not over. How many; -ENOENT: there is no such session. */
 int sessions_abort(struct sessions *ss, const char *uid, int64_t channel, int rc, const char *text);
+/* End all channels of that route that are not over; how many. */
+unsigned sessions_abort_route(struct sessions *ss, const char *route, int rc, const char *text);
 /* End all channels with that reason. */
 void sessions_abort_all(struct sessions *ss, int rc, const char *text);
 size_t sessions_channels(const struct sessions *ss);
@@ -68,8 +70,12 @@ void sessions_tally(const struct sessions *ss);
 /* Only when no channel is left, or everything else is gone too. Null-safe. */
 void sessions_free(struct sessions *ss);
 
-/* Fill a reply with all sessions, or the one with that uid; free with sessions_reply_free. */
-Scistream__Gateway__V1__SessionsReply *sessions_reply(struct sessions *ss, const char *uid);
-void sessions_reply_free(Scistream__Gateway__V1__SessionsReply *r);
+/* A reply without anything in it; heap. */
+SessionsReply *sessions_reply_new(void);
+/* Add all sessions to it, or the one with that uid, or those of that route; empty: not looked at. */
+void sessions_list(struct sessions *ss, const char *uid, const char *route, SessionsReply *r);
+void sessions_reply_free(SessionsReply *r); /* null-safe */
+/* Is there one of that route? */
+bool sessions_know(const struct sessions *ss, const char *route);
 
 #endif

@@ -6,6 +6,7 @@ typedef Scistream__Gateway__V1__Session SessionMsg;
 typedef Scistream__Gateway__V1__Channel ChannelMsg;
 typedef Scistream__Gateway__V1__HopState HopMsg;
 typedef Scistream__Gateway__V1__PassedOver PassedMsg;
+typedef Scistream__Gateway__V1__FlowState FlowMsg;
 
 static uint64_t age_ms(uint64_t born_ns) { return (now_ns() - born_ns) / NS_PER_MS; }
 
@@ -60,6 +61,19 @@ static void add_counters(ChannelMsg *m, const struct stats_flow *f)
     m->waiting_for = mem_strdup(watch_waiting_for(f));
 }
 
+static FlowMsg *flow_message(const struct stats_flow *f)
+{
+    FlowMsg *m = mem_zalloc(1, sizeof(*m));
+    scistream__gateway__v1__flow_state__init(m);
+    m->bytes_in = stats_get(&f->put);
+    m->bytes_out = stats_get(&f->rel);
+    m->wait_source_ms = stats_get(&f->wait_ns[WAIT_SOURCE]) / NS_PER_MS;
+    m->wait_credits_ms = stats_get(&f->wait_ns[WAIT_CREDITS]) / NS_PER_MS;
+    m->wait_sink_ms = stats_get(&f->wait_ns[WAIT_SINK]) / NS_PER_MS;
+    m->waiting_for = mem_strdup(watch_waiting_for(f));
+    return m;
+}
+
 ChannelMsg *schannel_message(const struct schannel *c)
 {
     ChannelMsg *m = mem_zalloc(1, sizeof(*m));
@@ -72,6 +86,8 @@ ChannelMsg *schannel_message(const struct schannel *c)
     m->window = c->window;
     if (st)
         add_counters(m, &st->flow[0]);
+    if (st && c->duplex)
+        m->back = flow_message(&st->flow[1]);
     m->source = side_message(c, SOURCE_SIDE);
     m->sink = side_message(c, SINK_SIDE);
     return m;
@@ -99,17 +115,23 @@ static SessionMsg *session_message(const struct session *s)
     return m;
 }
 
-Scistream__Gateway__V1__SessionsReply *sessions_reply(struct sessions *ss, const char *uid)
+static bool is_of(const struct session *s, const char *route) { return !*route || str_eq(s->route->c->name, route); }
+
+SessionsReply *sessions_reply_new(void)
 {
-    Scistream__Gateway__V1__SessionsReply *r = mem_zalloc(1, sizeof(*r));
+    SessionsReply *r = mem_zalloc(1, sizeof(*r));
     scistream__gateway__v1__sessions_reply__init(r);
+    return r;
+}
+
+void sessions_list(struct sessions *ss, const char *uid, const char *route, SessionsReply *r)
+{
     r->sessions = mem_zalloc(list_length(&ss->sessions) + 1, sizeof(*r->sessions));
     list_for_each(n, &ss->sessions) {
         const struct session *s = list_entry(n, struct session, node);
-        if (!*uid || str_eq(uid, s->uid))
+        if ((!*uid || str_eq(uid, s->uid)) && is_of(s, route))
             r->sessions[r->n_sessions++] = session_message(s);
     }
-    return r;
 }
 
 /* A channel whose end is counted is in the sums of what is over. */
@@ -130,4 +152,12 @@ void sessions_tally(const struct sessions *ss)
     }
 }
 
-void sessions_reply_free(Scistream__Gateway__V1__SessionsReply *r) { scistream__gateway__v1__sessions_reply__free_unpacked(r, NULL); }
+bool sessions_know(const struct sessions *ss, const char *route)
+{
+    list_for_each(n, &ss->sessions)
+        if (is_of(list_entry(n, struct session, node), route))
+            return true;
+    return false;
+}
+
+void sessions_reply_free(SessionsReply *r) { scistream__gateway__v1__sessions_reply__free_unpacked(r, NULL); }

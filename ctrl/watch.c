@@ -2,9 +2,7 @@
 
 const char *watch_waiting_for(const struct stats_flow *f)
 {
-    static const char *const words[WAIT_KINDS] = { "source", "credits", "sink", "rate" };
-    uint32_t now = atomic_load_explicit(&f->waiting_for, memory_order_relaxed);
-    return now < WAIT_KINDS ? words[now] : "";
+    return stats_wait_name(atomic_load_explicit(&f->waiting_for, memory_order_relaxed));
 }
 
 void watch_take(struct watch_look *l, const struct stats_channel *st, uint64_t now)
@@ -30,7 +28,7 @@ static void shares(uint32_t permille[WAIT_KINDS], const struct watch_look *a, co
         permille[now] += (uint32_t)left;
 }
 
-static uint64_t rate(uint64_t bytes, uint64_t ns) { return (uint64_t)((double)bytes * 8e9 / (double)MAX(ns, 1)); }
+uint64_t watch_rate(uint64_t bytes, uint64_t ns) { return (uint64_t)((double)bytes * 8e9 / (double)MAX(ns, 1)); }
 
 void watch_compare(Progress *m, const struct watch_look *before, const struct watch_look *now, const struct stats_channel *st, uint64_t window)
 {
@@ -39,7 +37,7 @@ void watch_compare(Progress *m, const struct watch_look *before, const struct wa
     uint32_t permille[WAIT_KINDS];
     shares(permille, before, now, atomic_load_explicit(&f->waiting_for, memory_order_relaxed));
     m->interval_ms = ns / NS_PER_MS;
-    m->rate = rate(now->out - before->out, ns);
+    m->rate = watch_rate(now->out - before->out, ns);
     m->bytes_in = in;
     m->bytes_out = now->out;
     m->window = window;
@@ -49,6 +47,7 @@ void watch_compare(Progress *m, const struct watch_look *before, const struct wa
     m->credits_permille = permille[WAIT_CREDITS];
     m->sink_permille = permille[WAIT_SINK];
     m->clock_permille = permille[WAIT_RATE];
-    m->rate_back = rate(now->back - before->back, ns);
+    m->rate_back = watch_rate(now->back - before->back, ns);
     m->bytes_back = now->back;
+    m->waiting_for_back = (char *)(uintptr_t)(stats_get(&st->flow[1].since_ns) ? watch_waiting_for(&st->flow[1]) : "");
 }

@@ -282,6 +282,7 @@ static int start(struct daemon *d)
                                   .ev = &service_session_events, .ev_user = &d->service };
     doors_start(d->doors, &d->loop, d->pool, d->resolver, &d->observe.records);
     tally_use_doors(&d->observe.tally, doors_route_name, d->doors);
+    d->service.doors = d->doors;
     d->service.pool = d->observe.sources.pool = d->pool;
     d->service.sessions = d->observe.sources.sessions = sessions_new(&sc);
     return 0;

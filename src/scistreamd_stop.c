@@ -39,15 +39,6 @@ void stop_workers(struct daemon *d)
     pool_stop(d->pool, on_gone, d);
 }
 
-static uint64_t relays(const struct daemon *d)
-{
-    const struct board *b = pool_board(d->pool);
-    uint64_t n = 0;
-    for (unsigned i = 0; i < pool_size(d->pool); i++)
-        n += stats_get(&b->row[i].relays);
-    return n;
-}
-
 static void drained(struct daemon *d)
 {
     if (d->stopping) {
@@ -62,7 +53,7 @@ static void drained(struct daemon *d)
 static void on_look(struct timer *t)
 {
     struct daemon *d = container_of(t, struct daemon, look);
-    if (relays(d) == 0 || (d->stopping && d->abort_relays))
+    if (connections_open(d->pool) == 0 || (d->stopping && d->abort_relays))
         drained(d);
     else
         loop_timer(&d->loop, t, 50 * NS_PER_MS);
@@ -84,8 +75,9 @@ static void abort_all(struct daemon *d)
 static void on_drain_over(struct timer *t)
 {
     struct daemon *d = container_of(t, struct daemon, drain);
-    size_t n = sessions_channels(d->service.sessions) + relays(d);
-    log_warn("%zu channel%s still open after drain_timeout: aborted", n, n == 1 ? " is" : "s are");
+    uint64_t channels = sessions_channels(d->service.sessions), connections = connections_open(d->pool);
+    AUTO_FREE char *what = units_streams("", channels, connections);
+    log_warn("%s %s still open after drain_timeout: aborted", what, channels + connections == 1 ? "is" : "are");
     abort_all(d);
 }
 
@@ -95,9 +87,10 @@ static void on_drain_over(struct timer *t)
 static void begin(struct daemon *d, const char *by, uint64_t timeout_ns)
 {
     char time[UNITS_TEXT];
-    size_t n = sessions_channels(d->service.sessions) + relays(d);
+    uint64_t channels = sessions_channels(d->service.sessions), connections = connections_open(d->pool);
     bool forever = timeout_ns == TIME_FOREVER;
-    AUTO_FREE char *text = mem_printf("no new streams; %zu open channel%s %s %s to finish", n, n == 1 ? "" : "s", n == 1 ? "gets" : "get",
+    AUTO_FREE char *open = units_streams("open ", channels, connections);
+    AUTO_FREE char *text = mem_printf("no new streams; %s %s %s to finish", open, channels + connections == 1 ? "gets" : "get",
                                       forever ? "all the time it takes" : units_human_time(time, timeout_ns));
     log_info("%s: %s", by, text);
     service_note(&d->service, d->stopping ? "stopping" : "draining", text, 0);

@@ -208,3 +208,11 @@ const char *units_human_time(char out[UNITS_TEXT], uint64_t ns)
     snprintf(out, UNITS_TEXT, "%" PRIu64 ":%02u:%02u", s / 3600, (unsigned)(s / 60 % 60), (unsigned)(s % 60));
     return out;
 }
+
+char *units_streams(const char *how, uint64_t channels, uint64_t connections)
+{
+    const char *s = channels == 1 ? "" : "s", *t = connections == 1 ? "" : "s";
+    if (channels && connections)
+        return mem_printf("%" PRIu64 " %schannel%s and %" PRIu64 " connection%s", channels, how, s, connections, t);
+    return connections ? mem_printf("%" PRIu64 " %sconnection%s", connections, how, t) : mem_printf("%" PRIu64 " %schannel%s", channels, how, s);
+}

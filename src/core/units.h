@@ -24,4 +24,7 @@ const char *units_human_size(char out[UNITS_TEXT], uint64_t bytes);
 const char *units_human_rate(char out[UNITS_TEXT], double bits_per_s);
 const char *units_human_time(char out[UNITS_TEXT], uint64_t ns);
 
+/* "1 channel", "2 open channels and 5 connections", "5 open connections", how being "" or "open ". Heap. */
+char *units_streams(const char *how, uint64_t channels, uint64_t connections);
+
 #endif
