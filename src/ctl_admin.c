@@ -13,21 +13,30 @@ typedef Scistream__Gateway__V1__ReloadReply ReloadReply;
 static int print_release(const struct ctl_opts *o, const uint8_t *data, size_t len)
 {
     Scistream__Gateway__V1__ReleaseReply *r = scistream__gateway__v1__release_reply__unpack(NULL, len, data);
+    AUTO_FREE char *what = r ? units_streams("", r->channels, r->connections) : NULL;
     if (r && o->json)
-        printf("{\"channels\":%u}\n", r->channels);
+        printf("{\"channels\":%u,\"connections\":%llu}\n", r->channels, (unsigned long long)r->connections);
     else if (r)
-        printf("%u channel%s released\n", r->channels, r->channels == 1 ? "" : "s");
+        printf("%s released\n", what);
     scistream__gateway__v1__release_reply__free_unpacked(r, NULL);
     return r ? 0 : 76;
 }
 
-int ctl_release(struct ctl_opts *o, int argc UNUSED, char **argv)
+int ctl_release(struct ctl_opts *o, int argc, char **argv)
 {
     Scistream__Gateway__V1__ReleaseRequest q = SCISTREAM__GATEWAY__V1__RELEASE_REQUEST__INIT;
-    AUTO_FREE char *uid = mem_strdup(argv[0]);
+    AUTO_FREE char *uid = mem_strdup(argc ? argv[0] : "");
     char *slash = strchr(uid, '/'), *end;
-    q.uid = uid;
     q.reason = o->reason;
+    q.route = o->route;
+    if ((argc > 0) + (*o->route != 0) != 1) {
+        fprintf(stderr, "scistreamctl: release needs either what 'scistreamctl sessions' shows (UID, UID/CHANNEL, CONNECTION) or --route NAME\n");
+        return 64;
+    }
+    if (*uid == 'r' && !slash) /* a uid has hex digits only */
+        q.connection = uid;
+    else
+        q.uid = uid;
     if (slash) {
         *slash = 0;
         unsigned long channel = strtoul(slash + 1, &end, 10);
@@ -46,10 +55,11 @@ int ctl_release(struct ctl_opts *o, int argc UNUSED, char **argv)
 static void drain_text(const struct ctl_opts *o, const DrainReply *r)
 {
     char time[UNITS_TEXT];
+    AUTO_FREE char *open = units_streams("open ", r->channels, r->connections);
     if (o->resume)
         printf("new streams are taken\n");
     else
-        printf("no new streams; %u open channel%s %s %s to finish%s\n", r->channels, r->channels == 1 ? "" : "s", r->channels == 1 ? "gets" : "get",
+        printf("no new streams; %s %s %s to finish%s\n", open, r->channels + r->connections == 1 ? "gets" : "get",
                r->timeout_ms == UINT64_MAX ? "all the time it takes" : units_human_time(time, r->timeout_ms * NS_PER_MS),
                o->stop ? ", then the gateway stops" : "");
 }
@@ -59,8 +69,8 @@ static int print_drain(const struct ctl_opts *o, const uint8_t *data, size_t len
     DrainReply *r = scistream__gateway__v1__drain_reply__unpack(NULL, len, data);
     bool forever = r && r->timeout_ms == UINT64_MAX;
     if (r && o->json)
-        printf("{\"draining\":%s,\"stopping\":%s,\"channels\":%u,\"timeout_ms\":%lld}\n", o->resume ? "false" : "true", o->stop ? "true" : "false",
-               r->channels, forever ? -1LL : (long long)r->timeout_ms);
+        printf("{\"draining\":%s,\"stopping\":%s,\"channels\":%u,\"connections\":%llu,\"timeout_ms\":%lld}\n", o->resume ? "false" : "true",
+               o->stop ? "true" : "false", r->channels, (unsigned long long)r->connections, forever ? -1LL : (long long)r->timeout_ms);
     else if (r)
         drain_text(o, r);
     scistream__gateway__v1__drain_reply__free_unpacked(r, NULL);

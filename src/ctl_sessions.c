@@ -1,4 +1,5 @@
-/* scistreamctl sessions: sessions and their channels. */
+/* scistreamctl sessions: sessions and their channels, and the TCP connections that workers relay. These come in as many replies as they need, and all is
+ * printed when the last is here. */
 #include <stdio.h>
 
 #include "src/scistreamctl.h"
@@ -36,12 +37,13 @@ void ctl_channel_json(const Channel *c)
            (unsigned long long)c->wait_sink_ms);
     hop_json("source", c->source);
     hop_json("sink", c->sink);
+    ctl_flow_json("back", c->back, false);
     printf("}");
 }
 
 static void sessions_json(const SessionsReply *r)
 {
-    printf("{\"sessions\":[");
+    printf("\"sessions\":[");
     for (size_t i = 0; i < r->n_sessions; i++) {
         const Scistream__Gateway__V1__Session *s = r->sessions[i];
         printf("%s{", i ? "," : "");
@@ -55,7 +57,7 @@ static void sessions_json(const SessionsReply *r)
         }
         printf("]}");
     }
-    printf("]}\n");
+    printf("]");
 }
 
 static void hop_text(const char *name, const HopState *h)
@@ -76,6 +78,10 @@ static void channel_text(const Channel *c)
            units_size(window, c->window), *c->waiting_for ? ", waits for " : "", c->waiting_for);
     hop_text("source", c->source);
     hop_text("sink", c->sink);
+    if (c->back)
+        printf("    back    %s, mean %s%s%s\n", units_human_size(size, c->back->bytes_out),
+               units_human_rate(rate, c->age_ms ? (double)c->back->bytes_out * 8e3 / (double)c->age_ms : 0), *c->back->waiting_for ? ", waits for " : "",
+               c->back->waiting_for);
 }
 
 static void sessions_text(const SessionsReply *r)
@@ -91,19 +97,120 @@ static void sessions_text(const SessionsReply *r)
     }
 }
 
-static int print_sessions(const struct ctl_opts *o, const uint8_t *data, size_t len)
+/* ------------------------------------------------------------ connections, reply by reply */
+
+static struct listing {
+    SessionsReply **reply;
+    size_t n;
+    uint64_t listed;
+} listing;
+
+static const SessionsReply *last(void) { return listing.reply[listing.n - 1]; }
+
+static void connections_json(void)
 {
-    SessionsReply *r = scistream__gateway__v1__sessions_reply__unpack(NULL, len, data);
-    if (r)
-        (o->json ? sessions_json : sessions_text)(r);
-    scistream__gateway__v1__sessions_reply__free_unpacked(r, NULL);
-    return r ? 0 : 76;
+    const char *comma = "";
+    printf(",\"connections\":[");
+    for (size_t i = 0; i < listing.n; i++)
+        for (size_t k = 0; k < listing.reply[i]->n_connections; k++, comma = ",") {
+            printf("%s", comma);
+            ctl_connection_json(listing.reply[i]->connections[k], false);
+        }
+    printf("],\"more\":%llu", (unsigned long long)last()->more);
+}
+
+static void connections_text(void)
+{
+    Scistream__Gateway__V1__Connection **all = mem_zalloc(listing.listed + 1, sizeof(*all));
+    size_t n = 0;
+    for (size_t i = 0; i < listing.n; i++)
+        for (size_t k = 0; k < listing.reply[i]->n_connections; k++)
+            all[n++] = listing.reply[i]->connections[k];
+    if (n)
+        ctl_connections_text(all, n);
+    else
+        printf("no connections\n");
+    if (last()->more)
+        printf("and %llu more (--limit)\n", (unsigned long long)last()->more);
+    free(all);
+}
+
+static void print_all(const struct ctl_opts *o)
+{
+    const SessionsReply *first = listing.reply[0];
+    if (o->json) {
+        printf("{");
+        sessions_json(first);
+        printf(",");
+        ctl_routes_json(first->routes, first->n_routes, false);
+        if (o->connections)
+            connections_json();
+        printf("}\n");
+        return;
+    }
+    sessions_text(first);
+    ctl_routes_text(first->routes, first->n_routes);
+    if (o->connections)
+        connections_text();
+}
+
+static int keep_reply(const struct ctl_opts *o UNUSED, const uint8_t *data, size_t len)
+{
+    SessionsReply *r = scistream__gateway__v1__sessions_reply__unpack(NULL, len, data), **more;
+    if (!r)
+        return 76;
+    more = mem_zalloc(listing.n + 1, sizeof(*more));
+    if (listing.n)
+        memcpy(more, listing.reply, listing.n * sizeof(*more));
+    free(listing.reply);
+    listing.reply = more;
+    listing.reply[listing.n++] = r;
+    listing.listed += r->n_connections;
+    return 0;
+}
+
+static void forget_replies(void)
+{
+    for (size_t i = 0; i < listing.n; i++)
+        scistream__gateway__v1__sessions_reply__free_unpacked(listing.reply[i], NULL);
+    free(listing.reply);
+    listing = (struct listing){ .n = 0 };
+}
+
+/* There is another reply to ask for; one that brings nothing is the last. */
+static bool next(Scistream__Gateway__V1__SessionsRequest *q, uint64_t limit)
+{
+    if (!*last()->next || last()->n_connections == 0 || listing.listed >= limit)
+        return false;
+    q->after = last()->next;
+    q->connections = (uint32_t)(limit - listing.listed);
+    return true;
+}
+
+bool ctl_is_wrong_for_uid(const struct ctl_opts *o, int argc)
+{
+    bool wrong = argc && (o->connections || *o->route);
+    if (wrong)
+        fprintf(stderr, "scistreamctl: --connections and --route are not for one session: leave UID out\n");
+    return wrong;
 }
 
 int ctl_sessions(struct ctl_opts *o, int argc, char **argv)
 {
     Scistream__Gateway__V1__SessionsRequest q = SCISTREAM__GATEWAY__V1__SESSIONS_REQUEST__INIT;
+    if (ctl_is_wrong_for_uid(o, argc))
+        return 64;
     if (argc)
         q.uid = argv[0];
-    return ctl_call(o, "/scistream.gateway.v1.Gateway/Sessions", &q.base, print_sessions);
+    q.route = o->route;
+    q.connections = o->connections ? (uint32_t)o->limit : 0;
+    q.order = (Scistream__Gateway__V1__SessionsRequest__Order)o->order;
+    int code;
+    do
+        code = ctl_call(o, "/scistream.gateway.v1.Gateway/Sessions", &q.base, keep_reply);
+    while (code == 0 && listing.n && next(&q, (uint64_t)o->limit));
+    if (code == 0 && listing.n)
+        print_all(o);
+    forget_replies();
+    return code;
 }

@@ -89,9 +89,22 @@ static void progress_json(const Scistream__Gateway__V1__Progress *p)
            p->channel, (unsigned long long)p->interval_ms, (unsigned long long)p->rate, (unsigned long long)p->bytes_in,
            (unsigned long long)p->bytes_out, (unsigned long long)p->window, (unsigned long long)p->window_used);
     ctl_json_text("waiting_for", p->waiting_for, ",");
-    printf("\"source_permille\":%u,\"credits_permille\":%u,\"sink_permille\":%u,\"clock_permille\":%u,\"rate_back\":%llu,\"bytes_back\":%llu}",
+    printf("\"source_permille\":%u,\"credits_permille\":%u,\"sink_permille\":%u,\"clock_permille\":%u,\"rate_back\":%llu,\"bytes_back\":%llu,",
            p->source_permille, p->credits_permille, p->sink_permille, p->clock_permille, (unsigned long long)p->rate_back,
            (unsigned long long)p->bytes_back);
+    ctl_json_text("waiting_for_back", p->waiting_for_back, "}");
+}
+
+static void connections_json(const Scistream__Gateway__V1__Connections *c)
+{
+    printf(",\"connections\":{\"interval_ms\":%llu,", (unsigned long long)c->interval_ms);
+    ctl_routes_json(c->routes, c->n_routes, true);
+    printf(",\"fastest\":[");
+    for (size_t i = 0; i < c->n_fastest; i++) {
+        printf("%s", i ? "," : "");
+        ctl_connection_json(c->fastest[i], true);
+    }
+    printf("],\"more\":%llu}", (unsigned long long)c->more);
 }
 
 static void event_json(const WatchEvent *e)
@@ -112,6 +125,8 @@ static void event_json(const WatchEvent *e)
     }
     if (e->progress)
         progress_json(e->progress);
+    if (e->connections)
+        connections_json(e->connections);
     if (str_starts(e->what, "worker-"))
         printf(",\"worker\":%u", e->worker);
     printf(",");
@@ -121,7 +136,7 @@ static void event_json(const WatchEvent *e)
 
 static void event_line(const WatchEvent *e)
 {
-    AUTO_FREE char *line = table_line(e);
+    AUTO_FREE char *line = e->connections ? table_connections(e) : table_line(e);
     if (e->dropped)
         printf("          %llu events were left out here\n", (unsigned long long)e->dropped);
     printf("%s\n", line);
@@ -157,8 +172,12 @@ int ctl_watch(struct ctl_opts *o, int argc, char **argv)
 {
     static struct watch w;
     Scistream__Gateway__V1__WatchRequest q = SCISTREAM__GATEWAY__V1__WATCH_REQUEST__INIT;
+    if (ctl_is_wrong_for_uid(o, argc))
+        return 64;
     if (argc)
         q.uid = argv[0];
+    q.route = o->route;
+    q.connections = o->connections ? (uint32_t)o->limit : 0;
     q.interval_ms = o->interval / NS_PER_MS;
     w = (struct watch){ .s = { .begun = begun, .message = on_event, .ended = ended }, .json = o->json, .live = !o->json && on_terminal(),
                         .redraw = { .fire = on_redraw } };

@@ -7,9 +7,11 @@
 
 struct ctl_opts {
     struct endpoint_opts e;
-    char *socket, *reason, *timeout;
+    char *socket, *reason, *timeout, *route;
     uint64_t interval;
-    bool socket_given, json, stop, resume;
+    int64_t limit;
+    int order;
+    bool socket_given, json, stop, resume, connections;
 };
 
 /* One unary call on the local socket; done gets the reply (data NULL: failed, and it was said). Exit code. */
@@ -30,6 +32,16 @@ void ctl_json_text(const char *name, const char *value, const char *after);
 void ctl_json_list(const char *name, char *const *v, size_t n);
 
 void ctl_channel_json(const Scistream__Gateway__V1__Channel *c);
+/* ,"name":{…} */
+void ctl_flow_json(const char *name, const Scistream__Gateway__V1__FlowState *f, bool rate);
+/* "routes":[…] and {…}; rates: with what a watcher is told */
+void ctl_routes_json(Scistream__Gateway__V1__RouteConnections *const *r, size_t n, bool rates);
+void ctl_connection_json(const Scistream__Gateway__V1__Connection *c, bool rates);
+/* A line for each route; a table. */
+void ctl_routes_text(Scistream__Gateway__V1__RouteConnections *const *r, size_t n);
+void ctl_connections_text(Scistream__Gateway__V1__Connection *const *c, size_t n);
+/* --route and --connections are not for one session: says so, and true. */
+bool ctl_is_wrong_for_uid(const struct ctl_opts *o, int argc);
 
 int ctl_info(struct ctl_opts *o, int argc, char **argv);
 int ctl_sessions(struct ctl_opts *o, int argc, char **argv);
