@@ -36,6 +36,22 @@ static void test_rate(void)
     CU_ASSERT_EQUAL(m.rate_back, 0);
     CU_ASSERT_EQUAL(m.bytes_back, 100);
     CU_ASSERT_STRING_EQUAL(m.waiting_for, "");
+    CU_ASSERT_STRING_EQUAL(m.waiting_for_back, ""); /* no flow */
+}
+
+/* The flow back, where there is one. */
+static void test_back(void)
+{
+    Progress m = SCISTREAM__GATEWAY__V1__PROGRESS__INIT;
+    told(10, 0, 0, WAIT_KINDS);
+    stats_add(&st.flow[1].rel, 500000);
+    stats_set(&st.flow[1].since_ns, 1);
+    atomic_store(&st.flow[1].waiting_for, WAIT_SINK);
+    watch_take(&now, &st, 8 * NS_PER_S);
+    watch_compare(&m, &before, &now, &st, 4000);
+    CU_ASSERT(m.rate == 80 && m.rate_back == 4000000 && m.bytes_back == 500100);
+    CU_ASSERT_STRING_EQUAL(m.waiting_for_back, "sink");
+    CU_ASSERT(watch_rate(1000, 1000) == 8000000000 && watch_rate(5, 0) > 0 && watch_rate(0, 7) == 0);
 }
 
 static void test_shares(void)
@@ -63,4 +79,4 @@ static void test_long_waits(void)
     CU_ASSERT_EQUAL(m.source_permille + m.credits_permille + m.sink_permille + m.clock_permille, 0);
 }
 
-UNIT_MAIN("progress", UNIT(test_rate), UNIT(test_shares), UNIT(test_long_waits))
+UNIT_MAIN("progress", UNIT(test_rate), UNIT(test_back), UNIT(test_shares), UNIT(test_long_waits))

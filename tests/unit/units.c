@@ -142,5 +142,17 @@ static void test_human_time(void)
     CU_ASSERT_STRING_EQUAL(units_human_time(out, TIME_FOREVER), "forever");
 }
 
+static void test_streams(void)
+{
+    const struct { uint64_t channels, connections; const char *how, *text; } all[] = {
+        { 0, 0, "open ", "0 open channels" }, { 1, 0, "", "1 channel" }, { 2, 0, "open ", "2 open channels" }, { 0, 1, "open ", "1 open connection" },
+        { 0, 5, "", "5 connections" }, { 1, 1, "open ", "1 open channel and 1 connection" }, { 2, 5, "", "2 channels and 5 connections" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        AUTO_FREE char *text = units_streams(all[i].how, all[i].channels, all[i].connections);
+        CU_ASSERT_STRING_EQUAL(text, all[i].text);
+    }
+}
+
 UNIT_MAIN("units", UNIT(test_parse_size), UNIT(test_parse_rate), UNIT(test_parse_time), UNIT(test_print), UNIT(test_round_trip),
-          UNIT(test_human), UNIT(test_human_time))
+          UNIT(test_human), UNIT(test_human_time), UNIT(test_streams))
