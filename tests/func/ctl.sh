@@ -50,7 +50,7 @@ step sessions
 c -S "$tmp/A/sock" sessions
 [ "$out" = 'no sessions' ] || fail "$out"
 c -S "$tmp/A/sock" sessions --json
-[ "$out" = '{"sessions":[]}' ] || fail "$out"
+[ "$out" = '{"sessions":[],"routes":[]}' ] || fail "$out"
 start_recv recv B/detector -o "$tmp/out"
 input=$tmp/gate start_send send A/detector "$tmp/in" -
 exec {gate}<>"$tmp/gate" # until it is closed, the stream goes on

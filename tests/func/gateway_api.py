@@ -116,6 +116,12 @@ class Local(Both, unittest.TestCase):
         self.assertGreater(c.bytes_out, 0)
         self.assertEqual(sessions(self.channel, uid=r.sessions[0].uid).sessions[0].uid, r.sessions[0].uid)
         self.refused(grpc.StatusCode.NOT_FOUND, "no session with that uid", sessions, self.channel, uid="0" * 32)
+        self.assertFalse(c.HasField("back"))
+        r = sessions(self.channel, route="detector", connections=5)
+        self.assertEqual((len(r.sessions), len(r.routes), len(r.connections), r.more, r.next), (1, 0, 0, 0, ""))
+        self.refused(grpc.StatusCode.NOT_FOUND, "no route of that name", sessions, self.channel, route="nobody")
+        for after in "x", "1.2":
+            self.refused(grpc.StatusCode.INVALID_ARGUMENT, "after must be", sessions, self.channel, connections=1, after=after)
 
     def test_watch_gateway(self):
         watch_one = self.channel.unary_stream(GATEWAY + "Watch", request_serializer=gw.WatchRequest.SerializeToString,
@@ -127,6 +133,7 @@ class Local(Both, unittest.TestCase):
         self.assertEqual((e.what, e.progress.waiting_for, e.progress.window, e.progress.source_permille > 900), ("progress", "source", 4 << 20, True))
         call.cancel()
         self.refused(grpc.StatusCode.NOT_FOUND, "no session with that uid", list, watch_one(gw.WatchRequest(uid="0" * 32), timeout=20))
+        self.refused(grpc.StatusCode.NOT_FOUND, "no route of that name", list, watch_one(gw.WatchRequest(route="nobody"), timeout=20))
 
     def test_reload(self):
         r = unary(self.channel, GATEWAY + "Reload", gw.ReloadRequest, gw.ReloadReply)(gw.ReloadRequest(), timeout=20)
@@ -136,6 +143,11 @@ class Local(Both, unittest.TestCase):
         release = unary(self.channel, GATEWAY + "Release", gw.ReleaseRequest, gw.ReleaseReply)
         self.refused(grpc.StatusCode.INVALID_ARGUMENT, "with a uid", release, gw.ReleaseRequest(), timeout=20)
         self.refused(grpc.StatusCode.NOT_FOUND, "no session with that uid", release, gw.ReleaseRequest(uid="x"), timeout=20)
+        self.refused(grpc.StatusCode.NOT_FOUND, "no route of that name", release, gw.ReleaseRequest(route="nobody"), timeout=20)
+        for connection in "r0.1", "r9.1", "x", "r0.", "r0.8000000000000000":
+            self.refused(grpc.StatusCode.NOT_FOUND, "no open connection with that id", release, gw.ReleaseRequest(connection=connection), timeout=20)
+        for two in dict(uid="x", route="detector"), dict(connection="r0.1", route="detector"), dict(route="detector", channel=0), dict(channel=0):
+            self.refused(grpc.StatusCode.INVALID_ARGUMENT, "with a uid, a connection or a route", release, gw.ReleaseRequest(**two), timeout=20)
         self.refused(grpc.StatusCode.INVALID_ARGUMENT, "printable", release, gw.ReleaseRequest(uid="x", reason="a\033b"), timeout=20)
 
     def test_devices(self):

@@ -39,7 +39,7 @@ uid=$(uid_of B)
 release 64 B "$uid/7"
 says ctl 'the session has no open channel of that number'
 release 0 B "$uid/1" --json
-[ "$(cat "$tmp/ctl.out")" = '{"channels":1}' ] || fail "$(cat "$tmp/ctl.out")"
+[ "$(cat "$tmp/ctl.out")" = '{"channels":1,"connections":0}' ] || fail "$(cat "$tmp/ctl.out")"
 ends recv1 76 10 'gateway B: released by an administrator'
 ends send1 76 10 'gateway B: released by an administrator'
 wait_until 5 "[ \"\$(open_channels A)\" = 0 ]"
@@ -51,9 +51,30 @@ wait_said waiting 'waiting for a sender'
 release 0 B "$uid/1" --reason 'not today'
 ends waiting 76 5 'released by an administrator: not today'
 
+step "all of a route"
+uid=$(uid_of B)
+begin 1
+release 64 B --route detectors
+says ctl 'no route of that name'
+release 0 A --route detector --reason 'the whole route'
+[ "$(cat "$tmp/ctl.out")" = "2 channels released" ] || fail "$(cat "$tmp/ctl.out")"
+for n in 0 1; do
+    ends send$n 76 10 'gateway A: released by an administrator: the whole route'
+    ends recv$n 76 10 'gateway A: released by an administrator: the whole route'
+done
+log_has A 'route detector: 2 channels released by unix \(uid [0-9]+\)'
+wait_for 5 idle A
+wait_for 5 idle B
+release 64 A --route detector
+says ctl 'the route has neither an open channel nor an open connection'
+begin 0
+uid=$(uid_of B)
+
 step "what cannot be"
 release 64 A "${uid//[0-9]/0}"
 says ctl 'no session with that uid'
+release 64 A "r0.1"
+says ctl 'no open connection with that id'
 release 64 A "$uid/x"
 says ctl 'must be UID or UID/CHANNEL'
 release 64 B "$uid" --reason $'two\nlines'
