@@ -30,7 +30,7 @@ int ctl_release(struct ctl_opts *o, int argc, char **argv)
     q.reason = o->reason;
     q.route = o->route;
     if ((argc > 0) + (*o->route != 0) != 1) {
-        fprintf(stderr, "scistreamctl: release needs either what 'scistreamctl sessions' shows (UID, UID/CHANNEL, CONNECTION) or --route NAME\n");
+        fprintf(stderr, "scistreamctl: release needs either what 'scistreamctl sessions' shows (UID, UID/CHANNEL, or ID of a connection) or --route NAME\n");
         return 64;
     }
     if (*uid == 'r' && !slash) /* a uid has hex digits only */

@@ -16,7 +16,7 @@ static const struct opts_row rows[] = {
              .max = 60 * NS_PER_S, .help = "watch: between two reports of a channel's progress" }, .arg = "TIME" },
     CTL_ROW(route, "route", 0, VALUE_STR, "", "NAME", "sessions, watch: only of this route; release: all channels and connections of it"),
     CTL_ROW(connections, "connections", 0, VALUE_FLAG, "no", NULL,
-            "sessions: also the TCP connections that workers relay, one by one; watch: also the fastest of them"),
+            "sessions: also the TCP connections that workers relay, one by one; watch: also the fastest"),
     { .v = { .name = "limit", .type = VALUE_INT, .off = offsetof(struct ctl_opts, limit), .def = "20", .min = 1, .max = 1000000,
              .help = "how many connections; watch: 256 at most" }, .arg = "N" },
     { .v = { .name = "order", .type = VALUE_ENUM, .off = offsetof(struct ctl_opts, order), .def = "newest", .choices = "newest|busiest",
@@ -37,7 +37,7 @@ static const struct {
     { "info", "", "version, transports, routes and state of the gateway", 0, 0, ctl_info },
     { "sessions", "[UID | --connections]", "sessions, their channels, and connections: who, by what, how fast, waiting for what", 0, 1, ctl_sessions },
     { "watch", "[UID]", "what happens, and how fast each channel is, until Ctrl-C", 0, 1, ctl_watch },
-    { "release", "UID[/CHANNEL] | CONNECTION | --route NAME", "end a session, one of its channels, a connection, or all of a route", 0, 1, ctl_release },
+    { "release", "UID[/CHANNEL] | ID | --route NAME", "end a session, one of its channels, a connection, or all of a route", 0, 1, ctl_release },
     { "drain", "", "take no new streams", 0, 0, ctl_drain },
     { "reload", "", "read the configuration again", 0, 0, ctl_reload },
     { "devices", "", "RDMA devices: those that the gateway sees, or those of this machine", 0, 0, ctl_devices },
@@ -52,9 +52,9 @@ static const struct opts_command command = {
     .n_rows = ARRAY_LEN(rows),
     .tail = "Commands:\n"
             "  info                         version, transports, routes and state of the gateway\n"
-            "  sessions [UID]               sessions and their channels: who, by what, how fast\n"
-            "  watch [UID]                  what happens, and how fast each channel is, until Ctrl-C\n"
-            "  release UID[/CHANNEL]        end the channels of a session, or one of them; or a connection, by its id\n"
+            "  sessions [UID]               sessions and their channels: who, by what, how fast; and relayed connections\n"
+            "  watch [UID]                  what happens, and how fast each channel and route is, until Ctrl-C\n"
+            "  release UID[/CHANNEL] | ID   end a session, one of its channels, a relayed connection; or all of --route NAME\n"
             "  drain                        take no new streams, let those that run finish\n"
             "  reload                       read the configuration, certificates and secrets again\n"
             "  devices                      RDMA devices that the gateway sees; without a gateway, those of this machine\n"
