@@ -9,6 +9,7 @@
 #include "src/scistreamd.h"
 
 #define STOPPING "it is shutting down"
+#define MOVED "a newer program of it takes new streams; attach again"
 #define DRAINING "it is draining and takes no new streams; try again later"
 
 /* A datagram to NOTIFY_SOCKET. */
@@ -28,7 +29,14 @@ void notify(const char *state)
 
 /* ------------------------------------------------------------ the end of it */
 
-static void on_gone(void *user) { loop_stop(&((struct daemon *)user)->loop); }
+static void on_gone(void *user)
+{
+    struct daemon *d = user;
+    if (takeover_waits(d))
+        takeover_last(d);
+    else
+        loop_stop(&d->loop);
+}
 
 void stop_workers(struct daemon *d)
 {
@@ -48,6 +56,12 @@ static uint64_t relays(const struct daemon *d)
     return n;
 }
 
+/* Here, and in the program that this one took over from. */
+uint64_t stop_channels(const struct daemon *d)
+{
+    return sessions_channels(d->service.sessions) + relays(d) + d->service.predecessor_channels;
+}
+
 static void drained(struct daemon *d)
 {
     if (d->stopping) {
@@ -62,18 +76,28 @@ static void drained(struct daemon *d)
 static void on_look(struct timer *t)
 {
     struct daemon *d = container_of(t, struct daemon, look);
-    if (relays(d) == 0 || (d->stopping && d->abort_relays))
+    bool others = relays(d) > 0 || (d->stopping && takeover_waits(d));
+    if (!others || (d->stopping && d->abort_relays))
         drained(d);
     else
         loop_timer(&d->loop, t, 50 * NS_PER_MS);
 }
 
+void stop_look(struct daemon *d)
+{
+    if (sessions_channels(d->service.sessions) == 0)
+        on_look(&d->look);
+}
+
 static void on_idle(void *user) { on_look(&((struct daemon *)user)->look); }
 
 /* Relays end with their workers, where these end. */
-static void abort_all(struct daemon *d)
+void stop_abort(struct daemon *d)
 {
-    sessions_abort_all(d->service.sessions, -SST_EDRAINING, d->stopping ? STOPPING : "it is draining, and its time is over");
+    takeover_abort(d);
+    sessions_abort_all(d->service.sessions, -SST_EDRAINING, d->retired    ? "it was upgraded, and the time of streams from before is over"
+                                              : d->stopping ? STOPPING
+                                                            : "it is draining, and its time is over");
     d->abort_relays = true;
     if (!d->stopping)
         doors_abort_relays(d->doors, -SST_EDRAINING);
@@ -84,9 +108,9 @@ static void abort_all(struct daemon *d)
 static void on_drain_over(struct timer *t)
 {
     struct daemon *d = container_of(t, struct daemon, drain);
-    size_t n = sessions_channels(d->service.sessions) + relays(d);
-    log_warn("%zu channel%s still open after drain_timeout: aborted", n, n == 1 ? " is" : "s are");
-    abort_all(d);
+    unsigned long long n = stop_channels(d);
+    log_warn("%llu channel%s still open after drain_timeout: aborted", n, n == 1 ? " is" : "s are");
+    stop_abort(d);
 }
 
 /* ------------------------------------------------------------ the beginning */
@@ -95,16 +119,17 @@ static void on_drain_over(struct timer *t)
 static void begin(struct daemon *d, const char *by, uint64_t timeout_ns)
 {
     char time[UNITS_TEXT];
-    size_t n = sessions_channels(d->service.sessions) + relays(d);
+    unsigned long long n = stop_channels(d);
     bool forever = timeout_ns == TIME_FOREVER;
-    AUTO_FREE char *text = mem_printf("no new streams; %zu open channel%s %s %s to finish", n, n == 1 ? "" : "s", n == 1 ? "gets" : "get",
+    AUTO_FREE char *text = mem_printf("no new streams; %llu open channel%s %s %s to finish", n, n == 1 ? "" : "s", n == 1 ? "gets" : "get",
                                       forever ? "all the time it takes" : units_human_time(time, timeout_ns));
     log_info("%s: %s", by, text);
     service_note(&d->service, d->stopping ? "stopping" : "draining", text, 0);
     d->abort_relays = false;
     (d->stopping ? doors_close : doors_pause)(d->doors);
-    sessions_drain(d->service.sessions, d->stopping ? STOPPING : DRAINING, on_idle, d);
-    service_health_changed(&d->service);
+    sessions_drain(d->service.sessions, d->retired ? -SST_EMOVED : -SST_EDRAINING, d->retired ? MOVED : d->stopping ? STOPPING : DRAINING, on_idle, d);
+    if (!d->retired) /* the gateway serves, only not by this program */
+        service_health_changed(&d->service);
     loop_timer_stop(&d->loop, &d->drain);
     if (!forever)
         loop_timer(&d->loop, &d->drain, timeout_ns);
@@ -112,16 +137,25 @@ static void begin(struct daemon *d, const char *by, uint64_t timeout_ns)
 
 static void begin_stop(struct daemon *d, const char *by, uint64_t timeout_ns)
 {
+    upgrade_stop(d);
     d->stopping = true;
     notify("STOPPING=1");
     begin(d, by, timeout_ns);
 }
 
+void stop_retired(struct daemon *d) { begin(d, "another program has taken over", d->conf->g.drain_timeout); }
+
+/* One signal to all programs of the gateway is the first for a retired one, too. */
 void stop_asked(struct daemon *d, int signo)
 {
+    if (d->retired && !d->asked) {
+        d->asked = true;
+        log_info("%s: streams have what is left of their time; a second signal aborts them", strsignal(signo));
+        return;
+    }
     if (d->stopping) {
         log_warn("second signal: channels are aborted now");
-        abort_all(d);
+        stop_abort(d);
         return;
     }
     begin_stop(d, strsignal(signo), d->conf->g.drain_timeout);
