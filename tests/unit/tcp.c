@@ -189,7 +189,7 @@ static void stand_still(void)
 static void test_nobody_reads(void)
 {
     begin();
-    client.to_send = backend.to_send = 20000000;
+    client.to_send = backend.to_send = 60000000; /* kernels of today take 20 MB into their buffers */
     client.lazy = backend.lazy = client.fin = backend.fin = true;
     open_relay();
     UNTIL(pool.n_lent == 2);
