@@ -93,6 +93,7 @@ enum grpc_status attach_status(int rc)
     case SST_EUSAGE: return GRPC_INVALID_ARGUMENT;
     case SST_ERENDEZVOUS: return GRPC_DEADLINE_EXCEEDED;
     case SST_EDRAINING:
+    case SST_EMOVED:
     case SST_EWORKER: return GRPC_UNAVAILABLE;
     case SST_EDIGEST:
     case SST_ELENGTH: return GRPC_DATA_LOSS;

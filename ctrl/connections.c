@@ -139,6 +139,7 @@ void connection_groups_read(struct connection_groups *g, const struct connection
         if (!p)
             continue;
         read_doors(g, p);
+        atomic_thread_fence(memory_order_acquire); /* count_end of engine/relay.c */
         struct connection c = { .worker = k };
         uint64_t now = now_ns(), high = MIN(stats_get(&p->relay_high), STATS_RELAYS);
         for (c.slot = 0; c.slot < high; c.slot++) {

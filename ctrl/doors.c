@@ -46,7 +46,7 @@ struct doors {
     struct door door[BOARD_DOORS];
     unsigned n;
     struct list backends, fresh;
-    bool paused;
+    bool paused, begun;
 };
 
 /* ------------------------------------------------------------ binding */
@@ -252,14 +252,22 @@ static void tell(struct doors *ds, const struct door *d, struct pool_worker *w, 
 
 void doors_worker_started(struct doors *ds, struct pool_worker *w)
 {
-    for (unsigned i = 0; i < ds->n && !ds->paused; i++)
+    for (unsigned i = 0; i < ds->n && ds->begun && !ds->paused; i++)
         if (ds->door[i].fd >= 0)
             tell(ds, &ds->door[i], w, true);
 }
 
+void doors_begin(struct doors *ds)
+{
+    ds->begun = true;
+    for (unsigned k = 0; k < pool_size(ds->pool); k++)
+        if (pool_at(ds->pool, k)->started)
+            doors_worker_started(ds, pool_at(ds->pool, k));
+}
+
 static void tell_door(struct doors *ds, const struct door *d, bool with_fd)
 {
-    for (unsigned k = 0; ds->pool && !ds->paused && k < pool_size(ds->pool); k++)
+    for (unsigned k = 0; ds->begun && !ds->paused && k < pool_size(ds->pool); k++)
         if (pool_at(ds->pool, k)->started)
             tell(ds, d, pool_at(ds->pool, k), with_fd);
 }
@@ -551,6 +559,13 @@ void doors_start(struct doors *ds, struct loop *l, struct pool *p, struct resolv
         if (b->n == 0)
             look_up(&b->again);
     }
+}
+
+void doors_each(const struct doors *ds, void (*each)(void *user, int fd), void *user)
+{
+    for (unsigned i = 0; i < ds->n; i++)
+        if (ds->door[i].fd >= 0)
+            each(user, ds->door[i].fd);
 }
 
 void doors_close(struct doors *ds)

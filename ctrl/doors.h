@@ -15,8 +15,10 @@ struct doors;
 
 /* Bind the doors of all routes. NULL and why. */
 struct doors *doors_open(const struct conf *conf, const struct routes *routes, char *why, size_t why_size);
-/* Look the TCP peers up, and let workers accept: those that started, and each that starts. came: a connection that control must serve. */
+/* Look the TCP peers up. */
 void doors_start(struct doors *ds, struct loop *l, struct pool *p, struct resolver *r, struct records *records);
+/* From now on whoever comes is accepted: by the workers that have started, and by each that starts. */
+void doors_begin(struct doors *ds);
 void doors_worker_started(struct doors *ds, struct pool_worker *w);
 /* The route of a door; NULL: there is none of that number. */
 struct route *doors_route(const struct doors *ds, unsigned number);
@@ -39,6 +41,8 @@ void doors_pause(struct doors *ds);
 void doors_resume(struct doors *ds);
 /* End all connections that workers relay by themselves. */
 void doors_abort_relays(struct doors *ds, int rc);
+/* Each listening socket: it stays the doors'. */
+void doors_each(const struct doors *ds, void (*each)(void *user, int fd), void *user);
 /* No more connections; the sockets are closed. */
 void doors_close(struct doors *ds);
 size_t doors_count(const struct doors *ds);

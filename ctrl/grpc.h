@@ -59,6 +59,10 @@ int grpc_server_listen(struct grpc_server *s, int fd, struct tls_ctx *tls, const
 void grpc_server_renew(struct grpc_server *s, struct tls_ctx *tls, const struct grpc_limits *limits);
 /* No new connections and no new calls (refused with UNAVAILABLE "shutting down"); calls under way go on. */
 void grpc_server_drain(struct grpc_server *s);
+/* No new connections: another program accepts them from now on. Those that there are go on. */
+void grpc_server_deaf(struct grpc_server *s);
+/* Each listening socket: it stays the server's. */
+void grpc_server_each_port(const struct grpc_server *s, void (*each)(void *user, int fd), void *user);
 size_t grpc_server_calls(const struct grpc_server *s); /* under way */
 /* Ends what is left (closed() with UNAVAILABLE is called before this returns) and frees. Null-safe. */
 void grpc_server_free(struct grpc_server *s);

@@ -289,11 +289,22 @@ void grpc_server_renew(struct grpc_server *s, struct tls_ctx *tls, const struct 
     }
 }
 
+void grpc_server_each_port(const struct grpc_server *s, void (*each)(void *user, int fd), void *user)
+{
+    list_for_each(n, &s->ports)
+        each(user, list_entry(n, struct grpc_port, node)->l.fd);
+}
+
+void grpc_server_deaf(struct grpc_server *s)
+{
+    list_for_each(n, &s->ports)
+        listener_stop(&list_entry(n, struct grpc_port, node)->l);
+}
+
 void grpc_server_drain(struct grpc_server *s)
 {
     s->draining = true;
-    list_for_each(n, &s->ports)
-        listener_stop(&list_entry(n, struct grpc_port, node)->l);
+    grpc_server_deaf(s);
     list_for_each_safe(n, &s->fresh)
         grpc_conn_close(list_entry(n, struct grpc_conn, node), GRPC_UNAVAILABLE, "");
     list_for_each_safe(n, &s->conns) {

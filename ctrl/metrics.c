@@ -214,6 +214,14 @@ struct metrics *metrics_open(struct loop *l, int fd, const struct metrics_source
     return NULL;
 }
 
+int metrics_fd(const struct metrics *m) { return m ? m->listener.fd : -1; }
+
+void metrics_deaf(struct metrics *m)
+{
+    if (m)
+        listener_stop(&m->listener);
+}
+
 void metrics_close(struct metrics *m)
 {
     if (!m)

@@ -24,6 +24,10 @@ struct metrics;
 
 /* Serve at the listening socket fd, taken. sources must outlive it. NULL and why. */
 struct metrics *metrics_open(struct loop *l, int fd, const struct metrics_sources *s, char *why, size_t why_size);
+/* Its listening socket, or -1; it stays the metrics'. */
+int metrics_fd(const struct metrics *m);
+/* No new connections: another program accepts them from now on. */
+void metrics_deaf(struct metrics *m);
 void metrics_close(struct metrics *m); /* null-safe */
 
 #endif

@@ -10,6 +10,7 @@ const struct grpc_method service_methods[] = {
     { "/scistream.gateway.v1.Gateway/Watch", UNARY_MAX, &service_watch_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Release", UNARY_MAX, &service_release_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Drain", UNARY_MAX, &service_drain_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Upgrade", UNARY_MAX, &service_upgrade_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Reload", UNARY_MAX, &service_reload_handlers, service_unary_start },
     { "/grpc.health.v1.Health/Check", UNARY_MAX, &service_health_check_handlers, service_unary_start },
     { "/grpc.health.v1.Health/Watch", UNARY_MAX, &service_health_watch_handlers, service_unary_start },
@@ -21,6 +22,7 @@ void service_init(struct service *s)
     s->started_ns = now_ns();
     list_init(&s->health_watchers);
     list_init(&s->watchers);
+    list_init(&s->upgrades);
 }
 
 struct connections service_connections(const struct service *s) { return (struct connections){ .pool = s->pool, .doors = s->doors }; }

@@ -8,6 +8,7 @@
 
 typedef Scistream__Gateway__V1__DrainRequest DrainRequest;
 typedef Scistream__Gateway__V1__ReloadReply ReloadReply;
+typedef Scistream__Gateway__V1__UpgradeReply UpgradeReply;
 
 /* What the program around does for local administrators. */
 struct service_drain { bool stop; uint64_t timeout_ns; };
@@ -15,6 +16,7 @@ struct service_admin {
     const char *(*drain)(void *user, const struct service_drain *d); /* NULL, or why not */
     const char *(*resume)(void *user);
     ReloadReply *(*reload)(void *user);                              /* heap */
+    const char *(*upgrade)(void *user);                              /* NULL: service_upgraded will be called; or why not */
 };
 
 /* What the services act on: the user pointer of the grpc_server. */
@@ -28,7 +30,9 @@ struct service {
     uint64_t started_ns;
     const struct service_admin *admin;
     void *admin_user;
-    struct list health_watchers, watchers; /* init by service_init */
+    struct list health_watchers, watchers, upgrades; /* init by service_init */
+    uint32_t predecessor_pid;      /* 0: there is none that still runs */
+    uint64_t predecessor_channels;
 };
 
 void service_init(struct service *s);
@@ -36,6 +40,8 @@ void service_init(struct service *s);
 void service_health_changed(struct service *s);
 /* Something happened to the gateway (see WatchEvent.what): tell those who watch. worker: only of worker-*, else 0. */
 void service_note(struct service *s, const char *what, const char *text, unsigned worker);
+/* The answer to all who asked for an upgrade. */
+void service_upgraded(struct service *s, const UpgradeReply *r);
 extern const struct sessions_events service_session_events; /* user: the service */
 
 extern const struct grpc_method service_methods[];
@@ -52,7 +58,8 @@ bool service_knows_route(const struct service *s, const char *route);
 bool service_is_local(struct grpc_call *c);
 
 extern const struct grpc_handlers service_info_handlers, service_sessions_handlers, service_devices_handlers, service_health_check_handlers,
-    service_health_watch_handlers, service_watch_handlers, service_release_handlers, service_drain_handlers, service_reload_handlers;
+    service_health_watch_handlers, service_watch_handlers, service_release_handlers, service_drain_handlers, service_reload_handlers,
+    service_upgrade_handlers;
 /* The part of Info that is for local administrators, built on the heap. */
 void service_add_workers(Scistream__Gateway__V1__InfoReply *r, struct pool *p);
 void service_free_workers(Scistream__Gateway__V1__InfoReply *r);

@@ -1,4 +1,4 @@
-/* Gateway.Release, Drain and Reload: what local administrators may do to a gateway. */
+/* Gateway.Release, Drain, Reload and Upgrade: what local administrators may do to a gateway. */
 #include <stdio.h>
 
 #include "ctrl/service.h"
@@ -162,3 +162,44 @@ static void on_reload(struct grpc_call *c, const uint8_t *data, size_t len)
 }
 
 const struct grpc_handlers service_reload_handlers = { .message = on_reload, .closed = ignore_closed };
+
+/* ------------------------------------------------------------ Upgrade */
+
+struct asked { struct list node; struct grpc_call *call; };
+
+static void on_upgrade(struct grpc_call *c, const uint8_t *data, size_t len)
+{
+    Scistream__Gateway__V1__UpgradeRequest *q = scistream__gateway__v1__upgrade_request__unpack(NULL, len, data);
+    struct service *s = grpc_server_user(c);
+    const char *problem = NULL;
+    if (!service_is_local(c)) { /* before any look at what was asked */
+        ;
+    } else if (!q || grpc_user(c)) {
+        grpc_finish(c, GRPC_INVALID_ARGUMENT, "one readable UpgradeRequest is expected");
+    } else if ((problem = s->admin->upgrade(s->admin_user))) {
+        grpc_finish(c, GRPC_FAILED_PRECONDITION, problem);
+    } else {
+        struct asked *a = mem_zalloc(1, sizeof(*a));
+        a->call = c;
+        list_add_tail(&s->upgrades, &a->node);
+        grpc_set_user(c, a);
+    }
+    scistream__gateway__v1__upgrade_request__free_unpacked(q, NULL);
+}
+
+static void on_upgrade_closed(struct grpc_call *c, enum grpc_status s UNUSED, const char *text UNUSED)
+{
+    struct asked *a = grpc_user(c);
+    if (!a)
+        return;
+    list_del(&a->node);
+    free(a);
+}
+
+const struct grpc_handlers service_upgrade_handlers = { .message = on_upgrade, .closed = on_upgrade_closed };
+
+void service_upgraded(struct service *s, const UpgradeReply *r)
+{
+    list_for_each_safe(n, &s->upgrades)
+        service_reply(list_entry(n, struct asked, node)->call, &r->base);
+}

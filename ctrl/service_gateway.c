@@ -21,6 +21,7 @@ static void reply_info(struct grpc_call *c, const struct service *s)
 {
     Scistream__Gateway__V1__InfoReply r = SCISTREAM__GATEWAY__V1__INFO_REPLY__INIT;
     Scistream__Gateway__V1__TransportState t[POOL_TRANSPORTS], *tp[POOL_TRANSPORTS];
+    Scistream__Gateway__V1__Predecessor before = SCISTREAM__GATEWAY__V1__PREDECESSOR__INIT;
     char *usable[POOL_TRANSPORTS];
     const struct pool_worker *w = pool_pick(s->pool);
     AUTO_FREE char **routes = mem_zalloc(s->conf->n_routes + 1, sizeof(*routes));
@@ -50,8 +51,13 @@ static void reply_info(struct grpc_call *c, const struct service *s)
     for (size_t i = 0; local && i < s->conf->n_routes; i++)
         routes[r.n_routes++] = s->conf->routes[i]->name;
     r.routes = routes;
-    if (local)
+    before.pid = s->predecessor_pid;
+    before.channels = s->predecessor_channels;
+    if (local) {
+        r.pid = (uint32_t)getpid();
+        r.predecessor = before.pid ? &before : NULL;
         service_add_workers(&r, s->pool);
+    }
     service_reply(c, &r.base);
     service_free_workers(&r);
 }

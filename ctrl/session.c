@@ -83,15 +83,16 @@ struct sessions *sessions_new(const struct sessions_config *c)
     return ss;
 }
 
-void sessions_drain(struct sessions *ss, const char *text, void (*idle)(void *user), void *user)
+void sessions_drain(struct sessions *ss, int rc, const char *text, void (*idle)(void *user), void *user)
 {
     ss->draining = text;
+    ss->drain_rc = rc;
     ss->idle = idle;
     ss->idle_user = user;
     list_for_each_safe(n, &ss->sessions)
         list_for_each_safe(k, &list_entry(n, struct session, node)->channels)
             if (list_entry(k, struct schannel, node)->state == SC_WAITING) /* nothing can come of these */
-                schannel_abort(list_entry(k, struct schannel, node), -SST_EDRAINING, text);
+                schannel_abort(list_entry(k, struct schannel, node), rc, text);
     if (ss->n_channels == 0)
         loop_defer(ss->c.loop, &ss->told_idle);
 }

@@ -48,9 +48,9 @@ void sessions_came(struct sessions *ss, struct pool_worker *w, const Scistream__
 void sessions_left(struct sessions *ss, const struct pool_worker *w, uint64_t ticket);
 /* And with it the TCP connections that waited there for their partner. */
 void sessions_worker_died(struct sessions *ss, const struct pool_worker *w);
-/* Refuse new channels from now on, with that text, and end those that wait for a partner; idle() is called from the loop each time no channel
- * is left. Again: with another text. */
-void sessions_drain(struct sessions *ss, const char *text, void (*idle)(void *user), void *user);
+/* Refuse new channels from now on, with rc (-SST_E*) and that text, which must live on, and end those that wait for a partner;
+ * idle() is called from the loop each time no channel is left. Again: with other words. */
+void sessions_drain(struct sessions *ss, int rc, const char *text, void (*idle)(void *user), void *user);
 /* Take new channels again. */
 void sessions_resume(struct sessions *ss);
 bool sessions_draining(const struct sessions *ss);

@@ -204,7 +204,7 @@ void session_offer(struct shop *sh, const Offer *o)
     }
     sh->route = route_hold(r);
     if (sh->ss->draining)
-        rc = -SST_EDRAINING;
+        rc = sh->ss->drain_rc;
     else if (o->probe && sh->side != SOURCE_SIDE)
         rc = -SST_EFEATURE;
     if (rc < 0)

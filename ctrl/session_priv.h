@@ -71,6 +71,7 @@ struct sessions {
     struct list sessions, guests;
     size_t n_channels;
     const char *draining;    /* what new offers are told; NULL: they are taken */
+    int drain_rc;
     void (*idle)(void *user);
     void *idle_user;
     struct defer told_idle;

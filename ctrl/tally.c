@@ -107,9 +107,11 @@ static void add_flows(struct tally_sums *to, const struct stats_channel *c, uint
 
 void tally_channel(struct tally_route *r, const struct stats_channel *c, uint64_t now) { add_flows(&r->now, c, now); }
 
-/* After the doors: a relay that ends in between is missing once, and was not counted twice; stats_sum_never_back sees to the rest. */
+/* After the doors: a relay that ends in between is missing once, and was not counted twice (count_end of engine/relay.c); stats_sum_never_back sees
+ * to the rest. */
 static void add_relays(const struct stats_page *p, struct tally_route *const *route_of, unsigned doors, bool dead)
 {
+    atomic_thread_fence(memory_order_acquire);
     uint64_t now = now_ns(), high = MIN(stats_get(&p->relay_high), STATS_RELAYS);
     for (uint64_t i = 0; i < high; i++) {
         const struct stats_relay *r = &p->relay[i];

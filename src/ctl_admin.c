@@ -1,12 +1,14 @@
-/* scistreamctl release, drain and reload. */
+/* scistreamctl release, drain, reload and upgrade. */
 #include <stdio.h>
 
 #include "src/scistreamctl.h"
 
 #define GATEWAY "/scistream.gateway.v1.Gateway/"
+#define UPGRADE_NS (90 * NS_PER_S) /* a gateway gives the new program a minute */
 
 typedef Scistream__Gateway__V1__DrainReply DrainReply;
 typedef Scistream__Gateway__V1__ReloadReply ReloadReply;
+typedef Scistream__Gateway__V1__UpgradeReply UpgradeReply;
 
 /* ------------------------------------------------------------ release */
 
@@ -134,4 +136,35 @@ int ctl_reload(struct ctl_opts *o, int argc UNUSED, char **argv UNUSED)
 {
     Scistream__Gateway__V1__ReloadRequest q = SCISTREAM__GATEWAY__V1__RELOAD_REQUEST__INIT;
     return ctl_call(o, GATEWAY "Reload", &q.base, print_reload);
+}
+
+/* ------------------------------------------------------------ upgrade */
+
+static void upgrade_json(const UpgradeReply *r)
+{
+    printf("{\"ok\":%s,", *r->problem ? "false" : "true");
+    ctl_json_text("problem", r->problem, ",");
+    printf("\"pid\":%u,", r->pid);
+    ctl_json_text("version", r->version, ",");
+    printf("\"channels\":%llu,\"timeout_ms\":%lld}\n", (unsigned long long)r->channels, r->timeout_ms == UINT64_MAX ? -1LL : (long long)r->timeout_ms);
+}
+
+static int print_upgrade(const struct ctl_opts *o, const uint8_t *data, size_t len)
+{
+    UpgradeReply *r = scistream__gateway__v1__upgrade_reply__unpack(NULL, len, data);
+    int code = !r ? 76 : *r->problem ? 78 : 0;
+    if (r && o->json)
+        upgrade_json(r);
+    else if (code == 0)
+        printf("%s\n", r->text);
+    if (code == 78)
+        fprintf(stderr, "scistreamctl: %s\n", r->text);
+    scistream__gateway__v1__upgrade_reply__free_unpacked(r, NULL);
+    return code;
+}
+
+int ctl_upgrade(struct ctl_opts *o, int argc UNUSED, char **argv UNUSED)
+{
+    Scistream__Gateway__V1__UpgradeRequest q = SCISTREAM__GATEWAY__V1__UPGRADE_REQUEST__INIT;
+    return ctl_call_within(o, GATEWAY "Upgrade", &q.base, print_upgrade, UPGRADE_NS);
 }

@@ -17,6 +17,7 @@ struct call {
     size_t request_len;
     ctl_reply *reply;          /* NULL: many, to stream */
     struct ctl_stream *stream;
+    uint64_t ns;               /* for the answer; 0: any time */
     int code;
     bool answered, lost, interrupted;
 };
@@ -66,7 +67,7 @@ static const struct grpc_handlers handlers = { .message = on_message, .closed = 
 static void on_ready(struct grpc_conn *conn, void *user)
 {
     struct call *k = user;
-    struct grpc_call *c = grpc_call(conn, k->path, &handlers, REPLY_MAX, k->stream ? 0 : CALL_NS, k);
+    struct grpc_call *c = grpc_call(conn, k->path, &handlers, REPLY_MAX, k->ns, k);
     grpc_send(c, k->request, k->request_len);
     grpc_half_close(c);
 }
@@ -105,7 +106,12 @@ static void set_log(const struct ctl_opts *o)
 
 int ctl_call(const struct ctl_opts *o, const char *path, const ProtobufCMessage *request, ctl_reply *reply)
 {
-    struct call k = { .o = o, .path = path, .reply = reply, .code = 69 };
+    return ctl_call_within(o, path, request, reply, CALL_NS);
+}
+
+int ctl_call_within(const struct ctl_opts *o, const char *path, const ProtobufCMessage *request, ctl_reply *reply, uint64_t ns)
+{
+    struct call k = { .o = o, .path = path, .reply = reply, .code = 69, .ns = ns };
     set_log(o);
     if (loop_init(&k.loop) < 0)
         return 71;

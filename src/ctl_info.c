@@ -21,6 +21,8 @@ static void info_json(const InfoReply *r)
     ctl_json_text("version", r->version, ",");
     printf("\"protocol_min\":%u,\"protocol_max\":%u,\"workers\":%u,\"uptime_s\":%llu,\"draining\":%s,", r->version_min, r->version_max,
            r->workers, (unsigned long long)r->uptime_s, r->draining ? "true" : "false");
+    printf("\"pid\":%u,\"predecessor_pid\":%u,\"predecessor_channels\":%llu,", r->pid, r->predecessor ? r->predecessor->pid : 0,
+           r->predecessor ? (unsigned long long)r->predecessor->channels : 0ULL);
     ctl_json_list("features", r->features, r->n_features);
     printf(",");
     ctl_json_list("transports", r->transports, r->n_transports);
@@ -44,9 +46,13 @@ static void worker_text(const Scistream__Gateway__V1__WorkerState *w)
 static void info_text(const InfoReply *r)
 {
     char up[UNITS_TEXT];
-    printf("gateway    %s, version %s, protocol %u\n", r->name, r->version, r->version_max);
+    const Scistream__Gateway__V1__Predecessor *before = r->predecessor;
+    printf("gateway    %s, version %s, protocol %u, pid %u\n", r->name, r->version, r->version_max, r->pid);
     printf("state      %s, up %s, %u worker%s\n", r->draining ? "draining" : "serving", units_human_time(up, MAX(r->uptime_s, 1) * NS_PER_S), r->workers,
            r->workers == 1 ? "" : "s");
+    if (before)
+        printf("upgraded   pid %u, which it took over from, still serves %llu channel%s\n", before->pid, (unsigned long long)before->channels,
+               before->channels == 1 ? "" : "s");
     printf("transports");
     for (size_t i = 0; i < r->n_transport_states; i++)
         printf(" %s%s%s%s", r->transport_states[i]->name, *r->transport_states[i]->problem ? " (" : "", r->transport_states[i]->problem,

@@ -16,6 +16,7 @@
 #define LINGER_NS (2 * NS_PER_S)         /* for the peer's end of the call, and for the transports to close */
 #define TICK_NS (200 * NS_PER_MS)
 #define BACKOFF_MAX_MS 2000
+#define MOVES_MAX 5 /* attempts more, where a gateway was upgraded meanwhile */
 
 static struct endpoint *self; /* the one of this process, for signals */
 
@@ -532,7 +533,8 @@ static bool try_again(struct endpoint *ep)
 {
     uint64_t now = now_ns();
     bool forever = ep->o->wait == TIME_FOREVER && ep->rc == -SST_ERENDEZVOUS;
-    if (ep->rc == 0 || ep->interrupted || ep->flow_ns || ep->listening || (!forever && (!err_retryable(ep->rc) || now >= ep->retry_until_ns)))
+    bool moved = ep->rc == -SST_EMOVED && ep->moves++ < MOVES_MAX; /* to the same address, where another program is by now */
+    if (ep->rc == 0 || ep->interrupted || ep->flow_ns || ep->listening || (!forever && !moved && (!err_retryable(ep->rc) || now >= ep->retry_until_ns)))
         return false;
     endpoint_say(ep, "%s; trying again", ep->why);
     wait_closed(ep);

@@ -53,7 +53,7 @@ struct endpoint {
     uint32_t channel_number;
     uint64_t start_ns, flow_ns, end_ns, retry_until_ns;
     double cpu_start;
-    unsigned backoff_ms, served;
+    unsigned backoff_ms, served, moves;
     struct timer patience, retry, linger, tick;
     struct defer stop;
     uint64_t size_hint;

@@ -40,6 +40,7 @@ static const struct {
     { "release", "UID[/CHANNEL] | ID | --route NAME", "end a session, one of its channels, a connection, or all of a route", 0, 1, ctl_release },
     { "drain", "", "take no new streams", 0, 0, ctl_drain },
     { "reload", "", "read the configuration again", 0, 0, ctl_reload },
+    { "upgrade", "", "start the program anew and let it take over; streams that run stay with the one of before", 0, 0, ctl_upgrade },
     { "devices", "", "RDMA devices: those that the gateway sees, or those of this machine", 0, 0, ctl_devices },
     { "probe", "gateway://HOST[:PORT]/ROUTE", "try a route from here: name, TLS, proof, round trip, 5 s of data", 1, 1, ctl_probe },
 };
@@ -57,6 +58,7 @@ static const struct opts_command command = {
             "  release UID[/CHANNEL] | ID   end a session, one of its channels, a relayed connection; or all of --route NAME\n"
             "  drain                        take no new streams, let those that run finish\n"
             "  reload                       read the configuration, certificates and secrets again\n"
+            "  upgrade                      a newer program takes over, streams that run are finished by the one of before\n"
             "  devices                      RDMA devices that the gateway sees; without a gateway, those of this machine\n"
             "  probe gateway://HOST/ROUTE   try a route: name, TLS, proof, round trip, 5 s of data\n"
             "Exit codes as in scistream(7).\n",

@@ -17,6 +17,8 @@ struct ctl_opts {
 /* One unary call on the local socket; done gets the reply (data NULL: failed, and it was said). Exit code. */
 typedef int ctl_reply(const struct ctl_opts *o, const uint8_t *data, size_t len);
 int ctl_call(const struct ctl_opts *o, const char *path, const ProtobufCMessage *request, ctl_reply *reply);
+/* The same with another time for the answer. */
+int ctl_call_within(const struct ctl_opts *o, const char *path, const ProtobufCMessage *request, ctl_reply *reply, uint64_t ns);
 
 /* A call with many replies, until the gateway or SIGINT, SIGTERM ends it. Exit code. */
 struct ctl_stream {
@@ -49,6 +51,7 @@ int ctl_devices(struct ctl_opts *o, int argc, char **argv);
 int ctl_watch(struct ctl_opts *o, int argc, char **argv);
 int ctl_release(struct ctl_opts *o, int argc, char **argv);
 int ctl_drain(struct ctl_opts *o, int argc, char **argv);
+int ctl_upgrade(struct ctl_opts *o, int argc, char **argv);
 int ctl_reload(struct ctl_opts *o, int argc, char **argv);
 int ctl_probe(struct ctl_opts *o, int argc, char **argv);
 

@@ -53,7 +53,13 @@ static const struct opts_command command = {
 
 static void on_terminate(struct loop *l UNUSED, int signo) { stop_asked(self, signo); }
 static void on_hangup(struct loop *l UNUSED, int signo UNUSED) { reload_soon(self); }
-static void on_child(struct loop *l UNUSED, int signo UNUSED) { pool_reap(self->pool); }
+static void on_upgrade(struct loop *l UNUSED, int signo UNUSED) { upgrade_by_signal(self); }
+
+static void on_child(struct loop *l UNUSED, int signo UNUSED)
+{
+    pool_reap(self->pool);
+    upgrade_reap(self);
+}
 
 /* ------------------------------------------------------------ workers */
 
@@ -64,14 +70,20 @@ static void on_workers_ready(struct pool *p, void *user)
     for (size_t i = 0; w && i < w->n_transports; i++)
         if (w->transports[i].problem && !str_eq(w->transports[i].problem, "not configured")) {
             log_error("transport %s: %s", w->transports[i].name, w->transports[i].problem);
-            d->exit_code = 78;
+            d->exit_code = daemon_fail(d, 78, "transport %s: %s", w->transports[i].name, w->transports[i].problem);
         }
+    if (!d->exit_code)
+        d->exit_code = listen_serve(d);
+    if (!d->exit_code)
+        d->exit_code = takeover_ready(d);
     if (d->exit_code) {
         stop_workers(d);
         return;
     }
     d->ready = true;
-    notify("READY=1");
+    doors_begin(d->doors);
+    if (!takeover_waits(d))
+        notify("READY=1");
     log_info("gateway %s is ready: %s, %u worker%s, %zu route%s", d->name, d->conf->g.listen, pool_size(p),
              pool_size(p) == 1 ? "" : "s", d->conf->n_routes, d->conf->n_routes == 1 ? "" : "s");
 }
@@ -111,7 +123,7 @@ static void on_workers_broken(struct pool *p UNUSED, void *user, const char *why
 {
     struct daemon *d = user;
     log_error("cannot start: %s", why);
-    d->exit_code = 78;
+    d->exit_code = daemon_fail(d, 78, "cannot start: %s", why);
     loop_stop(&d->loop);
 }
 
@@ -242,7 +254,7 @@ struct grpc_limits daemon_limits(const struct conf *c)
 
 static void make_services(struct daemon *d)
 {
-    static const struct service_admin admin = { .drain = drain_asked, .resume = drain_resume, .reload = reload_now };
+    static const struct service_admin admin = { .drain = drain_asked, .resume = drain_resume, .reload = reload_now, .upgrade = upgrade_asked };
     struct grpc_limits limits = daemon_limits(d->conf);
     d->service = (struct service){ .loop = &d->loop, .conf = d->conf, .name = d->name, .admin = &admin, .admin_user = d };
     service_init(&d->service);
@@ -288,13 +300,14 @@ static int start(struct daemon *d)
     return 0;
 }
 
-/* SIGHUP is ignored beneath what the loop makes of it: a worker is born with that. */
+/* SIGHUP and SIGUSR2 are ignored beneath what the loop makes of them: a worker is born with that. */
 static int set_signals(struct daemon *d)
 {
-    static const struct loop_signal wanted[] = { { SIGTERM, on_terminate }, { SIGINT, on_terminate }, { SIGCHLD, on_child }, { SIGHUP, on_hangup } };
+    static const struct loop_signal wanted[] = { { SIGTERM, on_terminate }, { SIGINT, on_terminate }, { SIGCHLD, on_child }, { SIGHUP, on_hangup }, { SIGUSR2, on_upgrade } };
     int rc = 0;
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
     for (size_t i = 0; i < ARRAY_LEN(wanted) && rc == 0; i++)
         rc = loop_on_signal(&d->loop, wanted[i].signo, wanted[i].call);
     return rc;
@@ -304,6 +317,7 @@ static int serve(struct daemon *d)
 {
     stop_init(d);
     reload_init(d);
+    upgrade_init(d);
     observe_init(&d->observe, d->conf);
     raise_limits();
     int code = load(d);
@@ -315,13 +329,21 @@ static int serve(struct daemon *d)
         log_error("%s", d->why);
     else
         loop_run(&d->loop);
-    return code ? code : d->exit_code;
+    if (code == 0)
+        code = d->exit_code;
+    if (code)
+        takeover_failed(d, d->why);
+    return code;
 }
 
 static void clean_up(struct daemon *d)
 {
-    if (d->socket_path)
+    if (d->socket_path && !d->before.borrowed)
         unlink(d->socket_path);
+    upgrade_end(d);
+    takeover_end(d);
+    fd_close(&d->endpoint_fd);
+    fd_close(&d->local_fd);
     observe_stop(&d->observe);
     grpc_server_free(d->server);
     sessions_free(d->service.sessions);
@@ -336,19 +358,21 @@ static void clean_up(struct daemon *d)
 
 /* ------------------------------------------------------------ main */
 
-static int with_config(const struct daemon_opts *o)
+static int with_config(const struct daemon_opts *o, char **argv)
 {
-    static struct daemon d = { .loop = { .epfd = -1, .sigfd = -1 } };
-    char why[WHY];
-    int code = 0;
+    static struct daemon d = { .loop = { .epfd = -1, .sigfd = -1 }, .endpoint_fd = -1, .local_fd = -1 };
     self = &d;
     d.opts = o;
+    d.argv = argv;
     d.conf = conf_new();
-    int rc = load_conf(d.conf, o, why, sizeof(why));
+    int code = takeover_begin(&d);
+    int rc = code ? 0 : load_conf(d.conf, o, d.why, sizeof(d.why));
     load_log(d.conf);
-    if (rc < 0) {
-        log_error("%s", why);
+    if (rc < 0)
         code = 78;
+    if (code) {
+        log_error("%s", d.why);
+        takeover_failed(&d, d.why);
     } else if (o->print) {
         conf_print(d.conf, stdout, true);
     } else if (o->check) {
@@ -382,7 +406,7 @@ int main(int argc, char **argv)
     if (rest < argc)
         fprintf(stderr, "scistreamd: unexpected operand '%s'\nTry 'scistreamd --help'.\n", argv[rest]);
     else
-        code = *o.init ? init_folder(o.init, o.name) : with_config(&o);
+        code = *o.init ? init_folder(o.init, o.name) : with_config(&o, argv);
     opts_free(&command, &o);
     return code;
 }

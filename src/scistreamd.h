@@ -31,6 +31,22 @@ struct daemon {
     char why[WHY];
     int exit_code;
     bool ready, stopping, abort_relays, made_folder;
+    bool retired, asked;         /* another program has taken over; and this one has had a signal to end since */
+    char **argv;                 /* as we were started, and the one that takes over will be */
+    int endpoint_fd, local_fd;   /* bound, and not served before the workers have started; -1 */
+    struct {                     /* the program that is to take over */
+        struct io io;
+        pid_t pid;
+        int rc;
+        struct timer patience, grace, tell;
+        char said[WHY];
+    } heir;
+    struct {                     /* the one that this program took over from */
+        struct io io;
+        int fd;                  /* until the loop runs */
+        struct timer last;
+        bool borrowed, taken;    /* its sockets are here, and still its own; they are ours */
+    } before;
 };
 
 /* Keep why, give the exit code back. */
@@ -52,6 +68,7 @@ void load_log(const struct conf *c); /* log as c says */
 int listen_links(struct daemon *d, int *fds, unsigned n); /* one port per worker: the first free ones of the range */
 int listen_tls(struct daemon *d);
 int listen_local(struct daemon *d);
+int listen_serve(struct daemon *d); /* the last two: who came meanwhile is accepted now */
 
 /* ------------------------------------------------------------ _stop */
 void notify(const char *state); /* the service manager, sd_notify(3) */
@@ -59,6 +76,13 @@ void stop_workers(struct daemon *d);
 /* SIGTERM: drain, then end. Again: abort. */
 void stop_asked(struct daemon *d, int signo);
 void stop_init(struct daemon *d);
+/* Another program takes new streams: let those that run here finish, then end. */
+void stop_retired(struct daemon *d);
+/* Abort all channels, then end. */
+void stop_abort(struct daemon *d);
+/* While it stops: is there still something to wait for? */
+void stop_look(struct daemon *d);
+uint64_t stop_channels(const struct daemon *d); /* that are open */
 const char *drain_asked(void *user, const struct service_drain *q);
 const char *drain_resume(void *user);
 
@@ -68,6 +92,27 @@ void reload_init(struct daemon *d);
 void reload_soon(struct daemon *d);
 /* Now; what came of it, heap. */
 ReloadReply *reload_now(void *user);
+
+/* ------------------------------------------------------------ _upgrade */
+void upgrade_init(struct daemon *d);
+/* Start the other program: NULL, and service_upgraded() tells what came of it; or why not. */
+const char *upgrade_asked(void *user);
+void upgrade_by_signal(struct daemon *d);
+void upgrade_reap(struct daemon *d);
+void upgrade_stop(struct daemon *d); /* one that is under way */
+void upgrade_end(struct daemon *d);
+
+/* ------------------------------------------------------------ _takeover */
+/* Before anything else: if another program started this one to take over, take its listening sockets. Exit code. */
+int takeover_begin(struct daemon *d);
+void takeover_failed(struct daemon *d, const char *why);
+/* All workers have started. Exit code. */
+int takeover_ready(struct daemon *d);
+bool takeover_waits(const struct daemon *d); /* the other still runs */
+/* It shall abort what it has; and when we have ended otherwise, loop_stop some time later even if it does not. */
+void takeover_abort(struct daemon *d);
+void takeover_last(struct daemon *d);
+void takeover_end(struct daemon *d);
 
 /* ------------------------------------------------------------ _init */
 /* scistreamd --init: make DIR with key, certificate, secret and configuration, and print what a client needs. name: "" = this host. Exit code. */

@@ -40,7 +40,8 @@ int listen_links(struct daemon *d, int *fds, unsigned n)
     if (got == n)
         return 0;
     str_copy(why, sizeof(why), d->why);
-    return daemon_fail(d, 78, "link_ports %s: %u workers need a port each, %u were free (%s)", d->conf->g.link_ports, n, got, why);
+    return daemon_fail(d, 78, "link_ports %s: %u workers need a port each, %u were free (%s)%s", d->conf->g.link_ports, n, got, why,
+                       d->before.fd >= 0 ? "; the program before this one holds its own until its streams have ended: give it twice as many ports" : "");
 }
 
 int listen_tls(struct daemon *d)
@@ -48,11 +49,8 @@ int listen_tls(struct daemon *d)
     char host[ADDR_HOST_MAX + 1], why[WHY];
     uint16_t port;
     addr_parse_hostport(d->conf->g.listen, ADDR_PORT_DEFAULT, host, &port, why, sizeof(why));
-    int fd = listen_at(d, "listen", host, port);
-    if (fd < 0)
-        return 78;
-    int rc = grpc_server_listen(d->server, fd, d->tls, "control endpoint");
-    return rc < 0 ? daemon_fail(d, 78, "listen: %s", err_text(rc)) : 0;
+    d->endpoint_fd = listen_at(d, "listen", host, port);
+    return d->endpoint_fd < 0 ? 78 : 0;
 }
 
 static int make_socket_folder(struct daemon *d)
@@ -76,12 +74,10 @@ static int open_local(struct daemon *d)
     int code = make_socket_folder(d);
     if (code)
         return code;
-    int fd = sock_listen_unix(d->socket_path, 0600);
-    if (fd < 0)
-        return daemon_fail(d, 78, "control_socket %s: %s%s", d->socket_path, err_text(fd),
-                    fd == -EADDRINUSE ? "; another scistreamd uses it: give each its own control_socket" : "");
-    int rc = grpc_server_listen(d->server, fd, NULL, "local control socket");
-    return rc < 0 ? daemon_fail(d, 78, "control_socket: %s", err_text(rc)) : 0;
+    int fd = d->local_fd = sock_listen_unix(d->socket_path, 0600);
+    return fd >= 0 ? 0
+                   : daemon_fail(d, 78, "control_socket %s: %s%s", d->socket_path, err_text(fd),
+                                 fd == -EADDRINUSE ? "; another scistreamd uses it: give each its own control_socket" : "");
 }
 
 int listen_local(struct daemon *d)
@@ -93,4 +89,12 @@ int listen_local(struct daemon *d)
     free(d->socket_path);
     d->socket_path = NULL; /* not ours to unlink: another scistreamd may serve there */
     return code;
+}
+
+int listen_serve(struct daemon *d)
+{
+    int rc = grpc_server_listen(d->server, fd_take(&d->endpoint_fd), d->tls, "control endpoint");
+    if (rc == 0)
+        rc = grpc_server_listen(d->server, fd_take(&d->local_fd), NULL, "local control socket");
+    return rc < 0 ? daemon_fail(d, 71, "cannot serve: %s", err_text(rc)) : 0;
 }

@@ -182,8 +182,11 @@ ReloadReply *reload_now(void *user)
     struct daemon *d = user;
     struct loaded files = { .records.fd = -1 };
     char why[WHY] = "";
-    if (!d->ready || d->stopping)
-        return refuse(d, d->stopping ? "the gateway is shutting down" : "the gateway has not started yet");
+    if (!d->ready || d->stopping || d->heir.pid)
+        return refuse(d, d->retired    ? "another program has taken over: ask that"
+                         : d->stopping ? "the gateway is shutting down"
+                         : d->heir.pid ? "an upgrade is under way"
+                                       : "the gateway has not started yet");
     notify_reloading();
     struct conf *c = conf_new();
     int rc = read_beside(d, c, &files, why);

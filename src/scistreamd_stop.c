@@ -9,6 +9,7 @@
 #include "src/scistreamd.h"
 
 #define STOPPING "it is shutting down"
+#define MOVED "a newer program of it takes new streams; attach again"
 #define DRAINING "it is draining and takes no new streams; try again later"
 
 /* A datagram to NOTIFY_SOCKET. */
@@ -28,7 +29,14 @@ void notify(const char *state)
 
 /* ------------------------------------------------------------ the end of it */
 
-static void on_gone(void *user) { loop_stop(&((struct daemon *)user)->loop); }
+static void on_gone(void *user)
+{
+    struct daemon *d = user;
+    if (takeover_waits(d))
+        takeover_last(d);
+    else
+        loop_stop(&d->loop);
+}
 
 void stop_workers(struct daemon *d)
 {
@@ -38,6 +46,10 @@ void stop_workers(struct daemon *d)
     loop_timer_stop(&d->loop, &d->reload);
     pool_stop(d->pool, on_gone, d);
 }
+
+/* Here, and in the program that this one took over from, where relays are counted as channels. */
+static uint64_t channels_of(const struct daemon *d) { return sessions_channels(d->service.sessions) + d->service.predecessor_channels; }
+uint64_t stop_channels(const struct daemon *d) { return channels_of(d) + connections_open(d->pool); }
 
 static void drained(struct daemon *d)
 {
@@ -53,18 +65,28 @@ static void drained(struct daemon *d)
 static void on_look(struct timer *t)
 {
     struct daemon *d = container_of(t, struct daemon, look);
-    if (connections_open(d->pool) == 0 || (d->stopping && d->abort_relays))
+    bool others = connections_open(d->pool) > 0 || (d->stopping && takeover_waits(d));
+    if (!others || (d->stopping && d->abort_relays))
         drained(d);
     else
         loop_timer(&d->loop, t, 50 * NS_PER_MS);
 }
 
+void stop_look(struct daemon *d)
+{
+    if (sessions_channels(d->service.sessions) == 0)
+        on_look(&d->look);
+}
+
 static void on_idle(void *user) { on_look(&((struct daemon *)user)->look); }
 
 /* Relays end with their workers, where these end. */
-static void abort_all(struct daemon *d)
+void stop_abort(struct daemon *d)
 {
-    sessions_abort_all(d->service.sessions, -SST_EDRAINING, d->stopping ? STOPPING : "it is draining, and its time is over");
+    takeover_abort(d);
+    sessions_abort_all(d->service.sessions, -SST_EDRAINING, d->retired    ? "it was upgraded, and the time of streams from before is over"
+                                              : d->stopping ? STOPPING
+                                                            : "it is draining, and its time is over");
     d->abort_relays = true;
     if (!d->stopping)
         doors_abort_relays(d->doors, -SST_EDRAINING);
@@ -75,10 +97,10 @@ static void abort_all(struct daemon *d)
 static void on_drain_over(struct timer *t)
 {
     struct daemon *d = container_of(t, struct daemon, drain);
-    uint64_t channels = sessions_channels(d->service.sessions), connections = connections_open(d->pool);
+    uint64_t channels = channels_of(d), connections = connections_open(d->pool);
     AUTO_FREE char *what = units_streams("", channels, connections);
     log_warn("%s %s still open after drain_timeout: aborted", what, channels + connections == 1 ? "is" : "are");
-    abort_all(d);
+    stop_abort(d);
 }
 
 /* ------------------------------------------------------------ the beginning */
@@ -87,7 +109,7 @@ static void on_drain_over(struct timer *t)
 static void begin(struct daemon *d, const char *by, uint64_t timeout_ns)
 {
     char time[UNITS_TEXT];
-    uint64_t channels = sessions_channels(d->service.sessions), connections = connections_open(d->pool);
+    uint64_t channels = channels_of(d), connections = connections_open(d->pool);
     bool forever = timeout_ns == TIME_FOREVER;
     AUTO_FREE char *open = units_streams("open ", channels, connections);
     AUTO_FREE char *text = mem_printf("no new streams; %s %s %s to finish", open, channels + connections == 1 ? "gets" : "get",
@@ -96,8 +118,9 @@ static void begin(struct daemon *d, const char *by, uint64_t timeout_ns)
     service_note(&d->service, d->stopping ? "stopping" : "draining", text, 0);
     d->abort_relays = false;
     (d->stopping ? doors_close : doors_pause)(d->doors);
-    sessions_drain(d->service.sessions, d->stopping ? STOPPING : DRAINING, on_idle, d);
-    service_health_changed(&d->service);
+    sessions_drain(d->service.sessions, d->retired ? -SST_EMOVED : -SST_EDRAINING, d->retired ? MOVED : d->stopping ? STOPPING : DRAINING, on_idle, d);
+    if (!d->retired) /* the gateway serves, only not by this program */
+        service_health_changed(&d->service);
     loop_timer_stop(&d->loop, &d->drain);
     if (!forever)
         loop_timer(&d->loop, &d->drain, timeout_ns);
@@ -105,16 +128,25 @@ static void begin(struct daemon *d, const char *by, uint64_t timeout_ns)
 
 static void begin_stop(struct daemon *d, const char *by, uint64_t timeout_ns)
 {
+    upgrade_stop(d);
     d->stopping = true;
     notify("STOPPING=1");
     begin(d, by, timeout_ns);
 }
 
+void stop_retired(struct daemon *d) { begin(d, "another program has taken over", d->conf->g.drain_timeout); }
+
+/* One signal to all programs of the gateway is the first for a retired one, too. */
 void stop_asked(struct daemon *d, int signo)
 {
+    if (d->retired && !d->asked) {
+        d->asked = true;
+        log_info("%s: streams have what is left of their time; a second signal aborts them", strsignal(signo));
+        return;
+    }
     if (d->stopping) {
         log_warn("second signal: channels are aborted now");
-        abort_all(d);
+        stop_abort(d);
         return;
     }
     begin_stop(d, strsignal(signo), d->conf->g.drain_timeout);

@@ -174,12 +174,12 @@ static bool throw_away(int fd)
     return n >= 0 || errno == EAGAIN || errno == EINTR;
 }
 
-bool lane_leave(struct lane *l)
+bool lane_leave(struct lane *l, uint64_t *left)
 {
     int queued = 0;
     if (!throw_away(l->s.io.fd) || lane_send(l) < 0)
         return true;
-    if (l->tx_busy || framed_control_due(l->f) || sock_flush(&l->s) == -EAGAIN)
-        return false;
-    return ioctl(l->s.io.fd, SIOCOUTQ, &queued) < 0 || queued == 0;
+    bool ours = l->tx_busy || framed_control_due(l->f) || sock_flush(&l->s) == -EAGAIN;
+    *left = ioctl(l->s.io.fd, SIOCOUTQ, &queued) < 0 ? 0 : (uint64_t)queued;
+    return !ours && *left == 0;
 }

@@ -33,8 +33,8 @@ int lane_recv(struct lane *l);
 /* Gather the next 32 bytes, for whoever must see the HELLO before the lane has an owner. 0: *out is it; -EAGAIN; < 0 broken. */
 int lane_recv_head(struct lane *l, struct frame *out);
 /* For who aborts: what comes is thrown away, the chunk that was begun and the RESET behind it go out. True: the peer's machine has them,
- * or the lane is broken; until then call again, at events and after a while. */
-bool lane_leave(struct lane *l);
+ * or the lane is broken; until then call again, at events and after a while; *left: bytes in the kernel that it has not taken. */
+bool lane_leave(struct lane *l, uint64_t *left);
 /* Could either do something right now? */
 bool lane_busy(const struct lane *l);
 

@@ -23,7 +23,8 @@
 #define URGE_NS NS_PER_MS /* what the peer waits at most to hear that its bytes were consumed */
 #define COUNT_NS (10 * NS_PER_S) /* how often what was sent again is counted */
 #define IDENTITY_BYTES 8 /* of the cookie, in hex: the PSK identity */
-#define LEAVE_NS (1500 * NS_PER_MS) /* below what a worker has to end by itself */
+#define LEAVE_NS (1500 * NS_PER_MS) /* in which the peer takes nothing; below what a worker has to end by itself */
+#define LEAVE_LIMIT_NS (10 * NS_PER_S) /* however slowly it takes */
 #define LEAVE_LOOK_NS NS_PER_MS
 
 struct link {
@@ -37,6 +38,7 @@ struct link {
     uint32_t retransmits;     /* counted so far */
     bool acceptor, plain;
     bool over;                /* the connection has ended and nothing was missing */
+    uint64_t left_ns, leave_left; /* since when it leaves, and bytes that the peer had not taken at the last look */
     uint8_t key[XPORT_KEY];
     enum tls_cipher cipher;
     char peer[ADDR_TEXT];
@@ -478,12 +480,18 @@ static void bye(struct link *k)
     xport_bye(&k->x);
 }
 
-/* Until the peer's machine has the RESET, or cannot have it any more. */
+/* Until the peer's machine has the RESET, or cannot have it any more: a peer that still takes what came before it is waited for. */
 static void leave(struct link *k)
 {
-    if (!timer_pending(&k->patience) || lane_leave(k->lane))
+    uint64_t left = 0;
+    if (!timer_pending(&k->patience) || lane_leave(k->lane, &left)) {
         bye(k);
-    else if (!timer_pending(&k->urge))
+        return;
+    }
+    if (left < k->leave_left && now_ns() - k->left_ns < LEAVE_LIMIT_NS)
+        loop_timer(k->x.env->loop, &k->patience, LEAVE_NS);
+    k->leave_left = left;
+    if (!timer_pending(&k->urge))
         loop_timer(k->x.env->loop, &k->urge, LEAVE_LOOK_NS);
 }
 
@@ -500,6 +508,7 @@ static void link_close(struct xport *x, int rc)
     } else if (rc < 0) {
         framed_reset(&k->f, rc);
         loop_timer(x->env->loop, &k->patience, LEAVE_NS);
+        k->left_ns = now_ns();
         leave(k);
     } else {
         lane_send(k->lane); /* also the last LIMIT, which the peer waits for */

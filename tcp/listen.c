@@ -7,6 +7,69 @@
 
 #include "tcp/sock.h"
 
+/* ------------------------------------------------------------ from another program */
+
+#define INHERITED_MAX 128
+
+static struct { int fd; union sockaddr_any at; } inherited[INHERITED_MAX];
+static unsigned n_inherited;
+
+int sock_inherit(int fd)
+{
+    int listens = 0;
+    union sockaddr_any at = { 0 };
+    socklen_t len = sizeof(listens), at_len = sizeof(at);
+    int rc = n_inherited == INHERITED_MAX                                                         ? -ENFILE
+             : getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 || !listens          ? -EINVAL
+             : getsockname(fd, &at.sa, &at_len) < 0                                               ? -EINVAL
+                                                                                                  : 0;
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
+    inherited[n_inherited].fd = fd;
+    inherited[n_inherited++].at = at;
+    return 0;
+}
+
+unsigned sock_inherit_end(void)
+{
+    unsigned n = n_inherited;
+    while (n_inherited)
+        close(inherited[--n_inherited].fd);
+    return n;
+}
+
+static int take(unsigned i)
+{
+    int fd = inherited[i].fd;
+    inherited[i] = inherited[--n_inherited];
+    return fd;
+}
+
+static int take_inherited(const union sockaddr_any *at)
+{
+    char want[ADDR_TEXT], have[ADDR_TEXT];
+    addr_format(at, want);
+    for (unsigned i = 0; i < n_inherited; i++)
+        if (inherited[i].at.sa.sa_family == at->sa.sa_family && str_eq(addr_format(&inherited[i].at, have), want))
+            return take(i);
+    return -1;
+}
+
+static int take_inherited_unix(const char *path)
+{
+    struct sockaddr_un un;
+    for (unsigned i = 0; i < n_inherited; i++) {
+        memcpy(&un, &inherited[i].at, sizeof(un));
+        if (un.sun_family == AF_UNIX && str_eq(un.sun_path, path))
+            return take(i);
+    }
+    return -1;
+}
+
+/* ------------------------------------------------------------ made here */
+
 static int bound(int fd, const union sockaddr_any *at, socklen_t len)
 {
     if (bind(fd, &at->sa, len) == 0 && listen(fd, SOMAXCONN) == 0)
@@ -20,7 +83,10 @@ int sock_listen(const union sockaddr_any *at)
 {
     const int on = 1, off = 0;
     const union sockaddr_any any4 = { .in = { .sin_family = AF_INET, .sin_port = at->in6.sin6_port } };
-    int fd = socket(at->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = take_inherited(at);
+    if (fd >= 0)
+        return fd;
+    fd = socket(at->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0 && errno == EAFNOSUPPORT && at->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&at->in6.sin6_addr))
         return sock_listen(&any4);
     if (fd < 0)
@@ -53,10 +119,13 @@ int sock_listen_unix(const char *path, mode_t mode)
     union sockaddr_any at = { 0 };
     if (!str_copy(un.sun_path, sizeof(un.sun_path), path))
         return -ENAMETOOLONG;
+    int fd = take_inherited_unix(path);
+    if (fd >= 0)
+        return fd;
     int rc = clear_stale(&un);
     if (rc < 0)
         return rc;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
     memcpy(&at, &un, sizeof(un));

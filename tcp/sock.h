@@ -68,6 +68,11 @@ uint32_t sock_retransmits(const struct sock *s);
 /* A bound, listening, non-blocking, close-on-exec socket (SO_REUSEADDR; "::" takes IPv4 too, and only that where the kernel has no
  * IPv6). port 0: any. >= 0, or -errno. */
 int sock_listen(const union sockaddr_any *at);
+/* A listening socket that another program handed over, taken: sock_listen and sock_listen_unix return it where they would have bound its address.
+ * 0; -EINVAL: it does not listen at an address (it is closed); -ENFILE: too many. */
+int sock_inherit(int fd);
+/* Close those that were not asked for; how many. */
+unsigned sock_inherit_end(void);
 /* A socket file that nobody serves is replaced; -EADDRINUSE when somebody does, -EEXIST when it is no socket. */
 int sock_listen_unix(const char *path, mode_t mode);
 

@@ -37,7 +37,8 @@
     X(ETIMEOUT, 26, "timed out", 69, true) \
     X(EINTERNAL, 27, "internal error", 76, false) \
     X(ERESET, 28, "reset by the TCP peer", 76, false) \
-    X(ERELEASED, 29, "released by an administrator", 76, false)
+    X(ERELEASED, 29, "released by an administrator", 76, false) \
+    X(EMOVED, 30, "gateway is upgraded, attach again", 75, true)
 
 #define SST_ERR_BASE 10000 /* above every errno */
 enum sst_err {

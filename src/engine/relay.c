@@ -133,6 +133,8 @@ static void count_end(const struct relay *r)
     struct stats_door *d = stats_of(r->rs, r->door);
     struct stats_sum sum = { .bytes = { 0 } };
     stats_sum_channel(&sum, &r->st->c, now_ns()); /* as it was counted while it lived */
+    stats_set(&r->st->c.id, 0); /* before the door has it: who reads the page counts it once, or for a moment not at all, but never twice */
+    atomic_thread_fence(memory_order_release);
     for (unsigned f = 0; f < 2; f++) {
         stats_add(&d->bytes[f], sum.bytes[f]);
         for (unsigned k = 0; k < WAIT_KINDS; k++)

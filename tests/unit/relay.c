@@ -44,10 +44,19 @@ static union sockaddr_any backend_at, door_at;
 
 /* ------------------------------------------------------------ the stage */
 
+/* It is counted with its door by now, and with nothing else. */
+static void check_counted_once(const struct side *s, const FromWorker *m)
+{
+    const struct stats_page *p = rig.env[s - side].stats;
+    if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_RELAYED)
+        CU_ASSERT_EQUAL(stats_get(&p->relay[m->relayed->relay % STATS_RELAYS].c.id), 0);
+}
+
 static void hear(void *user, const FromWorker *m, int fd)
 {
     struct side *s = user;
     uint8_t data[2000];
+    check_counted_once(s, m);
     size_t n = scistream__worker__from_worker__get_packed_size(m);
     CU_ASSERT_FATAL(n <= sizeof(data) && s->n < HEARD_MAX);
     scistream__worker__from_worker__pack(m, data);

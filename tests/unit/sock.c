@@ -204,6 +204,62 @@ static void test_tls(void)
 
 /* ------------------------------------------------------------ listening */
 
+static int inode_of(int fd)
+{
+    struct stat st = { 0 };
+    fstat(fd, &st);
+    return (int)st.st_ino;
+}
+
+/* Those of another program are found by their addresses, whatever they were opened for, and only once. */
+static void test_inherited(void)
+{
+    char path[64];
+    union sockaddr_any at[2], other;
+    int fd[3], inode[3], had;
+    snprintf(path, sizeof(path), "/tmp/unit-sock.%d", (int)getpid());
+    for (int i = 0; i < 2; i++) {
+        socklen_t len = sizeof(at[i]);
+        addr_numeric(i ? "::" : "127.0.0.1", 0, &at[i]);
+        fd[i] = sock_listen(&at[i]);
+        CU_ASSERT_FATAL(fd[i] >= 0 && getsockname(fd[i], &at[i].sa, &len) == 0);
+    }
+    fd[2] = sock_listen_unix(path, 0600);
+    for (int i = 0; i < 3; i++) {
+        inode[i] = inode_of(fd[i]);
+        CU_ASSERT_EQUAL(sock_inherit(fd[i]), 0);
+    }
+    addr_numeric("127.0.0.2", addr_port(&at[0]), &other);
+    CU_ASSERT((had = sock_listen(&other)) >= 0 && inode_of(had) != inode[0]);
+    close(had);
+    for (int i = 1; i >= 0; i--) {
+        CU_ASSERT((had = sock_listen(&at[i])) >= 0 && inode_of(had) == inode[i]);
+        CU_ASSERT_EQUAL(sock_listen(&at[i]), -EADDRINUSE);
+        close(had);
+    }
+    CU_ASSERT((had = sock_listen_unix(path, 0600)) >= 0 && inode_of(had) == inode[2]);
+    CU_ASSERT_EQUAL(sock_inherit_end(), 0);
+    CU_ASSERT_EQUAL(sock_inherit(had), 0);
+    CU_ASSERT_EQUAL(sock_inherit_end(), 1);
+    CU_ASSERT_EQUAL(fcntl(had, F_GETFD), -1);
+    unlink(path);
+    int no = socket(AF_INET, SOCK_STREAM, 0);
+    CU_ASSERT_EQUAL(sock_inherit(no), -EINVAL);
+    CU_ASSERT_EQUAL(sock_inherit(open("/dev/null", O_RDONLY)), -EINVAL);
+    CU_ASSERT_EQUAL(fcntl(no, F_GETFD), -1);
+}
+
+static void test_inherited_many(void)
+{
+    int rc = 0, n = 0;
+    union sockaddr_any at;
+    addr_numeric("127.0.0.1", 0, &at);
+    while (n < 1000 && (rc = sock_inherit(sock_listen(&at))) == 0)
+        n++;
+    CU_ASSERT_EQUAL(rc, -ENFILE);
+    CU_ASSERT_EQUAL(sock_inherit_end(), n);
+}
+
 static void test_any_takes_ipv4(void)
 {
     union sockaddr_any v4;
@@ -337,5 +393,5 @@ static void test_retransmits(void)
 }
 
 UNIT_MAIN("sock", UNIT(test_options), UNIT(test_bytes), UNIT(test_full), UNIT(test_reset), UNIT(test_refused), UNIT(test_tls),
-          UNIT(test_any_takes_ipv4), UNIT(test_unix), UNIT(test_stop_inside), UNIT(test_detach), UNIT(test_out_of_descriptors),
+          UNIT(test_any_takes_ipv4), UNIT(test_inherited), UNIT(test_inherited_many), UNIT(test_unix), UNIT(test_stop_inside), UNIT(test_detach), UNIT(test_out_of_descriptors),
           UNIT(test_retransmits))

@@ -173,15 +173,27 @@ static void test_v6(void)
         printf("no IPv6 here ");
 }
 
+/* Until for 20 turns nothing has gone anywhere: the kernel's buffers, which grow, are full. */
+static void stand_still(void)
+{
+    uint64_t moved = UINT64_MAX;
+    for (int quiet = 0, i = 0; quiet < 20 && i < 10000; i++) {
+        uint64_t now = client.sent + backend.sent + w.c->stats->flow[FORWARD].rel + w.c->stats->flow[BACKWARD].rel;
+        quiet = now == moved ? quiet + 1 : 0;
+        moved = now;
+        turn_once();
+    }
+}
+
 /* Nobody reads: both rings hold bytes, and each is given back when it is empty again. */
 static void test_nobody_reads(void)
 {
     begin();
-    client.to_send = backend.to_send = 20000000;
+    client.to_send = backend.to_send = 60000000; /* kernels of today take 20 MB into their buffers */
     client.lazy = backend.lazy = client.fin = backend.fin = true;
     open_relay();
     UNTIL(pool.n_lent == 2);
-    turn();
+    stand_still();
     CU_ASSERT(pool.n_lent == 2 && !w.ended && client.sent < client.to_send && backend.sent < backend.to_send);
     client.lazy = false;
     UNTIL(client.eof);

@@ -1,0 +1,316 @@
+/* Another program, a newer one as a rule, takes this one's place while streams run: SIGUSR2, or Upgrade on the control socket. This is the side of
+ * the one that goes; the other is scistreamd_takeover.c, what they say to each other is in handover.h.
+ *
+ * Happy path: the program that we were started by is started again, with a copy of each listening socket -> it says ready -> the service manager is
+ * told -> nothing new is accepted here, who has just come gets GRACE_NS -> drain as before a stop, while the other serves -> end.
+ * What fails: a program that cannot be started, ends, says failed, or nothing in time: it is killed, and this one goes on as if nothing had been.
+ */
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "config.h"
+#include "src/core/err.h"
+#include "src/core/log.h"
+#include "src/handover.h"
+#include "src/scistreamd.h"
+
+#define HEIR_FD 3                    /* where the other program finds its socket */
+#define PATIENCE_NS (60 * NS_PER_S)  /* its workers may take half of that */
+#define GRACE_NS (500 * NS_PER_MS)   /* for who is between his connection and his stream */
+#define TELL_NS NS_PER_S
+
+extern char **environ;
+
+/* ------------------------------------------------------------ what came of it */
+
+static void close_heir(struct daemon *d)
+{
+    int fd = d->heir.io.fd;
+    loop_timer_stop(&d->loop, &d->heir.patience);
+    loop_timer_stop(&d->loop, &d->heir.tell);
+    loop_del(&d->loop, &d->heir.io);
+    if (fd >= 0)
+        close(fd);
+}
+
+static void kill_heir(struct daemon *d)
+{
+    if (d->heir.pid > 0) {
+        kill(d->heir.pid, SIGKILL);
+        waitpid(d->heir.pid, NULL, 0);
+    }
+    d->heir.pid = 0;
+    close_heir(d);
+}
+
+static void tell_failure(struct daemon *d, const char *why)
+{
+    UpgradeReply r = SCISTREAM__GATEWAY__V1__UPGRADE_REPLY__INIT;
+    AUTO_FREE char *problem = mem_strdup(why);
+    AUTO_FREE char *text = mem_printf("not upgraded, this program goes on: %s", why);
+    log_error("%s", text);
+    service_note(&d->service, "not-upgraded", why, 0);
+    r.problem = problem;
+    r.text = text;
+    service_upgraded(&d->service, &r);
+}
+
+static void failed(struct daemon *d, const char *fmt, ...) PRINTF(2, 3);
+static void failed(struct daemon *d, const char *fmt, ...)
+{
+    va_list ap;
+    char why[WHY];
+    va_start(ap, fmt);
+    vsnprintf(why, sizeof(why), fmt, ap);
+    va_end(ap);
+    kill_heir(d);
+    tell_failure(d, why);
+}
+
+static void tell_success(struct daemon *d)
+{
+    UpgradeReply r = SCISTREAM__GATEWAY__V1__UPGRADE_REPLY__INIT;
+    uint64_t timeout = d->conf->g.drain_timeout;
+    char time[UNITS_TEXT];
+    r.pid = (uint32_t)d->heir.pid;
+    r.version = d->heir.said;
+    r.channels = stop_channels(d);
+    r.timeout_ms = timeout == TIME_FOREVER ? UINT64_MAX : timeout / NS_PER_MS;
+    AUTO_FREE char *text = mem_printf("pid %u, version %s, has taken over; %llu open channel%s of pid %u %s %s to finish", r.pid, r.version,
+                                      (unsigned long long)r.channels, r.channels == 1 ? "" : "s", (unsigned)getpid(), r.channels == 1 ? "gets" : "get",
+                                      timeout == TIME_FOREVER ? "all the time it takes" : units_human_time(time, timeout));
+    r.text = text;
+    log_info("upgraded: %s", text);
+    service_note(&d->service, "upgraded", text, 0);
+    service_upgraded(&d->service, &r);
+}
+
+/* ------------------------------------------------------------ the other serves */
+
+static void on_tell(struct timer *t)
+{
+    struct daemon *d = container_of(t, struct daemon, heir.tell);
+    char n[24];
+    snprintf(n, sizeof(n), "%llu", (unsigned long long)stop_channels(d));
+    (void)handover_say(d->heir.io.fd, "serves", n, -1);
+    loop_timer(&d->loop, t, TELL_NS);
+}
+
+static void on_grace(struct timer *t)
+{
+    struct daemon *d = container_of(t, struct daemon, heir.grace);
+    grpc_server_drain(d->server);
+    stop_retired(d);
+}
+
+/* Its sockets are the other's by now, the path of the control socket too. */
+static void retire(struct daemon *d)
+{
+    char pid[24];
+    AUTO_FREE char *state = mem_printf("MAINPID=%d", (int)d->heir.pid);
+    notify(state);
+    snprintf(pid, sizeof(pid), "%d", (int)getpid());
+    (void)handover_say(d->heir.io.fd, "yours", pid, -1);
+    loop_timer_stop(&d->loop, &d->heir.patience);
+    loop_timer_stop(&d->loop, &d->reload);
+    d->stopping = d->retired = true;
+    free(d->socket_path);
+    d->socket_path = NULL;
+    grpc_server_deaf(d->server);
+    doors_close(d->doors);
+    metrics_deaf(d->observe.metrics);
+    tell_success(d);
+    on_tell(&d->heir.tell);
+    loop_timer(&d->loop, &d->heir.grace, GRACE_NS);
+}
+
+/* ------------------------------------------------------------ hearing */
+
+static void heard(struct daemon *d, const struct handover_word *w)
+{
+    if (str_eq(w->word, "ready") && !d->retired) {
+        str_copy(d->heir.said, sizeof(d->heir.said), w->value);
+        retire(d);
+    } else if (str_eq(w->word, "failed") && !d->retired) {
+        str_copy(d->heir.said, sizeof(d->heir.said), w->value); /* told when it has ended */
+    } else if (str_eq(w->word, "abort") && d->retired) {
+        log_warn("the program that took over wants channels aborted");
+        stop_abort(d);
+    }
+}
+
+static void on_heir(struct io *io, uint32_t events UNUSED)
+{
+    struct daemon *d = container_of(io, struct daemon, heir.io);
+    struct handover_word w;
+    int rc = 1;
+    while (d->heir.io.fd >= 0 && (rc = handover_hear(d->heir.io.fd, &w)) > 0) {
+        fd_close(&w.fd);
+        heard(d, &w);
+    }
+    if (d->heir.io.fd < 0 || rc == -EAGAIN || rc == -EINTR)
+        return;
+    if (d->retired)
+        close_heir(d);
+    else
+        loop_change(&d->loop, io, 0); /* SIGCHLD says the rest */
+}
+
+void upgrade_reap(struct daemon *d)
+{
+    int status;
+    if (d->heir.pid <= 0 || waitpid(d->heir.pid, &status, WNOHANG) != d->heir.pid)
+        return;
+    on_heir(&d->heir.io, 0); /* its last words */
+    d->heir.pid = 0;
+    if (d->retired)
+        log_error("the program that took over has ended; this one only finishes its streams");
+    else if (*d->heir.said)
+        failed(d, "%s: %s", d->argv[0], d->heir.said);
+    else if (WIFSIGNALED(status))
+        failed(d, "%s was killed by signal %d (%s)", d->argv[0], WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        failed(d, "%s exited with status %d before it was ready: its log says why", d->argv[0], WEXITSTATUS(status));
+}
+
+static void on_patience(struct timer *t)
+{
+    failed(container_of(t, struct daemon, heir.patience), "the new program was not ready within a minute");
+}
+
+/* ------------------------------------------------------------ starting it */
+
+static int spawn(struct daemon *d, int fd)
+{
+    posix_spawn_file_actions_t a;
+    posix_spawnattr_t attr;
+    sigset_t none;
+    char number[12];
+    sigemptyset(&none);
+    snprintf(number, sizeof(number), "%d", HEIR_FD);
+    posix_spawn_file_actions_init(&a);
+    posix_spawn_file_actions_adddup2(&a, fd, HEIR_FD);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+    posix_spawnattr_setsigmask(&attr, &none);
+    setenv(HANDOVER_ENV, number, 1);
+    int rc = posix_spawnp(&d->heir.pid, d->argv[0], &a, &attr, d->argv, environ);
+    unsetenv(HANDOVER_ENV);
+    posix_spawnattr_destroy(&attr);
+    posix_spawn_file_actions_destroy(&a);
+    if (rc)
+        d->heir.pid = 0;
+    return -rc;
+}
+
+static void give(void *user, int fd)
+{
+    struct daemon *d = user;
+    if (fd >= 0 && d->heir.rc == 0)
+        d->heir.rc = handover_say(d->heir.io.fd, "socket", "listens", fd);
+}
+
+static int give_all(struct daemon *d)
+{
+    d->heir.rc = 0;
+    grpc_server_each_port(d->server, give, d);
+    doors_each(d->doors, give, d);
+    give(d, metrics_fd(d->observe.metrics));
+    if (d->heir.rc == 0)
+        d->heir.rc = handover_say(d->heir.io.fd, "begin", PACKAGE_VERSION, -1);
+    return d->heir.rc;
+}
+
+static const char *start_heir(struct daemon *d)
+{
+    int sv[2];
+    const int room = 1 << 20; /* for all of it at once: nobody reads before it has started */
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0) {
+        daemon_fail(d, 0, "not started: %s", strerror(errno));
+        return d->why;
+    }
+    (void)setsockopt(sv[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+    d->heir.said[0] = 0;
+    int rc = spawn(d, sv[1]);
+    close(sv[1]);
+    if (rc == 0)
+        rc = loop_add(&d->loop, &d->heir.io, sv[0], EPOLLIN);
+    if (rc < 0)
+        close(sv[0]);
+    if (rc == 0)
+        rc = give_all(d);
+    if (rc == 0) {
+        loop_timer(&d->loop, &d->heir.patience, PATIENCE_NS);
+        return NULL;
+    }
+    kill_heir(d);
+    daemon_fail(d, 0, "%s cannot be started: %s", d->argv[0], err_text(rc));
+    return d->why;
+}
+
+static const char *not_now(const struct daemon *d)
+{
+    if (d->retired)
+        return "another program has taken over already: this one only finishes its streams";
+    if (d->stopping)
+        return "the gateway is shutting down";
+    if (!d->ready)
+        return "the gateway has not started yet";
+    if (d->heir.pid)
+        return "an upgrade is under way";
+    if (sessions_draining(d->service.sessions))
+        return "the gateway is draining: let it take streams again first (scistreamctl drain --resume)";
+    if (getpid() == 1)
+        return "the gateway is process 1 of its container, which ends with it: start another container beside it";
+    return NULL;
+}
+
+const char *upgrade_asked(void *user)
+{
+    struct daemon *d = user;
+    const char *why = not_now(d);
+    if (why)
+        return why;
+    log_info("upgrade: %s is started", d->argv[0]);
+    if (!(why = start_heir(d)))
+        return NULL;
+    log_error("not upgraded, this program goes on: %s", why);
+    service_note(&d->service, "not-upgraded", why, 0);
+    return why;
+}
+
+void upgrade_by_signal(struct daemon *d)
+{
+    const char *why = not_now(d);
+    if (why)
+        log_warn("no upgrade: %s", why);
+    else
+        (void)upgrade_asked(d);
+}
+
+void upgrade_stop(struct daemon *d)
+{
+    if (d->heir.pid && !d->retired)
+        failed(d, "the gateway is asked to stop");
+}
+
+void upgrade_init(struct daemon *d)
+{
+    d->heir.io = (struct io){ .fd = -1, .ready = on_heir };
+    d->heir.patience.fire = on_patience;
+    d->heir.grace.fire = on_grace;
+    d->heir.tell.fire = on_tell;
+}
+
+void upgrade_end(struct daemon *d)
+{
+    loop_timer_stop(&d->loop, &d->heir.grace);
+    if (d->retired)
+        close_heir(d);
+    else
+        kill_heir(d);
+}

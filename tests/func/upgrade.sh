@@ -1,0 +1,201 @@
+#!/bin/bash
+# scistreamctl upgrade and SIGUSR2: a new program takes over the listening sockets while streams run, nobody who comes meanwhile is turned away, and
+# what cannot start leaves the gateway as it was.
+. "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
+requires_rdma
+requires_program curl
+requires_python socket
+new_gateway B
+add_route B detector
+global='drain_timeout = 30s' new_gateway A
+add_route A detector B
+add_route A local
+door=$((port[A] + 10)) behind=$((port[A] + 11))
+add_tcp_route A app tcp://127.0.0.1:$door tcp://127.0.0.1:$behind
+mkdir "$tmp/bin"
+install_good() { cp "$builddir/scistreamd" "$tmp/bin/new" && mv "$tmp/bin/new" "$tmp/bin/scistreamd"; }
+install_good
+cp "$builddir/scistream-worker" "$tmp/bin/"
+mkfifo "$tmp/gate"
+make_data 3000000 >"$tmp/in"
+
+cat >"$tmp/peers.py" <<'END'
+# echo PORT: a server that sends back what comes. hammer PORT: one short connection after the other until a line comes; how many went wrong.
+# hold PORT: one connection; each line that comes goes there and back, until one is "over".
+import select, socket, sys, threading
+def pump(s):
+    try:
+        while data := s.recv(65536):
+            s.sendall(data)
+    except OSError:
+        pass
+    s.close()
+def whole(s, n):
+    data = b""
+    while len(data) < n:
+        more = s.recv(n - len(data))
+        if not more:
+            raise OSError("closed")
+        data += more
+    return data
+if sys.argv[1] == "echo":
+    server = socket.create_server(("127.0.0.1", int(sys.argv[2])), backlog=512)
+    print("listens", flush=True)
+    while True:
+        threading.Thread(target=pump, args=(server.accept()[0],), daemon=True).start()
+at = ("127.0.0.1", int(sys.argv[2]))
+if sys.argv[1] == "hold":
+    s = socket.create_connection(at)
+    for line in sys.stdin:
+        if line == "over\n":
+            break
+        s.sendall(line.encode())
+        print(whole(s, len(line)).decode(), end="", flush=True)
+    s.shutdown(socket.SHUT_WR)
+    print("end" if s.recv(1) == b"" else "more", flush=True)
+    sys.exit()
+n = bad = 0
+while not select.select([sys.stdin], [], [], 0.002)[0]:
+    try:
+        s = socket.create_connection(at, timeout=30)
+        s.sendall(b"%08d" % n)
+        assert whole(s, 8) == b"%08d" % n
+        s.close()
+    except OSError as e:
+        bad += 1
+        print(e, file=sys.stderr, flush=True)
+    n += 1
+    print(n, flush=True)
+print("bad", bad, flush=True)
+END
+hold() { mkfifo "$tmp/$1.to"; input=$tmp/$1.to start "$1" $python "$tmp/peers.py" "$2" $door; exec {held[$1]}>"$tmp/$1.to"; }
+declare -A held
+echoes() { echo "$2" >&"${held[$1]}"; wait_until 10 "grep -qx '$2' '$tmp/$1.out'"; }
+upgrade() { run ctl "$1" "$builddir/scistreamctl" -S "$tmp/A/sock" upgrade "${@:2}"; }
+of_A() { ctl A info --json >"$tmp/info" && json "$tmp/info" "d['$1']"; }
+# from now on A is the program that took over
+follow() { old=${pid[A]}; pid[A]=$(of_A pid); started+=("${pid[A]}"); [ "${pid[A]}" != "$old" ] || fail "it is the program of before"; }
+serves_new() { stream "$tmp/in" A/detector B/detector; rm "$tmp/stream.dat"; }
+
+start_gateway B
+start A "$tmp/bin/scistreamd" -c "$tmp/A/conf"
+wait_said A ' is ready: ' 20
+start echo $python "$tmp/peers.py" echo $behind
+wait_until 10 "grep -q listens '$tmp/echo.out'"
+hold app hold
+echoes app first
+hold hammer hammer
+start_recv receiver B/detector -o "$tmp/out"
+input=$tmp/gate start_send sender A/detector "$tmp/in" -
+exec {gate}<>"$tmp/gate" # nothing that lives as long is started after it
+wait_for 10 flowing A 1000000
+
+step "what cannot start leaves all as it was"
+not_upgraded() { upgrade 78 && says ctl "not upgraded, this program goes on: .*$1" && alive A && [ "$(of_A pid)" = "${pid[A]}" ] || fail "$1: $(cat "$tmp/ctl.err")"; echoes app "still-$RANDOM"; }
+printf '#!/bin/sh\nexit 3\n' >"$tmp/bin/new" && chmod 755 "$tmp/bin/new" && mv "$tmp/bin/new" "$tmp/bin/scistreamd"
+not_upgraded 'exited with status 3'
+printf '#!/bin/sh\nkill -9 $$\n' >"$tmp/bin/scistreamd"
+not_upgraded 'was killed by signal 9'
+install_good
+sed -i '3i peer_timeout = soon' "$tmp/A/conf"
+not_upgraded "$tmp/A/conf:3: peer_timeout = soon: must be "
+log_has A 'not upgraded, this program goes on: .*peer_timeout'
+sed -i '3d' "$tmp/A/conf"
+cp "$tmp/bin/scistream-worker" "$tmp/worker"
+printf '#!/bin/sh\nexit 4\n' >"$tmp/bin/new" && chmod 755 "$tmp/bin/new" && mv "$tmp/bin/new" "$tmp/bin/scistream-worker"
+not_upgraded 'worker . exited with status '
+mv "$tmp/worker" "$tmp/bin/scistream-worker"
+chmod 644 "$tmp/bin/scistreamd"
+run ctl 76 "$builddir/scistreamctl" -S "$tmp/A/sock" upgrade
+says ctl 'cannot be started: Permission denied'
+printf '#!/bin/sh\nexec sleep 1000\n' >"$tmp/bin/new" && chmod 755 "$tmp/bin/new" && mv "$tmp/bin/new" "$tmp/bin/scistreamd"
+kill -USR2 "${pid[A]}" # it says nothing for a while
+log_has A 'upgrade: .* is started'
+run ctl 76 "$builddir/scistreamctl" -S "$tmp/A/sock" upgrade
+says ctl 'an upgrade is under way'
+pkill -9 -P "${pid[A]}" -x sleep
+log_has A 'not upgraded.* was killed by signal 9'
+install_good
+serves_new
+
+step "a new program takes over, with streams that run across it"
+n=$(wc -l <"$tmp/hammer.out")
+upgrade 0 --json
+follow
+first=$old
+[ "$(json "$tmp/ctl.out" '[d["ok"], d["pid"] == '"${pid[A]}"', d["channels"] >= 2]')" = "[True, True, True]" ] || fail "$(cat "$tmp/ctl.out")"
+[ "$(of_A predecessor_pid)" = "$first" ] || fail "$(cat "$tmp/info")"
+echoes app after
+serves_new
+wait_until 10 "[ \$(wc -l <'$tmp/hammer.out') -gt $((n + 20)) ]"
+scrape A >"$tmp/page" && [ "$(metric "$tmp/page" scistream_connections_accepted_total 'route="app"')" -gt 0 ] || fail "$(cat "$tmp/page")"
+wait_until 5 "[ \"\$(of_A predecessor_channels)\" = 2 ]" # the stream and the application
+ctl A info | grep -q "^upgraded   pid $first, which it took over from, still serves 2 channels$" || fail "$(ctl A info)"
+run ctl 0 "$builddir/scistreamctl" -S "$tmp/A/sock" reload
+
+step "by signal once more, while the first still has its streams; its end, and theirs"
+kill -USR2 "${pid[A]}"
+wait_until 20 "[ \"\$(of_A pid)\" != ${pid[A]} ]"
+follow
+second=$old
+wait_until 5 "[ \"\$(of_A predecessor_channels)\" = 2 ]"
+echoes app again
+exec {gate}>&-
+ends sender 0
+ends receiver 0
+same "$tmp/in" "$tmp/out"
+wait_until 5 "[ \"\$(of_A predecessor_channels)\" = 1 ]"
+echo over >&"${held[app]}"
+ends app 0
+grep -qx end "$tmp/app.out" || fail "the application's end: $(cat "$tmp/app.out")"
+wait_until 10 "! kill -0 $first 2>/dev/null && ! kill -0 $second 2>/dev/null"
+wait "$first" || fail "the first program ended with $?"
+wait_until 5 "[ \"\$(of_A predecessor_pid)\" = 0 ]"
+log_has A "pid $second, which this program took over from, has ended"
+serves_new
+echo >&"${held[hammer]}"
+ends hammer 0
+[ "$(tail -n 1 "$tmp/hammer.out")" = "bad 0" ] || fail "turned away: $(tail -n 1 "$tmp/hammer.out") $(tail -n 3 "$tmp/hammer.err")"
+
+step "who waits for a partner finds the new program; the time of the old one's streams ends"
+mkfifo "$tmp/gate2"
+sed -i 's/^drain_timeout = .*/drain_timeout = 5s/' "$tmp/A/conf"
+run ctl 0 "$builddir/scistreamctl" -S "$tmp/A/sock" reload
+start_recv receiver B/detector -o "$tmp/out2"
+input=$tmp/gate2 start_send sender A/detector "$tmp/in" -
+exec {gate}<>"$tmp/gate2"
+wait_for 10 flowing A 1000000
+start_recv waiting A/local -o "$tmp/late"
+wait_said waiting 'waiting for a sender'
+start_send early A/detector "$tmp/in" # its partner is to come to B, so it has begun: it stays where it is
+wait_said early 'waiting for a receiver'
+upgrade 0
+third=${pid[A]}
+follow
+wait_said waiting 'attach again.*trying again'
+start_send send A/local "$tmp/in"
+ends send 0
+ends waiting 0
+same "$tmp/in" "$tmp/late"
+recv 0 B/detector -o "$tmp/late2"
+ends early 0
+same "$tmp/in" "$tmp/late2"
+ends sender 75 10 'gateway A: it was upgraded, and the time of streams from before is over'
+ends receiver 75 5 'time of streams from before is over'
+wait_until 10 "! kill -0 $third 2>/dev/null"
+
+step "a gateway that stops waits for the program of before, and takes it along when its time is over"
+start_recv receiver B/detector -o "$tmp/out3"
+input=$tmp/gate2 start_send sender A/detector "$tmp/in" -
+exec {gate2}<>"$tmp/gate2"
+wait_for 10 flowing A 1000000
+upgrade 0
+fourth=${pid[A]}
+follow
+kill "${pid[A]}"
+log_has A 'Terminated: no new streams; 1 open channel gets 5 s to finish'
+wait_until 15 "! kill -0 ${pid[A]} 2>/dev/null"
+! kill -0 "$fourth" 2>/dev/null || fail "the program of before was left"
+ends sender 75 5
+ends receiver 75 5
+[ ! -e "$tmp/A/sock" ] || fail "the control socket is still there"
