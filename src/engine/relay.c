@@ -172,11 +172,17 @@ static void on_up(struct channel *c, enum channel_side side)
         r->st->backend = c->end[side]->peer;
 }
 
+static void note_failure(struct relay *r, enum channel_side side)
+{
+    const struct xport *x = r->c->end[side];
+    r->rc = x->rc;
+    str_copy(r->why, sizeof(r->why), x->why);
+}
+
 static void on_failed(struct channel *c, enum channel_side side)
 {
     struct relay *r = c->owner;
-    r->rc = c->end[side]->rc;
-    str_copy(r->why, sizeof(r->why), c->end[side]->why);
+    note_failure(r, side);
     channel_close(c, r->rc);
 }
 
@@ -451,6 +457,8 @@ static void close_one(struct channel *c, int rc)
     struct relay *r = c->owner;
     if (c->closing)
         return;
+    if (c->parting)
+        note_failure(r, c->lost);
     if (c->finished) /* it is about to be told so: its last bytes are with the kernel, and stay there */
         rc = 0;
     if (!r->rc && rc) {

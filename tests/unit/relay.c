@@ -401,6 +401,67 @@ static void test_close_what_ended(void)
     end();
 }
 
+/* It is in the middle of its work: the loop's timers come between the last byte of a channel and the telling of its end. */
+struct drain { struct timer t; uint64_t id; bool hit; };
+
+static bool has_end(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static void on_drain(struct timer *t)
+{
+    struct drain *d = container_of(t, struct drain, t);
+    if (has_end(client[0].fd) && has_end(server[0].fd))
+        d->hit = relays_close(side[0].rs, d->id, -SST_EDRAINING);
+    else
+        loop_timer(&rig.loop, t, 0);
+}
+
+/* A drain whose time is over just then: both have all, so it ended well, and neither of them is reset. */
+static void test_drain_spares_finished(void)
+{
+    begin();
+    open_relay_door();
+    come_through(0);
+    struct drain d = { .t.fire = on_drain, .id = stats_get(&rig.env[0].stats->relay[0].c.id) };
+    client[0].lazy = server[0].lazy = true;
+    shutdown(client[0].fd, SHUT_WR);
+    shutdown(server[0].fd, SHUT_WR);
+    loop_timer(&rig.loop, &d.t, 0);
+    UNTIL(open_relays() == 0);
+    CU_ASSERT_TRUE(d.hit);
+    const Relayed *m = NEXT(0, RELAYED)->relayed;
+    CU_ASSERT(m->code == 0 && str_eq(m->text, ""));
+    client[0].lazy = server[0].lazy = false;
+    UNTIL(app_over(&client[0]) && app_over(&server[0]));
+    CU_ASSERT(client[0].eof && server[0].eof && silent());
+    end();
+}
+
+/* A drain while the last words of a peer that reset are on their way: the reset is still the reason. */
+static void test_drain_while_parting(void)
+{
+    begin();
+    open_relay_door();
+    come_through(0);
+    client[0].lazy = true;
+    server[0].to_send = 200 << 20;
+    for (uint64_t last = 1; last != server[0].sent;) {
+        last = server[0].sent;
+        turn();
+        turn();
+    }
+    app_reset(&server[0]);
+    turn();
+    CU_ASSERT_EQUAL(open_relays(), 1);
+    CU_ASSERT_TRUE(relays_close(side[0].rs, RELAY_ID, -SST_EDRAINING));
+    client[0].lazy = false;
+    expect_failed(-SST_ERESET, ": reset by the peer");
+    end();
+}
+
 /* ------------------------------------------------------------ limits */
 
 static void test_connections(void)
@@ -755,6 +816,7 @@ static void test_shut_while_dialing(void)
 
 UNIT_MAIN("relay", UNIT(test_relay), UNIT(test_not_told), UNIT(test_many), UNIT(test_backend_refuses), UNIT(test_no_address), UNIT(test_reset),
           UNIT(test_close_by_id),
-          UNIT(test_close_all), UNIT(test_close_what_ended), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass),
+          UNIT(test_close_all), UNIT(test_close_what_ended), UNIT(test_drain_spares_finished),
+          UNIT(test_drain_while_parting), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass),
           UNIT(test_take_is_final), UNIT(test_take_refused), UNIT(test_undoor), UNIT(test_door_moves), UNIT(test_door_refused),
           UNIT(test_tickets), UNIT(test_tickets_are_unique), UNIT(test_passed_resets), UNIT(test_shut), UNIT(test_shut_while_dialing))
