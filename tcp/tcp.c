@@ -26,7 +26,7 @@
 #define CALM 32               /* reads of less in a row, after which it is no bulk any more */
 #define DROP_MAX (64U << 10)
 #define SETTLE_NS (20 * NS_PER_MS) /* between two looks whether the peer's kernel has everything */
-#define LEAVE_NS (1500 * NS_PER_MS) /* below what a worker has to end by itself */
+#define LEAVE_NS (1500 * NS_PER_MS) /* time for a packet that is lost, and lost again */
 #define LEAVE_MAX_NS (30 * NS_PER_S) /* for one that takes a little now and then: nothing else ends a closing one */
 #define LEAVE_LOOK_NS NS_PER_MS     /* the first look; others are further apart */
 
@@ -380,7 +380,7 @@ static void leave(struct tcp *t)
     if (left < t->unsent)
         t->leave_ns = MIN(now + LEAVE_NS, t->leave_max_ns);
     t->unsent = left;
-    if (left == 0 || t->s.error || now >= t->leave_ns) {
+    if (left == 0 || t->s.error || now >= t->leave_ns || t->x.env->ending) {
         bye(t);
         return;
     }

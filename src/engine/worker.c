@@ -508,7 +508,7 @@ static void on_relays_idle(void *user)
 void worker_shut(struct worker *w, void (*idle)(void *user))
 {
     w->idle = idle;
-    w->shutting = true;
+    w->shutting = w->env.ending = true;
     w->relays_idle = !w->relays;
     for (size_t i = 0; i < BUCKETS; i++)
         list_for_each_safe(n, &w->buckets[i])
