@@ -10,8 +10,6 @@
 #include "src/core/stats_sum.h"
 #include "src/core/units.h"
 
-#define RELAY_RING (256U << 10) /* one that the cache of a processor holds */
-#define LEAN 8                  /* relays that a worker may have more than the one with the fewest, before it hands on */
 #define TICKETS_MAX 4096
 
 struct door {
@@ -142,7 +140,7 @@ static void count_end(const struct relay *r)
     count(&d->open, -1);
     count(&my_row(r->rs)->relays, -1);
     count(&my_row(r->rs)->open[r->door], -1);
-    count(&my_row(r->rs)->reserved, -2 * (int64_t)RELAY_RING);
+    count(&my_row(r->rs)->reserved, -2 * (int64_t)BOARD_RELAY_RING);
 }
 
 static void forget(struct relay *r)
@@ -222,7 +220,7 @@ static void begin(struct relays *rs, const struct door *d, int fd, const union s
     count(&stats_of(rs, d->number)->open, 1);
     count(&my_row(rs)->relays, 1);
     count(&my_row(rs)->open[d->number], 1);
-    count(&my_row(rs)->reserved, 2 * (int64_t)RELAY_RING);
+    count(&my_row(rs)->reserved, 2 * (int64_t)BOARD_RELAY_RING);
     if (d->is->to->proxy)
         (void)getsockname(fd, &local.sa, &len);
     const struct xport_spec s = { .fd = fd, .tuned = true };
@@ -247,7 +245,7 @@ static bool has_place(const struct relays *rs, const struct door *d, char *why, 
         snprintf(why, size, "the route has its %llu connections: raise connections", (unsigned long long)d->is->connections);
         return false;
     }
-    if (d->is->to && board_reserved(rs->env->board) + 2 * (uint64_t)RELAY_RING > d->is->memory_limit) {
+    if (d->is->to && board_reserved(rs->env->board) + 2 * (uint64_t)BOARD_RELAY_RING > d->is->memory_limit) {
         snprintf(why, size, "two rings of 256K do not fit into memory_limit %s: raise it, or lower connections",
                  units_human_size(limit, d->is->memory_limit));
         return false;
@@ -334,7 +332,7 @@ static bool pass_on(struct relays *rs, const struct door *d, int fd)
     FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
     Scistream__Worker__Pass pass = SCISTREAM__WORKER__PASS__INIT;
     unsigned least = board_least(rs->env->board);
-    if (least == rs->env->index || stats_get(&my_row(rs)->relays) < stats_get(&rs->env->board->row[least].relays) + LEAN)
+    if (least == rs->env->index || stats_get(&my_row(rs)->relays) < stats_get(&rs->env->board->row[least].relays) + BOARD_LEAN)
         return false;
     pass.door = d->number;
     pass.worker = least;
@@ -441,7 +439,7 @@ struct relays *relays_new(struct xport_env *env, relay_emit *emit, void *user)
     rs->tcp = xport_find("tcp");
     rs->emit = emit;
     rs->user = user;
-    rs->pool.cap = RELAY_RING;
+    rs->pool.cap = BOARD_RELAY_RING;
     memset(my_row(rs), 0, sizeof(struct board_row)); /* of one that died here before us */
     rs->serial = now_ns() / NS_PER_US; /* no ticket, and no id, is one of a worker that died */
     rs->spare = mem_zalloc(STATS_RELAYS, sizeof(*rs->spare));

@@ -54,8 +54,14 @@ add_tcp_route F app $v4:$at $v4:$((at + 1))
 sanitized && few=100 || few=64
 start F bash -c 'ulimit -n "$1" && shift && exec "$@"' - $few "$builddir/scistreamd" -c "$tmp/F/conf"
 wait_said F ' is ready: ' 20
+promised="the routes promise [0-9]+ connections( \(as many as memory_limit has room for\))?, which need [0-9]+ descriptors in a worker, RLIMIT_NOFILE is $few: raise LimitNOFILE .* or lower connections of route app"
+log_has F "$promised"
+run checked 0 bash -c 'ulimit -n "$1" && shift && exec "$@"' - $few "$builddir/scistreamd" -c "$tmp/F/conf" --check-config
+says checked "$promised"
+ctl F reload >"$tmp/reload.out" || fail "no reload"
+wait_until 10 '[ "$(grep -cE "$promised" "$tmp/F.err")" = 2 ]' # it is said again
 luck few_descriptors $v4:$at $v4:$((at + 1)) $few
-[ "$(grep -c 'descriptors' "$tmp/F.err")" = 1 ] || fail "out of descriptors is said $(grep -c 'descriptors' "$tmp/F.err") times"
+[ "$(grep -c 'out of descriptors' "$tmp/F.err")" = 1 ] || fail "out of descriptors is said $(grep -c 'out of descriptors' "$tmp/F.err") times"
 stop_gateway F
 
 step "no memory"
