@@ -12,7 +12,6 @@
  */
 #include <fcntl.h>
 #include <limits.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 
@@ -356,10 +355,8 @@ static enum stats_wait tcp_blocked(const struct xport *x UNUSED) { return WAIT_S
 
 static void count_retransmits(struct tcp *t)
 {
-    struct tcp_info info;
-    socklen_t len = sizeof(info);
-    if (t->s.io.fd >= 0 && getsockopt(t->s.io.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && t->x.env->stats)
-        stats_add(&t->x.env->stats->retransmits, info.tcpi_total_retrans);
+    if (t->x.env->stats)
+        stats_add(&t->x.env->stats->tcp_retransmits, sock_retransmits(&t->s));
 }
 
 static void bye(struct tcp *t)
