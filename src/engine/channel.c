@@ -183,7 +183,7 @@ static int channel_progress(struct task *t)
     for (unsigned i = 0; i < c->n_flows && !c->failed; i++)
         worked |= flow_pump(&c->flow[i]);
     note_progress(c);
-    return worked;
+    return worked || c->parting; /* the last words are asked for before anybody sleeps */
 }
 
 static int channel_arm(struct task *t)

@@ -245,6 +245,9 @@ static void reset(struct app *by, struct app *other, enum channel_side side)
     open_relay();
     w.close_on_failure = true;
     app_reset(by);
+    for (int i = 0; i < 1000 && !w.closed; i++) /* none of them sleeps: where nothing is left to be said, nothing waits for it */
+        loop_turn(&rig.loop, 0);
+    CU_ASSERT_TRUE(w.closed);
     UNTIL(app_over(other) && w.closed);
     CU_ASSERT(other->error == ECONNRESET && !other->eof);
     expect_failure(side, -SST_ERESET, ": reset by the peer");
