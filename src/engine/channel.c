@@ -151,7 +151,7 @@ static void note_progress(struct channel *c)
 static bool all_said(struct channel *c)
 {
     const struct flow *f = brought_by(c, c->lost);
-    return !c->end[c->lost]->last_words && (ring_ended(&f->ring) ? flow_finished(f) : ring_held(&f->ring) == 0);
+    return ring_ended(&f->ring) ? flow_finished(f) : !c->end[c->lost]->last_words && ring_held(&f->ring) == 0;
 }
 
 /* Only what the lost end brought is pumped: nobody takes what the other brings. It may have been all, and then it is no failure. */

@@ -239,16 +239,22 @@ static void test_end_before_dialed(void)
 
 /* ------------------------------------------------------------ resets */
 
+/* None of these turns sleeps: where nothing is left to be said, nothing waits for it. */
+static void expect_closed_at_once(void)
+{
+    for (int i = 0; i < 1000 && !w.closed; i++)
+        loop_turn(&rig.loop, 0);
+    CU_ASSERT_TRUE(w.closed);
+}
+
 static void reset(struct app *by, struct app *other, enum channel_side side)
 {
     begin();
     open_relay();
     w.close_on_failure = true;
     app_reset(by);
-    for (int i = 0; i < 1000 && !w.closed; i++) /* none of them sleeps: where nothing is left to be said, nothing waits for it */
-        loop_turn(&rig.loop, 0);
-    CU_ASSERT_TRUE(w.closed);
-    UNTIL(app_over(other) && w.closed);
+    expect_closed_at_once();
+    UNTIL(app_over(other));
     CU_ASSERT(other->error == ECONNRESET && !other->eof);
     expect_failure(side, -SST_ERESET, ": reset by the peer");
     end();
@@ -299,8 +305,8 @@ static void reset_after_end(struct app *by, struct app *other, enum channel_side
     other->eof = false; /* read on: there is an error behind the end */
     other->lazy = true;
     app_reset(by);
+    expect_closed_at_once();
     expect_failure(side, -SST_ERESET, "reset by the peer");
-    UNTIL(w.closed);
     other->to_send = 1;
     UNTIL(other->error);
     end();
