@@ -59,6 +59,9 @@ static void put_memory(struct prom *p, const struct metrics_sources *s)
     prom_family(p, "scistream_window_admitted_bytes", "gauge", "Rings of all open channels and connections together.");
     if (a)
         prom_number(p, board_reserved(a->board), NULL);
+    prom_family(p, "scistream_pipe_bytes", "gauge", "What pipes of connections may hold beyond that.");
+    if (a)
+        prom_number(p, board_piped(a->board), NULL);
     prom_family(p, "scistream_memory_limit_bytes", "gauge", "What these rings may have together: memory_limit.");
     if (a)
         prom_number(p, a->limit, NULL);

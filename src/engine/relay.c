@@ -412,6 +412,7 @@ void relays_door(struct relays *rs, const Scistream__Worker__Door *m, int fd)
     if (d->is)
         scistream__worker__door__free_unpacked(d->is, NULL);
     d->is = is;
+    rs->pool.memory_limit = is->memory_limit; /* the same at all doors */
     d->listener.what = is->name;
 }
 
@@ -440,6 +441,8 @@ struct relays *relays_new(struct xport_env *env, relay_emit *emit, void *user)
     rs->emit = emit;
     rs->user = user;
     rs->pool.cap = BOARD_RELAY_RING;
+    rs->pool.board = env->board;
+    rs->pool.row = my_row(rs);
     memset(my_row(rs), 0, sizeof(struct board_row)); /* of one that died here before us */
     rs->serial = now_ns() / NS_PER_US; /* no ticket, and no id, is one of a worker that died */
     rs->spare = mem_zalloc(STATS_RELAYS, sizeof(*rs->spare));

@@ -265,6 +265,35 @@ static void test_relay(void)
     end();
 }
 
+static bool has_large_pipes(void)
+{
+    int fd[2];
+    CU_ASSERT_EQUAL_FATAL(pipe2(fd, O_CLOEXEC), 0);
+    bool large = fcntl(fd[0], F_SETPIPE_SZ, RING_POOL_PIPE) >= RING_POOL_PIPE_MIN;
+    close(fd[0]);
+    close(fd[1]);
+    return large;
+}
+
+/* Pipes are made while they fit beside what is promised to all; the limit is the one that control said last. */
+static void test_pipes(void)
+{
+    const uint64_t more = RING_POOL_PIPE - RINGS / 2;
+    for (int fits = 0; fits < 2; fits++) {
+        begin();
+        open_relay_door();
+        change_door(100, RINGS + more - !fits);
+        come_through(0);
+        server[0].lazy = true;
+        client[0].to_send = 10 << 20;
+        UNTIL(client[0].sent > 1 << 20);
+        turn();
+        CU_ASSERT(stats_get(&board->row[0].piped) == (fits && has_large_pipes() ? more : 0));
+        come_through(1); /* it takes no notice */
+        end();
+    }
+}
+
 static void test_not_told(void)
 {
     begin();
@@ -814,7 +843,7 @@ static void test_shut_while_dialing(void)
     end();
 }
 
-UNIT_MAIN("relay", UNIT(test_relay), UNIT(test_not_told), UNIT(test_many), UNIT(test_backend_refuses), UNIT(test_no_address), UNIT(test_reset),
+UNIT_MAIN("relay", UNIT(test_relay), UNIT(test_pipes), UNIT(test_not_told), UNIT(test_many), UNIT(test_backend_refuses), UNIT(test_no_address), UNIT(test_reset),
           UNIT(test_close_by_id),
           UNIT(test_close_all), UNIT(test_close_what_ended), UNIT(test_drain_spares_finished),
           UNIT(test_drain_while_parting), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass),
