@@ -240,11 +240,12 @@ static void test_end_before_dialed(void)
 /* ------------------------------------------------------------ resets */
 
 /* None of these turns sleeps: where nothing is left to be said, nothing waits for it. */
-static void expect_closed_at_once(void)
+static void expect_told_at_once(enum channel_side side)
 {
-    for (int i = 0; i < 1000 && !w.closed; i++)
+    for (int i = 0; i < 100000 && !w.failed[side]; i++)
         loop_turn(&rig.loop, 0);
-    CU_ASSERT_TRUE(w.closed);
+    CU_ASSERT_TRUE(w.failed[side]);
+    UNTIL(w.closed);
 }
 
 static void reset(struct app *by, struct app *other, enum channel_side side)
@@ -253,7 +254,7 @@ static void reset(struct app *by, struct app *other, enum channel_side side)
     open_relay();
     w.close_on_failure = true;
     app_reset(by);
-    expect_closed_at_once();
+    expect_told_at_once(side);
     UNTIL(app_over(other));
     CU_ASSERT(other->error == ECONNRESET && !other->eof);
     expect_failure(side, -SST_ERESET, ": reset by the peer");
@@ -305,7 +306,7 @@ static void reset_after_end(struct app *by, struct app *other, enum channel_side
     other->eof = false; /* read on: there is an error behind the end */
     other->lazy = true;
     app_reset(by);
-    expect_closed_at_once();
+    expect_told_at_once(side);
     expect_failure(side, -SST_ERESET, "reset by the peer");
     other->to_send = 1;
     UNTIL(other->error);
@@ -415,7 +416,7 @@ static void answer_into_ring(const struct ring *back)
 }
 
 /* The backend answers much, takes nothing of a long upload, and resets; the client does not read before that. Returns how much of the answer has
- * reached us: in the client's socket, in the ring, and in the backend's. */
+ * reached us for certain (the last ones may be here and not acknowledged yet): in the client's socket, in the ring, and in the backend's. */
 static uint64_t refuse_upload(bool piped, bool fin)
 {
     begin();
@@ -442,7 +443,7 @@ static uint64_t refuse_upload(bool piped, bool fin)
 static void expect_answer_then_reset(uint64_t said)
 {
     UNTIL(client.error && w.closed);
-    CU_ASSERT(client.got == said && client.wrong == 0 && client.error == ECONNRESET && !client.eof);
+    CU_ASSERT(client.got >= said && client.wrong == 0 && client.error == ECONNRESET && !client.eof);
     expect_failure(SIDE_SINK, -SST_ERESET, "reset by the peer");
 }
 
@@ -462,12 +463,12 @@ static void test_answer_before_reset(void)
 static void test_answer_and_end_before_reset(void)
 {
     for (int piped = 0; piped < 2; piped++) {
-        uint64_t said = refuse_upload(piped, true);
+        refuse_upload(piped, true);
         turn();
         CU_ASSERT(w.c && !watch_failed(&w));
         client.lazy = false;
         UNTIL(client.eof && w.closed);
-        CU_ASSERT(client.got == said && client.wrong == 0 && w.ended_back == 1);
+        CU_ASSERT(client.got == backend.sent && client.wrong == 0 && w.ended_back == 1);
         expect_failure(SIDE_SINK, -SST_ERESET, "reset by the peer");
         client.to_send++; /* there is an error behind the end */
         UNTIL(client.error);
