@@ -59,6 +59,9 @@ static void put_memory(struct prom *p, const struct metrics_sources *s)
     prom_family(p, "scistream_window_admitted_bytes", "gauge", "Rings of all open channels and connections together.");
     if (a)
         prom_number(p, board_reserved(a->board), NULL);
+    prom_family(p, "scistream_pipe_bytes", "gauge", "What pipes of connections may hold beyond that.");
+    if (a)
+        prom_number(p, board_piped(a->board), NULL);
     prom_family(p, "scistream_memory_limit_bytes", "gauge", "What these rings may have together: memory_limit.");
     if (a)
         prom_number(p, a->limit, NULL);
@@ -104,7 +107,9 @@ static void put_workers(struct prom *p, struct pool *pool)
 
 static void put_totals(struct prom *p, const struct tally_totals *t)
 {
-    one(p, "scistream_tcp_retransmitted_segments_total", "counter", "TCP segments of data connections that were sent again.", t->retransmits);
+    prom_family(p, "scistream_tcp_retransmitted_segments_total", "counter", "TCP segments of data connections that were sent again.");
+    prom_number(p, t->tcp_retransmits, "transport", "tcp", NULL);
+    prom_number(p, t->link_retransmits, "transport", "link", NULL);
     one(p, "scistream_copied_bytes_total", "counter", "Stream bytes that were copied between transports (ucx, small messages).", t->copied_bytes);
     one(p, "scistream_verbs_work_requests_total", "counter", "Work requests given to verbs send queues.", t->work_requests);
     one(p, "scistream_verbs_posts_total", "counter", "Calls by which they were given.", t->posts);

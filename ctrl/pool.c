@@ -163,6 +163,7 @@ static void started(struct proc *p)
 /* To another worker; when that is not there, or does not get to reading what it is told, back to the one that had it. */
 static void pass_on(struct proc *from, const Scistream__Worker__Pass *m, int fd)
 {
+    static struct log_gate gate = LOG_GATE;
     Scistream__Worker__Take take = SCISTREAM__WORKER__TAKE__INIT;
     ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
     struct proc *to = m->worker < from->pool->n ? &from->pool->p[m->worker] : from;
@@ -171,8 +172,10 @@ static void pass_on(struct proc *from, const Scistream__Worker__Pass *m, int fd)
     take.number = m->door;
     t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_TAKE;
     t.take = &take;
-    if (fd >= 0)
-        tell(&to->w, &t, fd);
+    if (fd < 0 || tell(&to->w, &t, fd) < 0)
+        log_gated(&gate, LOG_LEVEL_ERROR, "a connection that worker %u passed on did not get to worker %u, and was reset: %s", from->w.index, to->w.index,
+                  fd < 0 ? "its descriptor was lost on the way; out of descriptors (RLIMIT_NOFILE)? raise LimitNOFILE in the unit (ulimit -n)"
+                         : "that is dead, or this process is out of descriptors (RLIMIT_NOFILE)");
 }
 
 static void on_door(struct pool_worker *w, const FromWorker *m)

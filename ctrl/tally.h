@@ -30,7 +30,7 @@ struct tally_route {
 
 /* Counters of a worker's page that have no route. */
 #define TALLY_TOTALS(X) \
-    X(copied_bytes) X(work_requests) X(posts) X(completions) X(completion_events) X(retransmits)
+    X(copied_bytes) X(work_requests) X(posts) X(completions) X(completion_events) X(tcp_retransmits) X(link_retransmits)
 struct tally_totals {
 #define X(field) uint64_t field;
     TALLY_TOTALS(X)

@@ -36,7 +36,7 @@ int local_start(struct local *l, struct loop *loop, struct conf *conf, int link_
     m.init = &init;
     worker_handle(l->worker, &m, fds, ARRAY_LEN(fds));
     l->w.stats = worker_stats(l->worker);
-    return l->w.stats ? 0 : -ENOMEM;
+    return worker_broken(l->worker) ? -ENOMEM : 0;
 }
 
 void local_stop(struct local *l)

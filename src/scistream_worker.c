@@ -19,6 +19,7 @@ struct process {
     struct conf *conf;
     struct worker *worker;
     char name[32];
+    bool cut;                /* what Init brings did not come with it */
 };
 
 static void emit(void *user UNUSED, const FromWorker *m, int fd)
@@ -69,6 +70,30 @@ static size_t take_fds(struct msghdr *m, int fds[FDS_MAX])
     return MIN(n, FDS_MAX);
 }
 
+static void say_cut(const ToWorker *t)
+{
+    static struct log_gate gate = LOG_GATE;
+    const char *what = "a connection that another worker passed on was reset";
+    if (t->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_INIT)
+        what = "cannot start";
+    AUTO_FREE char *door = t->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_DOOR ? mem_printf("%s: not accepted by this worker", t->door->name) : NULL;
+    log_gated(&gate, LOG_LEVEL_ERROR, "%s: out of descriptors (RLIMIT_NOFILE): raise LimitNOFILE in the unit (ulimit -n), or lower connections",
+              door ? door : what);
+}
+
+/* The kernel could not give us all descriptors that came with a message, and took them back: a connection is reset, a door stays shut here, and
+ * there is no beginning without what Init brings. */
+static size_t drop_cut(struct process *p, const ToWorker *t, int *fds, size_t n_fds)
+{
+    say_cut(t);
+    for (size_t i = 0; i < n_fds; i++)
+        fd_close(&fds[i]);
+    p->cut |= t->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_INIT;
+    if (p->cut)
+        loop_stop(&p->loop);
+    return 0;
+}
+
 /* False: nothing more to read now, or control is gone. */
 static bool take_message(struct process *p)
 {
@@ -89,7 +114,10 @@ static bool take_message(struct process *p)
     ToWorker *t = scistream__worker__to_worker__unpack(NULL, (size_t)n, data);
     if (t) {
         name_log(p, t);
-        worker_handle(p->worker, t, fds, n_fds);
+        if (m.msg_flags & MSG_CTRUNC)
+            n_fds = drop_cut(p, t, fds, n_fds);
+        if (!p->cut)
+            worker_handle(p->worker, t, fds, n_fds);
         if (*p->name && t->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_SETTINGS)
             set_log(p);
     } else {
@@ -98,7 +126,7 @@ static bool take_message(struct process *p)
             close(fds[i]);
     }
     scistream__worker__to_worker__free_unpacked(t, NULL);
-    return true;
+    return !p->cut && !worker_broken(p->worker);
 }
 
 static void on_control(struct io *io, uint32_t events UNUSED)
@@ -151,8 +179,9 @@ int main(void)
         return 1;
     }
     loop_run(&p.loop);
+    bool failed = p.cut || worker_broken(p.worker);
     wind_down(&p);
     loop_fini(&p.loop);
     conf_free(p.conf);
-    return 0;
+    return failed;
 }

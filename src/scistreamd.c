@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -125,15 +124,6 @@ static void on_workers_broken(struct pool *p UNUSED, void *user, const char *why
     log_error("cannot start: %s", why);
     d->exit_code = daemon_fail(d, 78, "cannot start: %s", why);
     loop_stop(&d->loop);
-}
-
-static unsigned worker_count(const struct conf *c)
-{
-    cpu_set_t set;
-    if (c->g.workers > 0)
-        return (unsigned)c->g.workers;
-    int cpus = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-    return (unsigned)MAX(1, MIN(cpus, 4));
 }
 
 /* Beside our own program in a build tree, else where it was installed. */

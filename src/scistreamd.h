@@ -58,7 +58,8 @@ struct grpc_limits daemon_limits(const struct conf *c);
 /* ------------------------------------------------------------ _load */
 /* File and -o options into c, and their check. 0 or -errno and why. */
 int load_conf(struct conf *c, const struct daemon_opts *o, char *why, size_t size);
-/* What c names: certificate, key, secrets; and the limits. 0; -SST_ECONF and why, and nothing is loaded. */
+unsigned worker_count(const struct conf *c); /* what `workers` stands for */
+/* What c names: certificate, key, secrets; and the limits, some of which are only warned of. 0; -SST_ECONF and why, and nothing is loaded. */
 struct loaded { struct tls_ctx *tls; struct routes routes; struct records records; /* of a reload */ };
 int load_files(const struct conf *c, struct loaded *out, char *why, size_t size);
 void load_log(const struct conf *c); /* log as c says */

@@ -1,7 +1,9 @@
 /* The configuration and the files that it names, read and checked: at the start and again at each reload. */
+#include <sched.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "ctrl/promises.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
 #include "src/scistreamd.h"
@@ -47,6 +49,25 @@ static int load_tls(const struct conf_global *g, struct tls_ctx **out, char *why
     return 0;
 }
 
+unsigned worker_count(const struct conf *c)
+{
+    cpu_set_t set;
+    if (c->g.workers > 0)
+        return (unsigned)c->g.workers;
+    int cpus = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+    return (unsigned)MAX(1, MIN(cpus, 4));
+}
+
+/* Not refused: what is promised is seldom used all at once. */
+static void warn_of_promises(const struct conf *c)
+{
+    char why[PROMISES_MAX][PROMISES_WHY];
+    struct promises_machine m;
+    promises_machine(&m, c, worker_count(c));
+    for (unsigned i = 0, n = promises_check(c, &m, why); i < n; i++)
+        log_warn("%s", why[i]);
+}
+
 int load_files(const struct conf *c, struct loaded *out, char *why, size_t size)
 {
     *out = (struct loaded){ .records.fd = -1 };
@@ -55,8 +76,10 @@ int load_files(const struct conf *c, struct loaded *out, char *why, size_t size)
         rc = routes_load(&out->routes, c, why, size);
     if (rc == 0)
         rc = admission_check_limits(c, why, size);
-    if (rc == 0)
+    if (rc == 0) {
+        warn_of_promises(c);
         return 0;
+    }
     routes_free(&out->routes);
     tls_ctx_free(out->tls);
     out->tls = NULL;

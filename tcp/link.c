@@ -122,7 +122,7 @@ static void count_retransmits(struct link *k)
 {
     uint32_t now = k->lane ? sock_retransmits(&k->lane->s) : 0;
     if (k->x.env->stats && now > k->retransmits) {
-        stats_add(&k->x.env->stats->retransmits, now - k->retransmits);
+        stats_add(&k->x.env->stats->link_retransmits, now - k->retransmits);
         k->retransmits = now;
     }
 }

@@ -7,9 +7,11 @@
  * Simplex, as a sink: what the peer says is read and dropped, lest it be reset for unread bytes. As a source, the peer gets its FIN at the end.
  * Failures: refused, unreachable, no answer within connect_ns, reset, time-out of keepalive. The socket is set to reset when it is closed, from
  * the start until a clean end: an abort, or the death of this process, is never an end of file.
+ * What a peer said before its reset waits in the socket, and is read when the failure is known already (last_words). Our own reset would take away
+ * from the other peer what its kernel has not got yet: where it passes on a reset it waits for that, while there is progress within LEAVE_NS.
  */
 #include <fcntl.h>
-#include <netinet/tcp.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 
@@ -23,11 +25,14 @@
 #define CALM 32               /* reads of less in a row, after which it is no bulk any more */
 #define DROP_MAX (64U << 10)
 #define SETTLE_NS (20 * NS_PER_MS) /* between two looks whether the peer's kernel has everything */
+#define LEAVE_NS (1500 * NS_PER_MS) /* time for a packet that is lost, and lost again */
+#define LEAVE_MAX_NS (30 * NS_PER_S) /* for one that takes a little now and then: nothing else ends a closing one */
+#define LEAVE_LOOK_NS NS_PER_MS     /* the first look; others are further apart */
 
 struct tcp {
     struct xport x;
     struct sock s;
-    struct timer patience;       /* connect; later: settle */
+    struct timer patience;       /* connect; later: settle; closing: until the next look */
     union sockaddr_any *to;      /* to dial, heap; at: the one that is tried */
     size_t n_to, at;
     union sockaddr_any source;   /* sa_family 0: any */
@@ -35,23 +40,38 @@ struct tcp {
     uint8_t head[PROXY_MAX];     /* still to be sent before anything else */
     size_t head_len, head_at;
     bool fin_sent, settle, fin_seen;
+    bool fin_first;              /* failed: its end of file came before, and is behind what it said */
     bool stuffed;                /* the pipe took nothing when it was last tried, and has bytes: nobody reads behind them */
     unsigned calm;
+    int unsent;                  /* closing: bytes that the peer's kernel had not got at the last look */
+    uint64_t leave_ns, leave_max_ns, look_ns; /* closing: until when, when nothing moves, and in any case; the next pause */
     char peer[ADDR_TEXT];
 };
 
 static struct tcp *tcp_of(struct xport *x) { return container_of(x, struct tcp, x); }
 
-/* A reset, or a host that is gone, has a number that says so on the way to the other end; what went wrong with dialing keeps its own. */
+/* A reset, or a host that is gone, has a number that says so on the way to the other end; what went wrong with dialing keeps its own.
+ * The kernel says EPIPE of a reset behind an end of file, and tells an error once: a read behind it says end of file in any case. */
 static int broken(struct tcp *t, int rc)
 {
-    bool reset = rc == -ECONNRESET || rc == -EPIPE;
+    bool reset = rc == -ECONNRESET || rc == -EPIPE || rc == -ENOTCONN, first = t->x.state == XPORT_UP;
+    t->fin_first = first ? rc == -EPIPE || rc == -ENOTCONN : t->fin_first;
+    t->x.last_words = first && t->x.in;
     return xport_fail(&t->x, reset ? -SST_ERESET : rc, "tcp with %s: %s", t->peer, reset ? "reset by the peer" : err_text(rc));
 }
 
 /* ------------------------------------------------------------ events */
 
-static void on_event(struct sock *s) { xport_kick(&container_of(s, struct tcp, s)->x); }
+static void leave(struct tcp *t);
+
+static void on_event(struct sock *s)
+{
+    struct tcp *t = container_of(s, struct tcp, s);
+    if (t->x.state == XPORT_CLOSING)
+        leave(t);
+    else
+        xport_kick(&t->x);
+}
 
 static void become_up(struct tcp *t)
 {
@@ -79,6 +99,8 @@ static void on_patience(struct timer *timer)
     struct tcp *t = container_of(timer, struct tcp, patience);
     if (t->x.state == XPORT_OPENING)
         dial_next(t, -SST_ETIMEOUT);
+    else if (t->x.state == XPORT_CLOSING)
+        leave(t);
     else
         xport_kick(&t->x);
 }
@@ -218,7 +240,7 @@ static int tcp_fill(struct xport *x, struct ring *r)
 {
     struct tcp *t = tcp_of(x);
     size_t room = ring_room(r);
-    if (!t->s.can_read || room == 0)
+    if ((!t->s.can_read && !x->last_words) || room == 0)
         return -EAGAIN;
     if (r->piped && t->s.urgent)
         return leave_pipe(t, r);
@@ -227,6 +249,8 @@ static int tcp_fill(struct xport *x, struct ring *r)
         return n == -EAGAIN || n == -EINTR ? -EAGAIN : broken(t, (int)n);
     if (n == 0 && r->piped && !is_end(t))
         return leave_pipe(t, r);
+    if (n == 0 && x->last_words && !t->fin_first)
+        return broken(t, -ECONNRESET);
     note_size(t, (size_t)n);
     if (n == 0)
         ring_end(r, r->put);
@@ -266,11 +290,11 @@ static int tcp_drain(struct xport *x, struct ring *r)
     return 0;
 }
 
-/* The peer's kernel has all bytes and the FIN. A socket that cannot tell (EINVAL) is believed. */
-static bool settled(const struct tcp *t)
+/* Of the bytes and the FIN, what the peer's kernel has not got yet. A socket that cannot tell (EINVAL) is believed. */
+static int unsent(const struct tcp *t)
 {
-    int unsent = 0;
-    return ioctl(t->s.io.fd, SIOCOUTQ, &unsent) < 0 || unsent == 0;
+    int n = 0;
+    return ioctl(t->s.io.fd, SIOCOUTQ, &n) < 0 ? 0 : n;
 }
 
 static int tcp_shut(struct xport *x, struct ring *r UNUSED)
@@ -279,10 +303,10 @@ static int tcp_shut(struct xport *x, struct ring *r UNUSED)
     if (!t->fin_sent) {
         int rc = sock_shut(&t->s);
         if (rc < 0)
-            return broken(t, rc == -ENOTCONN ? -ECONNRESET : rc);
+            return broken(t, rc);
         t->fin_sent = true;
     }
-    if (!t->settle || settled(t))
+    if (!t->settle || unsent(t) == 0)
         return 0;
     if (!timer_pending(&t->patience))
         loop_timer(x->env->loop, &t->patience, SETTLE_NS);
@@ -331,23 +355,50 @@ static enum stats_wait tcp_blocked(const struct xport *x UNUSED) { return WAIT_S
 
 static void count_retransmits(struct tcp *t)
 {
-    struct tcp_info info;
-    socklen_t len = sizeof(info);
-    if (t->s.io.fd >= 0 && getsockopt(t->s.io.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && t->x.env->stats)
-        stats_add(&t->x.env->stats->retransmits, info.tcpi_total_retrans);
+    if (t->x.env->stats)
+        stats_add(&t->x.env->stats->tcp_retransmits, sock_retransmits(&t->s));
+}
+
+static void bye(struct tcp *t)
+{
+    loop_timer_stop(t->x.env->loop, &t->patience);
+    count_retransmits(t);
+    sock_close(&t->s);
+    free(t->to);
+    t->to = NULL;
+    xport_bye(&t->x);
+}
+
+/* Until the peer's kernel has what ours was given for it, or takes no more. */
+static void leave(struct tcp *t)
+{
+    uint64_t now = now_ns();
+    int left = unsent(t);
+    if (left < t->unsent)
+        t->leave_ns = MIN(now + LEAVE_NS, t->leave_max_ns);
+    t->unsent = left;
+    if (left == 0 || t->s.error || now >= t->leave_ns || t->x.env->ending) {
+        bye(t);
+        return;
+    }
+    loop_timer(t->x.env->loop, &t->patience, t->look_ns);
+    t->look_ns = MIN(2 * t->look_ns, SETTLE_NS);
 }
 
 static void tcp_close(struct xport *x, int rc)
 {
     struct tcp *t = tcp_of(x);
-    loop_timer_stop(x->env->loop, &t->patience);
-    count_retransmits(t);
+    bool open = t->s.io.fd >= 0 && !t->s.connecting;
     if (rc == 0 && t->s.io.fd >= 0)
         sock_reset_on_close(&t->s, false);
-    sock_close(&t->s);
-    free(t->to);
-    t->to = NULL;
-    xport_bye(x);
+    if (rc != -SST_ERESET || x->rc || !open) {
+        bye(t);
+        return;
+    }
+    t->unsent = INT_MAX;
+    t->leave_max_ns = now_ns() + LEAVE_MAX_NS;
+    t->look_ns = LEAVE_LOOK_NS;
+    leave(t);
 }
 
 static struct xport *tcp_create(struct xport_env *env)

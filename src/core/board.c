@@ -16,6 +16,14 @@ uint64_t board_reserved(const struct board *b)
     return sum;
 }
 
+uint64_t board_piped(const struct board *b)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < workers(b); i++)
+        sum += stats_get(&b->row[i].piped);
+    return sum;
+}
+
 uint64_t board_open(const struct board *b, unsigned door)
 {
     uint64_t sum = 0;

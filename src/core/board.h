@@ -7,11 +7,14 @@
 
 #define BOARD_WORKERS 256
 #define BOARD_DOORS STATS_DOORS
+#define BOARD_RELAY_RING (256U << 10) /* of each of the two that a relay is promised: one that the cache of a processor holds */
+#define BOARD_LEAN 8 /* relays that a worker may have more than the one with the fewest, before it hands on */
 
 struct board_row {
     _Atomic uint64_t away;                /* 1: the worker has died, and no other has taken its place yet */
     _Atomic uint64_t relays;              /* connections that the worker relays by itself */
     _Atomic uint64_t reserved;            /* bytes of rings promised to them; in control's row: to channels */
+    _Atomic uint64_t piped;               /* bytes that their pipes may hold beyond that: what is left of the limit, and no reason to refuse a connection */
     _Atomic uint64_t open[BOARD_DOORS];   /* connections by the door they came to */
 } __attribute__((aligned(64)));
 
@@ -24,6 +27,7 @@ void board_unmap(struct board *b); /* null-safe */
 
 /* Over all rows. */
 uint64_t board_reserved(const struct board *b);
+uint64_t board_piped(const struct board *b);
 uint64_t board_open(const struct board *b, unsigned door);
 /* The worker with the fewest relays, of those that are there. */
 unsigned board_least(const struct board *b);

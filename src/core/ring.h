@@ -16,6 +16,7 @@
 #define RING_CAP_MIN (4ULL << 10)
 #define RING_CAP_MAX (4ULL << 30)
 #define RING_EXTENTS_MAX 1024
+#define RING_MAPPINGS 4 /* of the kernel's, at most: its views, and what is around them, which neighbours may share */
 #define RING_NO_TOTAL UINT64_MAX
 
 struct ring_extent; /* a claimed range at or beyond put */

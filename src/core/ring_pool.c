@@ -19,16 +19,43 @@ static void move_memory(struct ring *to, struct ring *from)
 
 /* ------------------------------------------------------------ pipes */
 
+/* What a pipe may hold more than the ring in whose place it is. */
+static uint64_t more(const struct ring_pool *p) { return RING_POOL_PIPE - MIN(p->cap, RING_POOL_PIPE); }
+
+static bool fits(const struct ring_pool *p)
+{
+    return !p->board || board_reserved(p->board) + board_piped(p->board) + more(p) <= p->memory_limit;
+}
+
+static void count(struct ring_pool *p, uint64_t by)
+{
+    if (p->board)
+        stats_set(&p->row->piped, stats_get(&p->row->piped) + by);
+}
+
+static void close_pipe(struct ring_pool *p, const int fd[2])
+{
+    close(fd[0]);
+    close(fd[1]);
+    count(p, -more(p));
+}
+
 static bool make_pipe(struct ring_pool *p, int fd[2])
 {
-    if ((p->no_pipes_ns && now_ns() - p->no_pipes_ns < ASK_AGAIN_NS) || pipe2(fd, O_CLOEXEC | O_NONBLOCK) < 0)
+    if (p->no_pipes_ns && now_ns() - p->no_pipes_ns < ASK_AGAIN_NS)
         return false;
+    if (!fits(p)) {
+        p->no_pipes_ns = now_ns();
+        return false;
+    }
+    if (pipe2(fd, O_CLOEXEC | O_NONBLOCK) < 0)
+        return false;
+    count(p, more(p));
     (void)fcntl(fd[0], F_SETPIPE_SZ, RING_POOL_PIPE);
     if (fcntl(fd[0], F_GETPIPE_SZ) >= RING_POOL_PIPE_MIN && fd[1] < fd_scarce_from(SPARE_DESCRIPTORS))
         return true;
     p->no_pipes_ns = now_ns();
-    close(fd[0]);
-    close(fd[1]);
+    close_pipe(p, fd);
     return false;
 }
 
@@ -51,8 +78,7 @@ static void take_pipe(struct ring_pool *p, struct ring *r)
         memcpy(p->pipes[p->n_pipes++], r->pipe, sizeof(r->pipe));
         return;
     }
-    close(r->pipe[0]);
-    close(r->pipe[1]);
+    close_pipe(p, r->pipe);
 }
 
 /* ------------------------------------------------------------ both */
@@ -107,8 +133,6 @@ void ring_pool_fini(struct ring_pool *p)
 {
     while (p->n_idle > 0)
         ring_fini(&p->idle[--p->n_idle]);
-    for (; p->n_pipes > 0; p->n_pipes--) {
-        close(p->pipes[p->n_pipes - 1][0]);
-        close(p->pipes[p->n_pipes - 1][1]);
-    }
+    while (p->n_pipes > 0)
+        close_pipe(p, p->pipes[--p->n_pipes]);
 }

@@ -3,10 +3,12 @@
  *
  * Instead of memory a ring may borrow a pipe, through which the kernel moves pages from one socket to the other without copying them (splice(2)).
  * That halves what a byte costs where many come at once, and costs more where few do: so the source asks for it by `bulk`, and it is
- * heard when the ring is empty and borrows again. Where there is no pipe of a useful size (fs.pipe-user-pages-soft), it is memory again. */
+ * heard when the ring is empty and borrows again. Where there is no pipe of a useful size (fs.pipe-user-pages-soft), or none fits into memory_limit
+ * beside what is promised on the board, it is memory again. */
 #ifndef SRC_CORE_RING_POOL_H
 #define SRC_CORE_RING_POOL_H
 
+#include "src/core/board.h"
 #include "src/core/ring.h"
 
 #define RING_POOL_KEEP 16        /* that nobody uses are kept, others given back */
@@ -18,7 +20,10 @@ struct ring_pool {
     struct ring idle[RING_POOL_KEEP];
     int pipes[RING_POOL_KEEP][2];
     unsigned n_idle, n_pipes, n_lent;
-    uint64_t no_pipes_ns; /* when the kernel gave none of a useful size: it is asked again after a while; 0: never */
+    const struct board *board; /* of all workers; NULL: pipes count nowhere */
+    struct board_row *row;     /* ours, where pipes are counted from when they are made until they are closed */
+    uint64_t memory_limit;     /* of all; bytes */
+    uint64_t no_pipes_ns; /* when the kernel gave none of a useful size, or none fitted: it is asked again after a while; 0: never */
 };
 
 /* A ring without memory: counters count, nothing may be put in before it borrows. */

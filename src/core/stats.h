@@ -43,7 +43,7 @@ struct stats_page {
     _Atomic uint64_t channels;     /* open now */
     _Atomic uint64_t work_requests, posts;           /* verbs: given to send queues, and calls of ibv_post_send */
     _Atomic uint64_t completions, completion_events; /* verbs: taken from completion queues, and wake-ups by completion channels */
-    _Atomic uint64_t retransmits;  /* TCP segments sent again, of connections that ended */
+    _Atomic uint64_t tcp_retransmits, link_retransmits; /* TCP segments sent again; tcp: of connections that ended */
     _Atomic uint64_t relay_high;   /* relay[relay_high ...] were never used */
     struct stats_door door[STATS_DOORS];
     struct stats_channel ch[STATS_CHANNELS];

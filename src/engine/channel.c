@@ -1,7 +1,12 @@
 /* Happy path: channel_new -> both ends opened, each up -> flows pumped until ended, then finished -> channel_close -> closed.
  * A failing end stops the pumping; the channel then waits for channel_close, which the owner always calls. After all flows are
- * finished a failing end is only the peer leaving first, and is not reported. */
+ * finished a failing end is only the peer leaving first, and is not reported.
+ * Whom a peer answers and then resets (a server that refuses an upload) is to read the answer: where the failing end has last words, they go to the
+ * other end first, and the failure is reported behind them, or when that end takes nothing for LAST_WORDS_NS. */
 #include "src/engine/channel.h"
+
+/* A path that loses a packet and what was sent again stands still for a second or so; who does not read is not to keep a place for long. */
+#define LAST_WORDS_NS (3 * NS_PER_S)
 
 static void pump(struct channel *c) { loop_activate(c->env->loop, &c->task); }
 static void report(struct channel *c) { loop_defer(c->env->loop, &c->report); }
@@ -43,6 +48,33 @@ static bool harmless(struct channel *c, enum channel_side side)
     return c->finished || c->closing || (done && c->end[side]->rc != -SST_EPROTO);
 }
 
+static void stop_parting(struct channel *c)
+{
+    c->parting = false;
+    loop_timer_stop(c->env->loop, &c->patience);
+}
+
+static void tell_failed(struct channel *c, enum channel_side side)
+{
+    stop_parting(c);
+    c->fail_due[side] = true;
+    report(c);
+}
+
+static void on_patience(struct timer *t)
+{
+    struct channel *c = container_of(t, struct channel, patience);
+    tell_failed(c, c->lost);
+}
+
+static void part(struct channel *c, enum channel_side side)
+{
+    c->parting = true;
+    c->lost = side;
+    loop_timer(c->env->loop, &c->patience, LAST_WORDS_NS);
+    pump(c);
+}
+
 static void on_failed(struct xport *x)
 {
     struct channel *c = channel_of(x);
@@ -55,8 +87,12 @@ static void on_failed(struct xport *x)
         return;
     }
     c->failed = true;
-    c->fail_due[side] = true;
-    report(c);
+    if (c->parting) /* nobody is left who could take them */
+        tell_failed(c, c->lost);
+    else if (x->last_words && brought_by(c, side) && xport_usable(c->end[!side]))
+        part(c, side);
+    else
+        tell_failed(c, side);
 }
 
 static const struct xport_host host = { .kick = on_kick, .prepared = on_prepared, .up = on_up, .failed = on_failed };
@@ -112,6 +148,28 @@ static void note_progress(struct channel *c)
     }
 }
 
+static bool all_said(struct channel *c)
+{
+    const struct flow *f = brought_by(c, c->lost);
+    return ring_ended(&f->ring) ? flow_finished(f) : !c->end[c->lost]->last_words && ring_held(&f->ring) == 0;
+}
+
+/* Only what the lost end brought is pumped: nobody takes what the other brings. It may have been all, and then it is no failure. */
+static int hand_on(struct channel *c)
+{
+    struct flow *f = brought_by(c, c->lost);
+    uint64_t before = f->ring.rel;
+    int worked = flow_pump(f);
+    note_progress(c);
+    if (c->finished)
+        stop_parting(c);
+    else if (c->parting && all_said(c))
+        tell_failed(c, c->lost);
+    else if (c->parting && f->ring.rel != before)
+        loop_timer(c->env->loop, &c->patience, LAST_WORDS_NS);
+    return worked;
+}
+
 static int channel_progress(struct task *t)
 {
     struct channel *c = container_of(t, struct channel, task);
@@ -121,17 +179,17 @@ static int channel_progress(struct task *t)
     for (enum channel_side s = 0; s < SIDES; s++)
         worked |= xport_progress(c->end[s]);
     if (c->failed)
-        return 0;
+        return c->parting ? hand_on(c) : 0;
     for (unsigned i = 0; i < c->n_flows && !c->failed; i++)
         worked |= flow_pump(&c->flow[i]);
     note_progress(c);
-    return worked;
+    return worked || c->parting; /* the last words are asked for before anybody sleeps */
 }
 
 static int channel_arm(struct task *t)
 {
     struct channel *c = container_of(t, struct channel, task);
-    if (c->closing || c->failed)
+    if (c->closing || (c->failed && !c->parting))
         return 0;
     for (enum channel_side s = 0; s < SIDES; s++)
         if (xport_arm(c->end[s]) == -EBUSY)
@@ -169,6 +227,7 @@ int channel_new(struct xport_env *env, const struct channel_spec *s, const struc
     task_init(&c->task, channel_progress, channel_arm);
     defer_init(&c->report, on_report);
     c->pace.fire = on_pace;
+    c->patience.fire = on_patience;
     c->n_flows = s->duplex ? 2 : 1;
     int rc = make_flows(c, s);
     if (rc < 0) {
@@ -185,6 +244,7 @@ void channel_free(struct channel *c)
 {
     loop_sleep(c->env->loop, &c->task);
     loop_timer_stop(c->env->loop, &c->pace);
+    loop_timer_stop(c->env->loop, &c->patience);
     defer_cancel(&c->report);
     list_del(&c->node);
     for (unsigned i = 0; i < c->n_flows; i++)
@@ -290,6 +350,7 @@ void channel_close(struct channel *c, int rc)
     c->closing = true;
     loop_sleep(c->env->loop, &c->task);
     loop_timer_stop(c->env->loop, &c->pace);
+    loop_timer_stop(c->env->loop, &c->patience);
     if (c->open_ends == 0) {
         c->closed_due = true;
         report(c);

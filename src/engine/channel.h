@@ -37,6 +37,9 @@ struct channel {
     struct xport_answer answer[SIDES]; /* of those whose accept put it off */
     bool preparing[SIDES], unusable_due[SIDES];
     bool finished, failed, closing;
+    bool parting;                    /* end[lost] has failed, its last words are on their way to the other; then failed() */
+    enum channel_side lost;
+    struct timer patience;           /* of parting */
     unsigned open_ends;
 };
 

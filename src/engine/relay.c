@@ -10,8 +10,6 @@
 #include "src/core/stats_sum.h"
 #include "src/core/units.h"
 
-#define RELAY_RING (256U << 10) /* one that the cache of a processor holds */
-#define LEAN 8                  /* relays that a worker may have more than the one with the fewest, before it hands on */
 #define TICKETS_MAX 4096
 
 struct door {
@@ -144,7 +142,7 @@ static void count_end(const struct relay *r)
     count(&d->open, -1);
     count(&my_row(r->rs)->relays, -1);
     count(&my_row(r->rs)->open[r->door], -1);
-    count(&my_row(r->rs)->reserved, -2 * (int64_t)RELAY_RING);
+    count(&my_row(r->rs)->reserved, -2 * (int64_t)BOARD_RELAY_RING);
 }
 
 static void forget(struct relay *r)
@@ -177,11 +175,17 @@ static void on_up(struct channel *c, enum channel_side side)
     atomic_store_explicit(&r->st->up, 1, memory_order_release);
 }
 
+static void note_failure(struct relay *r, enum channel_side side)
+{
+    const struct xport *x = r->c->end[side];
+    r->rc = x->rc;
+    str_copy(r->why, sizeof(r->why), x->why);
+}
+
 static void on_failed(struct channel *c, enum channel_side side)
 {
     struct relay *r = c->owner;
-    r->rc = c->end[side]->rc;
-    str_copy(r->why, sizeof(r->why), c->end[side]->why);
+    note_failure(r, side);
     channel_close(c, r->rc);
 }
 
@@ -222,7 +226,7 @@ static void begin(struct relays *rs, const struct door *d, int fd, const union s
     count(&stats_of(rs, d->number)->open, 1);
     count(&my_row(rs)->relays, 1);
     count(&my_row(rs)->open[d->number], 1);
-    count(&my_row(rs)->reserved, 2 * (int64_t)RELAY_RING);
+    count(&my_row(rs)->reserved, 2 * (int64_t)BOARD_RELAY_RING);
     if (d->is->to->proxy)
         (void)getsockname(fd, &local.sa, &len);
     const struct xport_spec s = { .fd = fd, .tuned = true };
@@ -247,7 +251,7 @@ static bool has_place(const struct relays *rs, const struct door *d, char *why, 
         snprintf(why, size, "the route has its %llu connections: raise connections", (unsigned long long)d->is->connections);
         return false;
     }
-    if (d->is->to && board_reserved(rs->env->board) + 2 * (uint64_t)RELAY_RING > d->is->memory_limit) {
+    if (d->is->to && board_reserved(rs->env->board) + 2 * (uint64_t)BOARD_RELAY_RING > d->is->memory_limit) {
         snprintf(why, size, "two rings of 256K do not fit into memory_limit %s: raise it, or lower connections",
                  units_human_size(limit, d->is->memory_limit));
         return false;
@@ -334,7 +338,7 @@ static bool pass_on(struct relays *rs, const struct door *d, int fd)
     FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
     Scistream__Worker__Pass pass = SCISTREAM__WORKER__PASS__INIT;
     unsigned least = board_least(rs->env->board);
-    if (least == rs->env->index || stats_get(&my_row(rs)->relays) < stats_get(&rs->env->board->row[least].relays) + LEAN)
+    if (least == rs->env->index || stats_get(&my_row(rs)->relays) < stats_get(&rs->env->board->row[least].relays) + BOARD_LEAN)
         return false;
     pass.door = d->number;
     pass.worker = least;
@@ -414,6 +418,7 @@ void relays_door(struct relays *rs, const Scistream__Worker__Door *m, int fd)
     if (d->is)
         scistream__worker__door__free_unpacked(d->is, NULL);
     d->is = is;
+    rs->pool.memory_limit = is->memory_limit; /* the same at all doors */
     d->listener.what = is->name;
 }
 
@@ -441,7 +446,9 @@ struct relays *relays_new(struct xport_env *env, relay_emit *emit, void *user)
     rs->tcp = xport_find("tcp");
     rs->emit = emit;
     rs->user = user;
-    rs->pool.cap = RELAY_RING;
+    rs->pool.cap = BOARD_RELAY_RING;
+    rs->pool.board = env->board;
+    rs->pool.row = my_row(rs);
     memset(my_row(rs), 0, sizeof(struct board_row)); /* of one that died here before us */
     rs->serial = now_ns() / NS_PER_US; /* no ticket, and no id, is one of a worker that died */
     rs->spare = mem_zalloc(STATS_RELAYS, sizeof(*rs->spare));
@@ -458,6 +465,8 @@ static void close_one(struct channel *c, const struct relay_reason *why)
     int rc = why->rc;
     if (c->closing)
         return;
+    if (c->parting)
+        note_failure(r, c->lost);
     if (c->finished) /* it is about to be told so: its last bytes are with the kernel, and stay there */
         rc = 0;
     if (!r->rc && rc) {

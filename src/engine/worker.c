@@ -18,7 +18,7 @@ struct worker {
     struct list buckets[BUCKETS]; /* channels by id */
     unsigned n_channels;
     struct relays *relays;
-    bool started, shutting, relays_idle;
+    bool started, broken, shutting, relays_idle;
     struct defer start;           /* Started goes out from the loop */
     char *problems[XPORT_KINDS_MAX];
     struct list answers;          /* struct answer: Prepared, Failed, Pong … to be emitted from the loop */
@@ -376,34 +376,37 @@ static int take_settings(struct worker *w, char **settings, size_t n)
     return 0;
 }
 
-/* What cannot be shared, or came without a descriptor as in a utility, is this process's own. */
-static void map_pages(struct worker *w, const int *fds, size_t n_fds)
+/* Without a descriptor, as in a utility, they are this process's own. But where there is one, others read and write there: a board of our own would
+ * keep no limit, and nobody would see what we do. */
+static int map_pages(struct worker *w, const int *fds, size_t n_fds)
 {
     bool page = n_fds > 0 && fds[0] >= 0, board = n_fds > 1 && fds[1] >= 0;
-    if (page) {
+    if (page)
         stats_clear(fds[0]);
-        w->env.stats = stats_map(fds[0], true);
-    }
-    if (board)
-        w->env.board = board_map(fds[1]);
-    if ((page && !w->env.stats) || (board && !w->env.board))
-        log_error("shared pages of statistics: %s", strerror(errno));
-    if (!w->env.stats)
-        w->env.stats = stats_create(NULL);
-    if (!w->env.board)
-        w->env.board = board_create(NULL);
+    w->env.stats = page ? stats_map(fds[0], true) : stats_create(NULL);
+    if (w->env.stats)
+        w->env.board = board ? board_map(fds[1]) : board_create(NULL);
+    if (w->env.stats && w->env.board)
+        return 0;
+    int rc = -errno;
+    log_error("cannot map the %s: %s (memory, or ulimit -v, used up?)", w->env.stats ? "board of the workers" : "page of statistics", err_text(rc));
+    return rc;
 }
 
 static void emit_relay(void *user, const FromWorker *m, int fd) { emit_with(user, m, fd); }
 
 static void handle_init(struct worker *w, const Scistream__Worker__Init *m, int *fds, size_t n_fds)
 {
-    if (w->started || take_settings(w, m->settings, m->n_settings) < 0)
+    if (w->started || w->broken || take_settings(w, m->settings, m->n_settings) < 0)
         return;
-    w->started = true;
     w->env.index = m->index % BOARD_WORKERS;
     w->env.accepts = m->has_link;
-    map_pages(w, fds, n_fds);
+    w->broken = map_pages(w, fds, n_fds) < 0;
+    if (w->broken) {
+        loop_stop(w->loop);
+        return;
+    }
+    w->started = true;
     if (m->has_link && n_fds > 2)
         w->env.link_fd = fd_take(&fds[2]);
     w->relays = relays_new(&w->env, emit_relay, w);
@@ -517,7 +520,7 @@ static void on_relays_idle(void *user)
 void worker_shut(struct worker *w, void (*idle)(void *user))
 {
     w->idle = idle;
-    w->shutting = true;
+    w->shutting = w->env.ending = true;
     w->relays_idle = !w->relays;
     for (size_t i = 0; i < BUCKETS; i++)
         list_for_each_safe(n, &w->buckets[i])
@@ -548,4 +551,5 @@ void worker_free(struct worker *w)
     free(w);
 }
 
+bool worker_broken(const struct worker *w) { return w->broken; }
 struct stats_page *worker_stats(const struct worker *w) { return w->env.stats; }

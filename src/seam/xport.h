@@ -19,7 +19,7 @@ struct xport_host {
     void (*kick)(struct xport *x);   /* there is something to do: progress and pump soon */
     void (*prepared)(struct xport *x, const struct xport_answer *a); /* what accept put off: peers may come now; once */
     void (*up)(struct xport *x);     /* connected and the peer is who it should be; once */
-    void (*failed)(struct xport *x); /* x->rc and x->why tell; once; x must still be closed */
+    void (*failed)(struct xport *x); /* x->rc, x->why and x->last_words tell; once; x must still be closed */
 };
 
 enum xport_state { XPORT_NEW, XPORT_OPENING, XPORT_UP, XPORT_FAILED, XPORT_CLOSING };
@@ -39,7 +39,8 @@ struct xport_ops {
     int (*accept)(struct xport *x, const struct xport_spec *s, struct xport_answer *a);
     /* The ring x fills (in) or drains; before connect or accept; one of each when duplex. 0 or -errno with xport_fail called (memory limits). */
     int (*mem_add)(struct xport *x, struct ring *r, bool in);
-    /* Bring bytes into r, or let the peer bring more since r has room. 0: did something; -EAGAIN: nothing now; else x has failed. */
+    /* Bring bytes into r, or let the peer bring more since r has room. 0: did something; -EAGAIN: nothing now; else x has failed. Of an end that
+     * has failed it is asked only while last_words is set, and clears that with anything but 0 and -EAGAIN. */
     int (*fill)(struct xport *x, struct ring *r);
     /* Hand waiting bytes of r to the peer. Same returns. */
     int (*drain)(struct xport *x, struct ring *r);
@@ -66,6 +67,7 @@ struct xport {
     enum xport_state state;
     struct ring *in, *out;           /* filled by us / drained by us; NULL: not in this direction; both: duplex */
     bool bulk;                       /* it brings much at once: a ring that borrows may be a pipe, which fill and drain of this transport know */
+    bool last_words;                 /* it has failed, and what it brought counts all the same: hand that on; fill may bring the rest of it */
     bool forward;                    /* what we drain is the flow from SEND to RECV; set before mem_add */
     int rc;
     char why[XPORT_WHY];
@@ -89,7 +91,7 @@ static inline void xport_kick(struct xport *x) { x->host->kick(x); }
 static inline bool xport_usable(const struct xport *x) { return x && x->state == XPORT_UP; }
 
 static inline int xport_fill(struct xport *x, struct ring *r)
-{ return xport_usable(x) && !ring_ended(r) ? x->ops->fill(x, r) : -EAGAIN; }
+{ return (xport_usable(x) || (x && x->last_words)) && !ring_ended(r) ? x->ops->fill(x, r) : -EAGAIN; }
 static inline int xport_drain(struct xport *x, struct ring *r)
 { return xport_usable(x) && ring_waiting(r) ? x->ops->drain(x, r) : -EAGAIN; }
 static inline int xport_shut(struct xport *x, struct ring *r)

@@ -28,6 +28,7 @@ struct xport_env {
     int link_fd;                     /* listening socket for link lanes, or -1; the link transport takes it */
     void *shared[XPORT_KINDS_MAX];   /* each transport's own, at xport_ops.kind */
     struct list devices;             /* struct xport_device: the ports that transports looked at */
+    bool ending;                     /* the process is about to: no end that closes waits for a peer that takes its time */
     /* A transport that could not be used now can (why empty), or the other way round; or env->devices changed. Set by the worker; NULL: nobody asks. */
     void (*changed)(struct xport_env *env, enum xport_kind kind, const char *why);
 };

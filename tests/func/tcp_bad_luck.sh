@@ -54,8 +54,24 @@ add_tcp_route F app $v4:$at $v4:$((at + 1))
 sanitized && few=100 || few=64
 start F bash -c 'ulimit -n "$1" && shift && exec "$@"' - $few "$builddir/scistreamd" -c "$tmp/F/conf"
 wait_said F ' is ready: ' 20
+promised="the routes promise [0-9]+ connections( \(as many as memory_limit has room for\))?, which need [0-9]+ descriptors in a worker, RLIMIT_NOFILE is $few: raise LimitNOFILE .* or lower connections of route app"
+log_has F "$promised"
+run checked 0 bash -c 'ulimit -n "$1" && shift && exec "$@"' - $few "$builddir/scistreamd" -c "$tmp/F/conf" --check-config
+says checked "$promised"
+ctl F reload >"$tmp/reload.out" || fail "no reload"
+wait_until 10 '[ "$(grep -cE "$promised" "$tmp/F.err")" = 2 ]' # it is said again
 luck few_descriptors $v4:$at $v4:$((at + 1)) $few
-[ "$(grep -c 'descriptors' "$tmp/F.err")" = 1 ] || fail "out of descriptors is said $(grep -c 'descriptors' "$tmp/F.err") times"
+[ "$(grep -c 'out of descriptors' "$tmp/F.err")" = 1 ] || fail "out of descriptors is said $(grep -c 'out of descriptors' "$tmp/F.err") times"
+first_free() { local n=0; while [ -e /proc/$1/fd/$n ]; do ((++n)); done; echo $n; }
+step "no descriptor for a door that comes by a reload"
+w=$(workers_of F)
+if command -v prlimit >/dev/null; then
+    prlimit --pid $w --nofile=$(first_free $w):$few
+    add_tcp_route F more $v4:$((at + 2)) $v4:$((at + 1))
+    ctl F reload >"$tmp/reload.out" || fail "no reload"
+    wait_said F "worker 0.*: route more, $v4:$((at + 2)): not accepted by this worker: out of descriptors .RLIMIT_NOFILE."
+    prlimit --pid $w --nofile=$few:$few
+fi
 stop_gateway F
 
 step "no memory"

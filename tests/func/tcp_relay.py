@@ -1,14 +1,17 @@
 """tcp_relay.py CASE DOOR BEHIND [MORE]: what a connection is like for the two applications that it joins; exit status 0: as it has to be."""
+import fcntl
 import hashlib
 import os
 import socket
 import struct
 import sys
+import termios
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from tcp_ends import END, NOTHING, RESET, accept, check, dial, echoes, fate, listen, outcome, read_all, read_exactly, reset, run_cases, say, until
+from tcp_ends import (END, NOTHING, PATIENCE, RESET, accept, address, check, dial, echoes, fate, listen, outcome, read_all, read_exactly, reset,
+                      run_cases, say, until)
 
 BIG = bytes(range(256)) * 4096 * 3 + b"the last"    # 3 MiB, and the ring does not end where it does
 
@@ -104,6 +107,43 @@ def reset_with_bytes_on_the_way(door, behind):
         how = outcome(other)
         check("a RST behind bytes is a RST", how == RESET, how, ("client", "server")[i])
         l.close()
+
+
+def refused_upload(door, behind):
+    """A server that answers an upload without reading it, and closes: its kernel resets for the bytes unread. The client reads the whole answer,
+    most of which waits in gateways at that time, and then the reset."""
+    answer = BIG[:400000]
+    l = listen(behind)
+    c = socket.socket()
+    c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    c.connect(address(door))
+    b, _ = accept(l)
+    fill(c)
+    b.sendall(answer)
+    until("the gateway has the answer", lambda: unsent(b) == 0)
+    b.close()
+    time.sleep(0.3)    # the reset may overtake what it likes
+    c.settimeout(PATIENCE)
+    got = read_part(c, len(answer))
+    end = outcome(c)
+    check("the answer before the reset", got == answer, len(got), len(answer))
+    check("a RST behind the answer is a RST", end == RESET, end)
+
+
+def read_part(s, n):
+    """Up to n bytes, or what comes before a reset."""
+    got = b""
+    try:
+        while len(got) < n and (part := s.recv(n - len(got))):
+            got += part
+    except ConnectionResetError:
+        pass
+    return got
+
+
+def unsent(s):
+    """Bytes that the kernel at the other end has not got."""
+    return struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, b"\0" * 4))[0]
 
 
 def reset_at_once(door, behind):

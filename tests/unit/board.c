@@ -68,6 +68,10 @@ static void test_sums(void)
         stats_set(&b->row[i].open[BOARD_DOORS - 1], 1ULL << i);
     }
     CU_ASSERT_EQUAL(board_reserved(b), 1 + 10 + (10 << 10) + (10 << 20));
+    stats_set(&b->row[1].piped, 5);
+    stats_set(&b->row[2].piped, 6);
+    stats_set(&b->row[3].piped, 7); /* no worker of ours */
+    CU_ASSERT_EQUAL(board_piped(b), 11);
     CU_ASSERT(board_open(b, BOARD_DOORS - 1) == 7 && board_open(b, BOARD_DOORS - 2) == 0);
     stats_set(&b->workers, UINT64_MAX); /* somebody wrote nonsense */
     CU_ASSERT(board_open(b, BOARD_DOORS - 1) == 15 && board_least(b) == 0);

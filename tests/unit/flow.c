@@ -516,11 +516,30 @@ static void test_discard_digest(void)
     end();
 }
 
+#define TURN (1U << 20) /* bytes that a flow that borrows may move before others have their turn */
+
+/* Ends that move as much at once as a pipe takes: rounds alone would be four times that. */
+static void test_pooled_turn_is_bounded(void)
+{
+    begin(64 * TURN, false);
+    borrow_ring(TURN);
+    flow.source = open_end("source", &source, true);
+    flow.sink = open_end("sink", &sink, false);
+    for (unsigned i = 1; i <= 3; i++) {
+        CU_ASSERT_TRUE(flow_pump(&flow));
+        CU_ASSERT(flow.ring.put == i * TURN && sink.moved == i * TURN);
+    }
+    source.part = TURN - 1; /* a byte is missing: one more round, as much as it brings */
+    CU_ASSERT_TRUE(flow_pump(&flow));
+    CU_ASSERT_EQUAL(flow.ring.put, 3 * TURN + 2 * (TURN - 1));
+    end_pooled();
+}
+
 UNIT_MAIN("flow", UNIT(test_digest), UNIT(test_counters), UNIT(test_turn_is_bounded), UNIT(test_one_end),
           UNIT(test_failures_are_not_hidden), UNIT(test_ring_refused), UNIT(test_waits), UNIT(test_wait_for_release),
           UNIT(test_wait_for_release_of_a_part), UNIT(test_fills_before_a_drain), UNIT(test_wait_for_credits),
           UNIT(test_wait_while_the_other_moves),
           UNIT(test_wait_for_rate), UNIT(test_end_waits_for_nothing), UNIT(test_rate), UNIT(test_no_catching_up),
           UNIT(test_slow_sink_paced), UNIT(test_no_rate), UNIT(test_slowest_rate),
-          UNIT(test_pooled), UNIT(test_pooled_holds), UNIT(test_pooled_needs_none), UNIT(test_pooled_no_memory), UNIT(test_discard),
+          UNIT(test_pooled), UNIT(test_pooled_holds), UNIT(test_pooled_needs_none), UNIT(test_pooled_no_memory), UNIT(test_pooled_turn_is_bounded), UNIT(test_discard),
           UNIT(test_discard_digest))

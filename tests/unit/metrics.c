@@ -97,9 +97,12 @@ static void test_grows(void)
     struct stats_sum moved = { .bytes = { 77 } };
     begin();
     tally_ended(&tally, "detector", TALLY_ABORTED, -ECONNRESET, &moved);
+    tally.kept.tcp_retransmits = 5;
+    tally.kept.link_retransmits = 6;
     ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     CU_ASSERT(says("{route=\"detector\",direction=\"forward\"} 77\n") && says("scistream_channels_ended_total{route=\"detector\",outcome=\"aborted\"} 1\n"));
     CU_ASSERT(says("scistream_channels_aborted_total{route=\"detector\",reason=\"ELOST\"} 1\n"));
+    CU_ASSERT(says("_segments_total{transport=\"tcp\"} 5\n") && says("_segments_total{transport=\"link\"} 6\n"));
     tally_route(&tally, "detector")->kept.moved.bytes[0] = 5; /* whatever goes wrong, a counter does not go back */
     ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     CU_ASSERT(says("{route=\"detector\",direction=\"forward\"} 77\n"));

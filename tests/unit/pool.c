@@ -7,6 +7,7 @@
 #include "ctrl/pool.h"
 #include "src/core/digest.h"
 #include "src/core/err.h"
+#include "tests/lib/capture.h"
 #include "tests/lib/unit.h"
 
 #define CHANNEL (5 * STATS_CHANNELS + 3)
@@ -78,7 +79,7 @@ static void say_pass(uint64_t channel, unsigned worker)
     p.worker = worker;
     m.what_case = SCISTREAM__WORKER__FROM_WORKER__WHAT_PASS;
     m.pass = &p;
-    say(&m); /* nothing to pass: nobody cares */
+    say(&m); /* its descriptor was lost on the way */
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
         _exit(1);
     say_with(&m, &sv[1], 1);
@@ -399,7 +400,11 @@ static void do_fault(unsigned n, const char *fault)
 
 static void test_pass(void)
 {
+    char said[1000];
+    struct capture c = capture_begin(STDERR_FILENO);
     do_fault(2, "pass 1");
+    capture_end(&c, said, sizeof(said));
+    CU_ASSERT_PTR_NOT_NULL(strstr(said, "a connection that worker 0 passed on did not get to worker 1, and was reset: its descriptor was lost"));
     close_pool();
     do_fault(1, "pass 0"); /* to itself */
     close_pool();

@@ -275,6 +275,35 @@ static void test_relay(void)
     end();
 }
 
+static bool has_large_pipes(void)
+{
+    int fd[2];
+    CU_ASSERT_EQUAL_FATAL(pipe2(fd, O_CLOEXEC), 0);
+    bool large = fcntl(fd[0], F_SETPIPE_SZ, RING_POOL_PIPE) >= RING_POOL_PIPE_MIN;
+    close(fd[0]);
+    close(fd[1]);
+    return large;
+}
+
+/* Pipes are made while they fit beside what is promised to all; the limit is the one that control said last. */
+static void test_pipes(void)
+{
+    const uint64_t more = RING_POOL_PIPE - RINGS / 2;
+    for (int fits = 0; fits < 2; fits++) {
+        begin();
+        open_relay_door();
+        change_door(100, RINGS + more - !fits);
+        come_through(0);
+        server[0].lazy = true;
+        client[0].to_send = 10 << 20;
+        UNTIL(client[0].sent > 1 << 20);
+        turn();
+        CU_ASSERT(stats_get(&board->row[0].piped) == (fits && has_large_pipes() ? more : 0));
+        come_through(1); /* it takes no notice */
+        end();
+    }
+}
+
 static void test_not_told(void)
 {
     begin();
@@ -436,6 +465,67 @@ static void test_close_what_ended(void)
     if (is_there && CLOSE(0, id, 0))
         UNTIL(open_relays() == 0);
     CU_ASSERT_EQUAL(NEXT(0, RELAYED)->relayed->code, 0);
+    end();
+}
+
+/* It is in the middle of its work: the loop's timers come between the last byte of a channel and the telling of its end. */
+struct drain { struct timer t; uint64_t id; bool hit; };
+
+static bool has_end(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static void on_drain(struct timer *t)
+{
+    struct drain *d = container_of(t, struct drain, t);
+    if (has_end(client[0].fd) && has_end(server[0].fd))
+        d->hit = CLOSE(0, d->id, -SST_EDRAINING);
+    else
+        loop_timer(&rig.loop, t, 0);
+}
+
+/* A drain whose time is over just then: both have all, so it ended well, and neither of them is reset. */
+static void test_drain_spares_finished(void)
+{
+    begin();
+    open_relay_door();
+    come_through(0);
+    struct drain d = { .t.fire = on_drain, .id = stats_get(&rig.env[0].stats->relay[0].c.id) };
+    client[0].lazy = server[0].lazy = true;
+    shutdown(client[0].fd, SHUT_WR);
+    shutdown(server[0].fd, SHUT_WR);
+    loop_timer(&rig.loop, &d.t, 0);
+    UNTIL(open_relays() == 0);
+    CU_ASSERT_TRUE(d.hit);
+    const Relayed *m = NEXT(0, RELAYED)->relayed;
+    CU_ASSERT(m->code == 0 && str_eq(m->text, ""));
+    client[0].lazy = server[0].lazy = false;
+    UNTIL(app_over(&client[0]) && app_over(&server[0]));
+    CU_ASSERT(client[0].eof && server[0].eof && silent());
+    end();
+}
+
+/* A drain while the last words of a peer that reset are on their way: the reset is still the reason. */
+static void test_drain_while_parting(void)
+{
+    begin();
+    open_relay_door();
+    come_through(0);
+    client[0].lazy = true;
+    server[0].to_send = 200 << 20;
+    for (uint64_t last = 1; last != server[0].sent;) {
+        last = server[0].sent;
+        turn();
+        turn();
+    }
+    app_reset(&server[0]);
+    turn();
+    CU_ASSERT_EQUAL(open_relays(), 1);
+    CU_ASSERT_TRUE(CLOSE(0, RELAY_ID, -SST_EDRAINING));
+    client[0].lazy = false;
+    expect_failed(-SST_ERESET, ": reset by the peer");
     end();
 }
 
@@ -791,8 +881,9 @@ static void test_shut_while_dialing(void)
     end();
 }
 
-UNIT_MAIN("relay", UNIT(test_relay), UNIT(test_not_told), UNIT(test_many), UNIT(test_backend_refuses), UNIT(test_no_address), UNIT(test_reset),
+UNIT_MAIN("relay", UNIT(test_relay), UNIT(test_pipes), UNIT(test_not_told), UNIT(test_many), UNIT(test_backend_refuses), UNIT(test_no_address), UNIT(test_reset),
           UNIT(test_close_by_id),
-          UNIT(test_close_doors), UNIT(test_close_all), UNIT(test_close_what_ended), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass),
+          UNIT(test_close_doors), UNIT(test_close_all), UNIT(test_close_what_ended), UNIT(test_drain_spares_finished),
+          UNIT(test_drain_while_parting), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass),
           UNIT(test_take_is_final), UNIT(test_take_refused), UNIT(test_undoor), UNIT(test_door_moves), UNIT(test_door_refused),
           UNIT(test_tickets), UNIT(test_tickets_are_unique), UNIT(test_passed_resets), UNIT(test_shut), UNIT(test_shut_while_dialing))

@@ -186,5 +186,73 @@ static void test_keeps_few_pipes(void)
     CU_ASSERT_EQUAL(descriptors(), before);
 }
 
+/* Descriptors are scarce: connections need them, and the bytes go through memory. It is asked again after a while, not each time. */
+static void test_no_pipes_while_scarce(void)
+{
+    struct ring_pool p = { .cap = CAP };
+    struct rlimit was, now;
+    struct ring r;
+    int held[64], n = 0;
+    do
+        held[n] = dup(STDERR_FILENO);
+    while (held[n++] < 40);
+    unsigned before = descriptors();
+    ring_init_bare(&r, CAP);
+    CU_ASSERT_EQUAL(getrlimit(RLIMIT_NOFILE, &was), 0);
+    now = (struct rlimit){ 64, was.rlim_max };
+    setrlimit(RLIMIT_NOFILE, &now);
+    CU_ASSERT(ring_pool_lend(&p, &r, true) == 0 && r.base && !r.piped && p.no_pipes_ns > 0 && descriptors() == before);
+    setrlimit(RLIMIT_NOFILE, &was);
+    ring_pool_take(&p, &r);
+    uint64_t refused = p.no_pipes_ns;
+    CU_ASSERT(ring_pool_lend(&p, &r, true) == 0 && !r.piped && p.no_pipes_ns == refused);
+    ring_pool_take(&p, &r);
+    p.no_pipes_ns = 0;
+    if (lend_pipe(&p, &r)) {
+        ring_pool_take(&p, &r);
+        setrlimit(RLIMIT_NOFILE, &now); /* one that is there may be used: it takes none from anybody */
+        CU_ASSERT(lend_pipe(&p, &r) && p.n_pipes == 0);
+        setrlimit(RLIMIT_NOFILE, &was);
+    }
+    ring_pool_take(&p, &r);
+    ring_pool_fini(&p);
+    CU_ASSERT_EQUAL(descriptors(), before);
+    while (n > 0)
+        close(held[--n]);
+}
+
+/* Pipes count with what they may hold beyond the ring in whose place they are, as long as they exist, and only as many are made as fit. */
+static void test_pipes_and_memory_limit(void)
+{
+    struct board *b = board_create(NULL);
+    const uint64_t more = RING_POOL_PIPE - CAP;
+    struct ring_pool p = { .cap = CAP, .board = b, .row = &b->row[1], .memory_limit = 2 * CAP + 100 + more };
+    struct ring r[2];
+    stats_set(&b->workers, 2);
+    stats_set(&b->row[0].reserved, 2 * CAP);
+    stats_set(&b->row[0].piped, 101);
+    ring_init_bare(&r[0], CAP);
+    CU_ASSERT(ring_pool_lend(&p, &r[0], true) == 0 && !r[0].piped && p.no_pipes_ns && stats_get(&p.row->piped) == 0);
+    ring_pool_take(&p, &r[0]);
+    p.no_pipes_ns = 0;
+    stats_set(&b->row[0].piped, 100);
+    if (lend_pipe(&p, &r[0])) {
+        CU_ASSERT(stats_get(&p.row->piped) == more && board_piped(b) == more + 100);
+        CU_ASSERT(!lend_pipe(&p, &r[1]) && stats_get(&p.row->piped) == more);
+        ring_pool_take(&p, &r[1]);
+        ring_pool_take(&p, &r[0]);
+        CU_ASSERT(p.n_pipes == 1 && stats_get(&p.row->piped) == more); /* kept */
+        p.no_pipes_ns = 0;
+        CU_ASSERT(lend_pipe(&p, &r[0]) && stats_get(&p.row->piped) == more); /* and used again */
+        ring_commit(&r[0], 1);
+    } else {
+        printf("no pipes of that size here ");
+    }
+    ring_pool_take(&p, &r[0]); /* with a byte in it: closed */
+    ring_pool_fini(&p);
+    CU_ASSERT_EQUAL(stats_get(&p.row->piped), 0);
+    board_unmap(b);
+}
+
 UNIT_MAIN("ring_pool", UNIT(test_bare), UNIT(test_lend), UNIT(test_keeps_few), UNIT(test_no_memory), UNIT(test_zeroed), UNIT(test_pipe),
-          UNIT(test_keeps_few_pipes))
+          UNIT(test_keeps_few_pipes), UNIT(test_no_pipes_while_scarce), UNIT(test_pipes_and_memory_limit))

@@ -80,7 +80,8 @@ static void test_ended(void)
 static void set_page(struct stats_page *p)
 {
     stats_set(&p->copied_bytes, 11);
-    stats_set(&p->retransmits, 3);
+    stats_set(&p->tcp_retransmits, 3);
+    stats_set(&p->link_retransmits, 4);
     for (unsigned d = 0; d < 3; d++) { /* doors 0 and 1: route doors; 2: last */
         stats_set(&p->door[d].accepted, 10 + d);
         stats_set(&p->door[d].refused, 1);
@@ -109,7 +110,7 @@ static void test_pages(void)
     CU_ASSERT(doors->now.accepted == 21 && doors->now.refused == 2 && doors->now.open == 4 && doors->now.moved.bytes[1] == 2000);
     CU_ASSERT(doors->now.moved.wait_ns[0][WAIT_CREDITS] == 14);
     CU_ASSERT(last->now.accepted == 12 && last->now.moved.bytes[0] == 400 && last->now.waiting[WAIT_SINK] == 1 && last->now.waiting[WAIT_SOURCE] == 0);
-    CU_ASSERT(t.now.copied_bytes == 11 && t.now.retransmits == 3 && t.kept.copied_bytes == 0);
+    CU_ASSERT(t.now.copied_bytes == 11 && t.now.tcp_retransmits == 3 && t.now.link_retransmits == 4 && t.kept.copied_bytes == 0);
     CU_ASSERT_EQUAL(tally_route(&t, "plain")->now.accepted, 0);
     /* the worker dies: what it counted stays, what was open has failed */
     tally_keep(&t, c, p);
@@ -117,7 +118,7 @@ static void test_pages(void)
     tally_begin(&t, c);
     tally_page(&t, c, p);
     CU_ASSERT(last->now.accepted == 12 && last->now.open == 0 && last->now.failed == 2 && last->now.moved.bytes[0] == 400);
-    CU_ASSERT(t.now.copied_bytes == 11 && t.now.retransmits == 3);
+    CU_ASSERT(t.now.copied_bytes == 11 && t.now.tcp_retransmits == 3 && t.now.link_retransmits == 4);
     tally_fini(&t);
     conf_free(c);
     stats_unmap(p);

@@ -3,8 +3,11 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+
+#include <linux/sockios.h>
 
 #include "src/core/err.h"
 #include "tcp/proxy.h"
@@ -248,13 +251,23 @@ static void test_end_before_dialed(void)
 
 /* ------------------------------------------------------------ resets */
 
+/* None of these turns sleeps: where nothing is left to be said, nothing waits for it. */
+static void expect_told_at_once(enum channel_side side)
+{
+    for (int i = 0; i < 100000 && !w.failed[side]; i++)
+        loop_turn(&rig.loop, 0);
+    CU_ASSERT_TRUE(w.failed[side]);
+    UNTIL(w.closed);
+}
+
 static void reset(struct app *by, struct app *other, enum channel_side side)
 {
     begin();
     open_relay();
     w.close_on_failure = true;
     app_reset(by);
-    UNTIL(app_over(other) && w.closed);
+    expect_told_at_once(side);
+    UNTIL(app_over(other));
     CU_ASSERT(other->error == ECONNRESET && !other->eof);
     expect_failure(side, -SST_ERESET, ": reset by the peer");
     end();
@@ -305,8 +318,8 @@ static void reset_after_end(struct app *by, struct app *other, enum channel_side
     other->eof = false; /* read on: there is an error behind the end */
     other->lazy = true;
     app_reset(by);
+    expect_told_at_once(side);
     expect_failure(side, -SST_ERESET, "reset by the peer");
-    UNTIL(w.closed);
     other->to_send = 1;
     UNTIL(other->error);
     end();
@@ -382,6 +395,141 @@ static void test_reset_after_both_ends(void)
     app_reset(&backend);
     turn();
     CU_ASSERT_FALSE(watch_failed(&w));
+    end();
+}
+
+/* ------------------------------------------------------------ what was said before a reset */
+
+static int unsent(int fd)
+{
+    int n = 0;
+    return ioctl(fd, SIOCOUTQ, &n) < 0 ? -1 : n;
+}
+
+/* Nothing moves any more. */
+static void fill_up(void)
+{
+    for (uint64_t last = 1; last != client.sent + backend.sent;) {
+        last = client.sent + backend.sent;
+        turn();
+        turn();
+    }
+}
+
+/* The client reads nothing, and the ring has some of the answer; what is behind it can be in our kernel, too. */
+static void answer_into_ring(const struct ring *back)
+{
+    for (int i = 0; i < 1000 && ring_held(back) == 0; i++) {
+        backend.to_send += 100000;
+        turn();
+    }
+    backend.to_send += 100000;
+    turn();
+}
+
+/* The backend answers much, takes nothing of a long upload, and resets; the client does not read before that. Returns how much of the answer has
+ * reached us for certain (the last ones may be here and not acknowledged yet): in the client's socket, in the ring, and in the backend's. */
+static uint64_t refuse_upload(bool piped, bool fin)
+{
+    begin();
+    pool.no_pipes_ns = piped ? 0 : now_ns();
+    client.lazy = backend.lazy = true;
+    client.to_send = 200 << 20;
+    backend.to_send = fin ? 0 : 200 << 20;
+    open_relay();
+    w.close_on_failure = true;
+    const struct ring *back = &w.c->flow[BACKWARD].ring;
+    fill_up();
+    if (fin)
+        answer_into_ring(back);
+    backend.fin = fin;
+    UNTIL(!fin || (backend.fin_sent && unsent(backend.fd) == 0));
+    CU_ASSERT(ring_held(back) > 0 && ring_held(&w.c->flow[FORWARD].ring) > 0 && back->piped <= piped);
+    uint64_t said = backend.sent - (uint64_t)unsent(backend.fd);
+    client.to_send = client.sent;
+    app_reset(&backend);
+    backend.error = ECONNRESET; /* it is not accepted again */
+    return said;
+}
+
+static void expect_answer_then_reset(uint64_t said)
+{
+    UNTIL(client.error && w.closed);
+    CU_ASSERT(client.got >= said && client.wrong == 0 && client.error == ECONNRESET && !client.eof);
+    expect_failure(SIDE_SINK, -SST_ERESET, "reset by the peer");
+}
+
+static void test_answer_before_reset(void)
+{
+    for (int piped = 0; piped < 2; piped++) {
+        uint64_t said = refuse_upload(piped, false);
+        turn();
+        CU_ASSERT(w.c && !watch_failed(&w)); /* it is not told before the answer is through */
+        client.lazy = false;
+        expect_answer_then_reset(said);
+        end();
+    }
+}
+
+/* The end of file that came before the reset is handed on, too. */
+static void test_answer_and_end_before_reset(void)
+{
+    for (int piped = 0; piped < 2; piped++) {
+        refuse_upload(piped, true);
+        turn();
+        CU_ASSERT(w.c && !watch_failed(&w));
+        client.lazy = false;
+        UNTIL(client.eof && w.closed);
+        CU_ASSERT(client.got == backend.sent && client.wrong == 0 && w.ended_back == 1);
+        expect_failure(SIDE_SINK, -SST_ERESET, "reset by the peer");
+        client.to_send++; /* there is an error behind the end */
+        UNTIL(client.error);
+        end();
+    }
+}
+
+/* It is our own sending that meets the reset first, with the answer still unread. */
+static void test_answer_before_failed_send(void)
+{
+    begin();
+    open_relay();
+    w.close_on_failure = true;
+    backend.lazy = true;
+    backend.to_send = client.to_send = 1000;
+    UNTIL(client.got == 1000 && client.sent == 1000);
+    turn();
+    backend.to_send += 5000;
+    app_play(&backend);
+    client.to_send += 1000;
+    app_play(&client);
+    app_reset(&backend);
+    backend.error = ECONNRESET;
+    expect_answer_then_reset(6000);
+    end();
+}
+
+/* Nobody can take it any more: the one who was reset first is the one who is told. */
+static void test_both_reset_one_after_the_other(void)
+{
+    refuse_upload(false, false);
+    turn();
+    CU_ASSERT(w.c && !watch_failed(&w));
+    app_reset(&client);
+    client.error = ECONNRESET;
+    UNTIL(w.closed);
+    expect_failure(SIDE_SINK, -SST_ERESET, "reset by the peer");
+    end();
+}
+
+/* A client that never reads holds the place for a while only, and is then reset. */
+static void test_answer_that_nobody_reads(void)
+{
+    uint64_t said = refuse_upload(true, false);
+    UNTIL(w.closed);
+    expect_failure(SIDE_SINK, -SST_ERESET, "reset by the peer");
+    client.lazy = false;
+    UNTIL(client.error);
+    CU_ASSERT(client.error == ECONNRESET && client.got < said && client.wrong == 0);
     end();
 }
 
@@ -881,6 +1029,38 @@ static void test_nobody_is_duplex(void)
     }
 }
 
+/* What our kernel has and the peer's has not, when the other gateway says that its peer was reset; no other reason waits for that,
+ * nor a process that ends. */
+static void close_with_unsent(int rc, bool ending)
+{
+    bool waits = rc == -SST_ERESET && !ending;
+    struct mem_plan back = { .bytes = 200 << 20, .seed = 2, .held = true, .held_at = 3000000 };
+    int there = 0;
+    begin();
+    client.lazy = true;
+    plan = (struct mem_plan){ .seed = 1, .back = &back };
+    open_channel();
+    open_mem(SIDE_SINK, false);
+    open_source();
+    UNTIL(w.c->stats->flow[BACKWARD].rel == 3000000);
+    CU_ASSERT(ioctl(client.fd, FIONREAD, &there) == 0 && there < 3000000);
+    rig.env[0].ending = ending;
+    channel_close(w.c, rc);
+    turn();
+    CU_ASSERT_EQUAL(w.closed, !waits);
+    client.lazy = false;
+    UNTIL(client.error && w.closed);
+    CU_ASSERT(client.error == ECONNRESET && client.wrong == 0 && (client.got == 3000000) == waits);
+    end();
+}
+
+static void test_close_with_unsent(void)
+{
+    close_with_unsent(-SST_ERESET, false);
+    close_with_unsent(-SST_EABORTED, false);
+    close_with_unsent(-SST_ERESET, true);
+}
+
 /* ------------------------------------------------------------ closed in every state */
 
 static void build_nothing(void) { open_channel(); }
@@ -957,7 +1137,9 @@ static void test_close_everywhere(void)
 }
 
 UNIT_MAIN("tcp", UNIT(test_sizes), UNIT(test_v6), UNIT(test_nobody_reads), UNIT(test_half_close), UNIT(test_end_before_dialed),
-          UNIT(test_reset), UNIT(test_bytes_before_reset), UNIT(test_both_reset), UNIT(test_reset_after_end), UNIT(test_reset_behind_full_ring), UNIT(test_reset_behind_small_pieces), UNIT(test_reset_after_both_ends),
+          UNIT(test_reset), UNIT(test_bytes_before_reset), UNIT(test_both_reset), UNIT(test_reset_after_end), UNIT(test_reset_behind_full_ring), UNIT(test_reset_behind_small_pieces), UNIT(test_reset_after_both_ends), UNIT(test_answer_before_reset),
+          UNIT(test_answer_and_end_before_reset), UNIT(test_answer_before_failed_send), UNIT(test_both_reset_one_after_the_other),
+          UNIT(test_answer_that_nobody_reads), UNIT(test_close_with_unsent),
           UNIT(test_linger), UNIT(test_death), UNIT(test_refused), UNIT(test_second_address), UNIT(test_no_answer), UNIT(test_source_address),
           UNIT(test_no_descriptor), UNIT(test_no_socket), UNIT(test_proxy_header), UNIT(test_proxy), UNIT(test_urgent), UNIT(test_urgent_in_bulk),
           UNIT(test_sink_drops),

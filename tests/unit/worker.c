@@ -7,6 +7,7 @@
 #include "src/core/err.h"
 #include "src/engine/worker.h"
 #include "src/seam/mem.h"
+#include "tests/lib/capture.h"
 #include "tests/lib/rig.h"
 #include "tests/lib/unit.h"
 
@@ -271,6 +272,31 @@ static void test_bad_setting(void)
     CU_ASSERT_EQUAL(listens, 0);
     init(NULL, 0, false);
     NEXT(STARTED);
+    end();
+}
+
+/* What is shared cannot be mapped: that is the end, and it is told; a page of our own would look as if all were well. */
+static void test_pages_that_cannot_be_mapped(void)
+{
+    for (unsigned which = 0; which < 2; which++) {
+        int fds[2];
+        char said[400];
+        begin_uninitialised();
+        stats_unmap(stats_create(&fds[0]));
+        board_unmap(board_create(&fds[1]));
+        close(fds[which]);
+        fds[which] = open("/dev/null", O_RDWR | O_CLOEXEC);
+        struct capture c = capture_begin(STDERR_FILENO);
+        init(fds, 2, false);
+        capture_end(&c, said, sizeof(said));
+        CU_ASSERT_PTR_NOT_NULL(strstr(said, which ? "cannot map the board of the workers: " : "cannot map the page of statistics: "));
+        CU_ASSERT(worker_broken(worker) && loop.stopping && silent() && listens == 0 && fds[which] < 0);
+        init(NULL, 0, false);
+        CU_ASSERT_TRUE(silent());
+        end();
+    }
+    begin();
+    CU_ASSERT_FALSE(worker_broken(worker));
     end();
 }
 
@@ -692,7 +718,7 @@ static void test_shut(void)
         scistream__worker__from_worker__free_unpacked(heard[i], NULL);
 }
 
-UNIT_MAIN("worker", UNIT(test_init), UNIT(test_bad_setting), UNIT(test_settings), UNIT(test_before_init), UNIT(test_devices), UNIT(test_stream),
+UNIT_MAIN("worker", UNIT(test_init), UNIT(test_bad_setting), UNIT(test_pages_that_cannot_be_mapped), UNIT(test_settings), UNIT(test_before_init), UNIT(test_devices), UNIT(test_stream),
           UNIT(test_duplex), UNIT(test_aborted),
           UNIT(test_failing_end), UNIT(test_two_channels), UNIT(test_prepared_later), UNIT(test_unusable), UNIT(test_open_refused),
           UNIT(test_hop_refused), UNIT(test_hop_twice),
