@@ -66,7 +66,7 @@
     FLAG(low_latency, "no", "small pieces go at once, they are not gathered while others are under way") \
     FLAG(plaintext, "no", "links of this route without TLS") \
     ENUM(dial, "send", "send|recv", "towards the next gateway: send = as the sender, recv = as the receiver of what comes from there") \
-    INT(connections, "10000", 1, 1000000, "TCP peers connected at once by tcp:// in accept") \
+    INT(connections, "10000", 1, 1000000, "TCP peers connected at once by each tcp:// in accept") \
     STR(source_address, "", "numeric address that connections to the TCP peer come from; default: the system's choice") \
     FLAG(proxy_protocol, "no", "connections to the TCP peer begin with a PROXY protocol v2 header that names who came") \
     TIME(connect_timeout, "10s", 100 * NS_PER_MS, 3600 * NS_PER_S, "time for each address of the TCP peer to answer") \
