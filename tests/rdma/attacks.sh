@@ -183,9 +183,7 @@ direct elsewhere 'nobody listens there' 1
 direct elsewhere 'nobody listens there|rejected|no answer' ${port[G]} # a TCP port
 direct refuse 'rejected'
 direct unanswered 'no answer|in time'
-vanished='rejected|no answer|in time|lost'
-[ $kind = rxe ] || vanished+='|connection cut' # the process is gone before the network says anything
-direct vanish-request "$vanished"
+direct vanish-request 'rejected|no answer|in time|lost|connection cut' # the process may be gone before the network says anything
 direct silent 'waiting for its HELLO|no progress in time|no data connection in time|in time'
 direct magic 'its answer is not ours: protocol error'
 direct version 'its answer is not ours: no common protocol version'
