@@ -66,6 +66,8 @@ static void on_workers_ready(struct pool *p, void *user)
 {
     struct daemon *d = user;
     const struct pool_worker *w = pool_pick(p);
+    if (d->stopping) /* a signal was sooner */
+        return;
     for (size_t i = 0; w && i < w->n_transports; i++)
         if (w->transports[i].problem && !str_eq(w->transports[i].problem, "not configured")) {
             log_error("transport %s: %s", w->transports[i].name, w->transports[i].problem);

@@ -66,6 +66,8 @@ static void on_look(struct timer *t)
 {
     struct daemon *d = container_of(t, struct daemon, look);
     bool others = connections_open(d->pool) > 0 || (d->stopping && takeover_waits(d));
+    if (timer_pending(&d->heir.grace)) /* somebody is still between his connection and his stream */
+        others = true;
     if (!others || (d->stopping && d->abort_relays))
         drained(d);
     else
@@ -165,6 +167,8 @@ const char *drain_asked(void *user, const struct service_drain *q)
     struct daemon *d = user;
     if (d->stopping)
         return "the gateway is shutting down already";
+    if (d->heir.pid && !q->stop)
+        return "an upgrade is under way: ask again when it is over";
     if (q->stop)
         begin_stop(d, "asked to stop", q->timeout_ns);
     else

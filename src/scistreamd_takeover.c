@@ -155,10 +155,13 @@ void takeover_abort(struct daemon *d)
 {
     if (d->before.io.fd >= 0)
         (void)handover_say(d->before.io.fd, "abort", "-", -1);
-    d->before.last.fire = on_last;
 }
 
-void takeover_last(struct daemon *d) { loop_timer(&d->loop, &d->before.last, LAST_NS); }
+void takeover_last(struct daemon *d)
+{
+    d->before.last.fire = on_last;
+    loop_timer(&d->loop, &d->before.last, LAST_NS);
+}
 
 void takeover_end(struct daemon *d)
 {

@@ -132,7 +132,7 @@ static void retire(struct daemon *d)
 
 static void heard(struct daemon *d, const struct handover_word *w)
 {
-    if (str_eq(w->word, "ready") && !d->retired) {
+    if (str_eq(w->word, "ready") && !d->retired && d->heir.pid > 0) {
         str_copy(d->heir.said, sizeof(d->heir.said), w->value);
         retire(d);
     } else if (str_eq(w->word, "failed") && !d->retired) {
@@ -165,8 +165,8 @@ void upgrade_reap(struct daemon *d)
     int status;
     if (d->heir.pid <= 0 || waitpid(d->heir.pid, &status, WNOHANG) != d->heir.pid)
         return;
-    on_heir(&d->heir.io, 0); /* its last words */
     d->heir.pid = 0;
+    on_heir(&d->heir.io, 0); /* its last words */
     if (d->retired)
         log_error("the program that took over has ended; this one only finishes its streams");
     else if (*d->heir.said)

@@ -251,7 +251,8 @@ static void test_inherited(void)
 
 static void test_inherited_many(void)
 {
-    int rc = 0, n = 0;
+    int rc = 0;
+    unsigned n = 0;
     union sockaddr_any at;
     addr_numeric("127.0.0.1", 0, &at);
     while (n < 1000 && (rc = sock_inherit(sock_listen(&at))) == 0)
