@@ -154,10 +154,13 @@ static void on_heir(struct io *io, uint32_t events UNUSED)
     }
     if (d->heir.io.fd < 0 || rc == -EAGAIN || rc == -EINTR)
         return;
-    if (d->retired)
+    if (d->retired) {
         close_heir(d);
-    else
-        loop_change(&d->loop, io, 0); /* SIGCHLD says the rest */
+        return;
+    }
+    int fd = io->fd; /* SIGCHLD says the rest, or patience ends */
+    loop_del(&d->loop, io);
+    close(fd);
 }
 
 void upgrade_reap(struct daemon *d)
@@ -264,6 +267,8 @@ static const char *not_now(const struct daemon *d)
         return "an upgrade is under way";
     if (sessions_draining(d->service.sessions))
         return "the gateway is draining: let it take streams again first (scistreamctl drain --resume)";
+    if (d->became && !*d->conf->g.control_socket)
+        return "the gateway was started as root without control_socket, whose default is another one for the user it became: set it, and restart once";
     if (getpid() == 1)
         return "the gateway is process 1 of its container, which ends with it: start another container beside it";
     return NULL;
