@@ -8,19 +8,17 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "src/core/err.h"
 #include "src/core/log.h"
+#include "src/core/process.h"
 
 #define MESSAGE_MAX (64U << 10)
 #define QUEUE_MAX 4096
 #define MESSAGES_A_TURN 64
-#define FDS_MAX 3
-#define WORKER_FD 3              /* where the worker finds its socket */
 #define SHORT_LIFE_NS (2 * NS_PER_S)
 #define RESTART_LATER_NS NS_PER_S
 #define START_NS (30 * NS_PER_S)
@@ -56,8 +54,6 @@ struct pool {
     struct proc *p;
 };
 
-extern char **environ;
-
 /* ------------------------------------------------------------ packets */
 
 static void free_packet(struct packet *k)
@@ -72,24 +68,6 @@ static void drop_queue(struct proc *p)
     while ((n = list_pop(&p->queue)))
         free_packet(list_entry(n, struct packet, node));
     p->queued = 0;
-}
-
-static int send_packet(struct proc *p, const uint8_t *data, size_t len, const int *fds, size_t n_fds)
-{
-    union { char buf[CMSG_SPACE(FDS_MAX * sizeof(int))]; struct cmsghdr align; } c;
-    struct iovec iov = { (void *)(uintptr_t)data, len };
-    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-    if (n_fds) {
-        memset(&c, 0, sizeof(c));
-        m.msg_control = c.buf;
-        m.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-        struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-        h->cmsg_level = SOL_SOCKET;
-        h->cmsg_type = SCM_RIGHTS;
-        h->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
-        memcpy(CMSG_DATA(h), fds, n_fds * sizeof(int));
-    }
-    return sendmsg(p->io.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
 static void kill_proc(struct proc *p, const char *why)
@@ -113,7 +91,7 @@ static int queue_packet(struct proc *p, struct packet *k)
     return 0;
 }
 
-static int send_one(struct proc *p, const struct packet *k) { return send_packet(p, k->data, k->len, &k->fd, k->fd >= 0 ? 1 : 0); }
+static int send_one(struct proc *p, const struct packet *k) { return packet_send(p->io.fd, k->data, k->len, &k->fd, k->fd >= 0, MSG_DONTWAIT); }
 
 static int tell(struct pool_worker *w, const ToWorker *m, int fd)
 {
@@ -204,36 +182,12 @@ static void heard(struct proc *p, const uint8_t *data, size_t len, int fd)
     scistream__worker__from_worker__free_unpacked(m, NULL);
 }
 
-/* The kernel hands over as many as fit. One is taken, others are closed: a worker shall not use up ours. */
-static int take_fd(struct msghdr *m)
-{
-    struct cmsghdr *h = CMSG_FIRSTHDR(m);
-    int taken = -1;
-    if (!h || h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
-        return -1;
-    for (size_t n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int); n > 0; n--) {
-        fd_close(&taken);
-        memcpy(&taken, CMSG_DATA(h) + (n - 1) * sizeof(int), sizeof(int));
-    }
-    return taken;
-}
-
-/* As recv; a descriptor that came with it, or -1, is the caller's. */
-static ssize_t take_packet(int from, uint8_t *data, size_t size, int *fd)
-{
-    union { char buf[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } c;
-    struct iovec iov = { data, size };
-    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = c.buf, .msg_controllen = sizeof(c.buf) };
-    ssize_t n = recvmsg(from, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    *fd = n >= 0 ? take_fd(&m) : -1;
-    return n;
-}
-
 static bool take_one(struct proc *p)
 {
     static uint8_t data[MESSAGE_MAX];
-    AUTO_FD int fd = -1;
-    ssize_t n = p->io.fd >= 0 ? take_packet(p->io.fd, data, sizeof(data), &fd) : 0;
+    struct packet_fds with = { .n = 0 };
+    ssize_t n = p->io.fd >= 0 ? packet_recv(p->io.fd, data, sizeof(data), 1, &with) : 0;
+    AUTO_FD int fd = with.n ? with.fd[0] : -1;
     if (n > 0 && !p->death[0]) /* what comes after the nonsense for which it is killed is not believed */
         heard(p, data, (size_t)n, fd);
     return n > 0;
@@ -294,7 +248,7 @@ static int send_init(struct proc *p)
     ToWorker m = SCISTREAM__WORKER__TO_WORKER__INIT;
     uint8_t data[MESSAGE_MAX];
     char **settings = conf_export(p->pool->conf);
-    int fds[FDS_MAX] = { p->stats_fd, p->pool->board_fd, p->link_fd };
+    const int fds[] = { p->stats_fd, p->pool->board_fd, p->link_fd };
     init.index = p->w.index;
     init.settings = settings;
     init.has_link = p->link_fd >= 0;
@@ -308,7 +262,7 @@ static int send_init(struct proc *p)
     for (char **s = settings; *s; s++)
         free(*s);
     free(settings);
-    return len <= sizeof(data) ? send_packet(p, data, len, fds, init.has_link ? 3 : 2) : -EMSGSIZE;
+    return len <= sizeof(data) ? packet_send(p->io.fd, data, len, fds, init.has_link ? 3 : 2, MSG_DONTWAIT) : -EMSGSIZE;
 }
 
 static void close_proc(struct proc *p)
@@ -338,25 +292,11 @@ static int spawn(struct proc *p, int fd)
 {
     char path[32], name[] = "scistream-worker";
     char *argv[] = { name, NULL };
-    posix_spawn_file_actions_t a;
-    posix_spawnattr_t attr;
-    sigset_t none;
-    sigemptyset(&none);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", p->pool->program_fd);
-    posix_spawn_file_actions_init(&a);
-    posix_spawn_file_actions_adddup2(&a, fd, WORKER_FD);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-    posix_spawnattr_setsigmask(&attr, &none);
     setenv("UCX_HANDLE_ERRORS", "none", 1);
     setenv("UCX_ERROR_SIGNALS", "", 1);
     setenv("UCX_LOG_LEVEL", "error", 0);
-    int rc = posix_spawn(&p->pid, path, &a, &attr, argv, environ);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&a);
-    if (rc)
-        p->pid = 0;
-    return -rc;
+    return process_start(path, argv, fd, &p->pid);
 }
 
 static int start_proc(struct proc *p)

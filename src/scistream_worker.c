@@ -4,14 +4,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 
 #include "src/core/log.h"
+#include "src/core/process.h"
 #include "src/engine/worker.h"
 
-#define CONTROL_FD 3
 #define MESSAGE_MAX (64U << 10)
-#define FDS_MAX 4
 
 struct process {
     struct loop loop;
@@ -24,21 +22,12 @@ struct process {
 
 static void emit(void *user UNUSED, const FromWorker *m, int fd)
 {
-    union { char buf[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } c = { .buf = { 0 } };
     size_t len = scistream__worker__from_worker__get_packed_size(m);
     AUTO_FREE uint8_t *data = mem_zalloc(1, len + 1);
     scistream__worker__from_worker__pack(m, data);
-    struct iovec iov = { data, len };
-    struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
-    if (fd >= 0) {
-        h.msg_control = c.buf;
-        h.msg_controllen = sizeof(c.buf);
-        *CMSG_FIRSTHDR(&h) = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(fd)) };
-        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&h)), &fd, sizeof(fd));
-    }
-    /* Blocking: control reads, or is dead. Events of a channel are few. */
-    if (sendmsg(CONTROL_FD, &h, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
-        log_error("message to control: %s", strerror(errno));
+    int rc = packet_send(PROCESS_FD, data, len, &fd, fd >= 0, 0); /* waits: control reads, or is dead. Events of a channel are few. */
+    if (rc < 0 && rc != -EPIPE && rc != -ECONNRESET)
+        log_error("message to control: %s", strerror(-rc));
 }
 
 static void set_log(const struct process *p)
@@ -59,17 +48,6 @@ static void name_log(struct process *p, const ToWorker *m)
     set_log(p);
 }
 
-static size_t take_fds(struct msghdr *m, int fds[FDS_MAX])
-{
-    size_t n = 0;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c))
-        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-            n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-            memcpy(fds, CMSG_DATA(c), MIN(n, FDS_MAX) * sizeof(int));
-        }
-    return MIN(n, FDS_MAX);
-}
-
 static void say_cut(const ToWorker *t)
 {
     static struct log_gate gate = LOG_GATE;
@@ -83,47 +61,42 @@ static void say_cut(const ToWorker *t)
 
 /* The kernel could not give us all descriptors that came with a message, and took them back: a connection is reset, a door stays shut here, and
  * there is no beginning without what Init brings. */
-static size_t drop_cut(struct process *p, const ToWorker *t, int *fds, size_t n_fds)
+static void drop_cut(struct process *p, const ToWorker *t, struct packet_fds *with)
 {
     say_cut(t);
-    for (size_t i = 0; i < n_fds; i++)
-        fd_close(&fds[i]);
+    while (with->n)
+        close(with->fd[--with->n]);
     p->cut |= t->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_INIT;
     if (p->cut)
         loop_stop(&p->loop);
-    return 0;
 }
 
 /* False: nothing more to read now, or control is gone. */
 static bool take_message(struct process *p)
 {
     static uint8_t data[MESSAGE_MAX];
-    union { char buf[CMSG_SPACE(FDS_MAX * sizeof(int))]; struct cmsghdr align; } c;
-    int fds[FDS_MAX];
-    struct iovec iov = { data, sizeof(data) };
-    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = c.buf, .msg_controllen = sizeof(c.buf) };
-    ssize_t n = recvmsg(CONTROL_FD, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+    struct packet_fds with;
+    ssize_t n = packet_recv(PROCESS_FD, data, sizeof(data), PACKET_FDS, &with);
+    if (n == -EAGAIN || n == -EINTR)
         return false;
     if (n <= 0) {
         log_error("control process is gone: ending all channels");
         loop_stop(&p->loop);
         return false;
     }
-    size_t n_fds = take_fds(&m, fds);
     ToWorker *t = scistream__worker__to_worker__unpack(NULL, (size_t)n, data);
     if (t) {
         name_log(p, t);
-        if (m.msg_flags & MSG_CTRUNC)
-            n_fds = drop_cut(p, t, fds, n_fds);
+        if (with.cut)
+            drop_cut(p, t, &with);
         if (!p->cut)
-            worker_handle(p->worker, t, fds, n_fds);
+            worker_handle(p->worker, t, with.fd, with.n);
         if (*p->name && t->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_SETTINGS)
             set_log(p);
     } else {
         log_error("unreadable message of %zd bytes from control", n);
-        for (size_t i = 0; i < n_fds; i++)
-            close(fds[i]);
+        while (with.n)
+            close(with.fd[--with.n]);
     }
     scistream__worker__to_worker__free_unpacked(t, NULL);
     return !p->cut && !worker_broken(p->worker);
@@ -167,14 +140,14 @@ int main(void)
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
     signal(SIGHUP, ignore);
-    if (fcntl(CONTROL_FD, F_GETFD) < 0) {
+    if (fcntl(PROCESS_FD, F_GETFD) < 0) {
         log_error("this program is started by scistreamd(8), not by hand");
         return 64;
     }
-    fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
+    fcntl(PROCESS_FD, F_SETFD, FD_CLOEXEC);
     p.io.ready = on_control;
     p.conf = conf_new();
-    if (loop_init(&p.loop) < 0 || !(p.worker = worker_new(&p.loop, p.conf, emit, &p)) || loop_add(&p.loop, &p.io, CONTROL_FD, EPOLLIN) < 0) {
+    if (loop_init(&p.loop) < 0 || !(p.worker = worker_new(&p.loop, p.conf, emit, &p)) || loop_add(&p.loop, &p.io, PROCESS_FD, EPOLLIN) < 0) {
         log_error("cannot start: %s", strerror(errno));
         return 1;
     }

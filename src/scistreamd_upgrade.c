@@ -6,7 +6,6 @@
  * What fails: a program that cannot be started, ends, says failed, or nothing in time: it is killed, and this one goes on as if nothing had been.
  */
 #include <signal.h>
-#include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -15,15 +14,13 @@
 #include "config.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
+#include "src/core/process.h"
 #include "src/handover.h"
 #include "src/scistreamd.h"
 
-#define HEIR_FD 3                    /* where the other program finds its socket */
 #define PATIENCE_NS (60 * NS_PER_S)  /* its workers may take half of that */
 #define GRACE_NS (500 * NS_PER_MS)   /* for who is between his connection and his stream */
 #define TELL_NS NS_PER_S
-
-extern char **environ;
 
 /* ------------------------------------------------------------ what came of it */
 
@@ -187,27 +184,15 @@ static void on_patience(struct timer *t)
 
 /* ------------------------------------------------------------ starting it */
 
+/* By the name that we were started by, which may be another program by now. */
 static int spawn(struct daemon *d, int fd)
 {
-    posix_spawn_file_actions_t a;
-    posix_spawnattr_t attr;
-    sigset_t none;
     char number[12];
-    sigemptyset(&none);
-    snprintf(number, sizeof(number), "%d", HEIR_FD);
-    posix_spawn_file_actions_init(&a);
-    posix_spawn_file_actions_adddup2(&a, fd, HEIR_FD);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-    posix_spawnattr_setsigmask(&attr, &none);
+    snprintf(number, sizeof(number), "%d", PROCESS_FD);
     setenv(HANDOVER_ENV, number, 1);
-    int rc = posix_spawnp(&d->heir.pid, d->argv[0], &a, &attr, d->argv, environ);
+    int rc = process_start(d->argv[0], d->argv, fd, &d->heir.pid);
     unsetenv(HANDOVER_ENV);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&a);
-    if (rc)
-        d->heir.pid = 0;
-    return -rc;
+    return rc;
 }
 
 static void give(void *user, int fd)
@@ -274,18 +259,21 @@ static const char *not_now(const struct daemon *d)
     return NULL;
 }
 
-const char *upgrade_asked(void *user)
+static const char *begin(struct daemon *d)
 {
-    struct daemon *d = user;
-    const char *why = not_now(d);
-    if (why)
-        return why;
     log_info("upgrade: %s is started", d->argv[0]);
-    if (!(why = start_heir(d)))
+    const char *why = start_heir(d);
+    if (!why)
         return NULL;
     log_error("not upgraded, this program goes on: %s", why);
     service_note(&d->service, "not-upgraded", why, 0);
     return why;
+}
+
+const char *upgrade_asked(void *user)
+{
+    const char *why = not_now(user);
+    return why ? why : begin(user);
 }
 
 void upgrade_by_signal(struct daemon *d)
@@ -294,7 +282,7 @@ void upgrade_by_signal(struct daemon *d)
     if (why)
         log_warn("no upgrade: %s", why);
     else
-        (void)upgrade_asked(d);
+        (void)begin(d);
 }
 
 void upgrade_stop(struct daemon *d)

@@ -391,27 +391,32 @@ static Scistream__Worker__Door *copy(const Scistream__Worker__Door *m)
     return scistream__worker__door__unpack(NULL, n, data);
 }
 
-static void open_door(struct relays *rs, unsigned number, int fd)
+static struct door *add_door(struct relays *rs, unsigned number)
 {
     struct door *d = mem_zalloc(1, sizeof(*d));
     d->rs = rs;
     d->number = number;
-    set_reset(fd); /* also if we die, or control, while nobody serves it yet */
-    int rc = listener_start(&d->listener, rs->env->loop, fd, "door", on_accepted);
-    if (rc < 0) {
-        log_error("door %u: %s", number, err_text(rc));
-        free(d);
-        return;
-    }
+    d->listener.fd = -1;
     list_add_tail(&rs->doors, &d->node);
+    return d;
+}
+
+static void listen_at(struct door *d, int fd)
+{
+    set_reset(fd); /* also if we die, or control, while nobody serves it yet */
+    int rc = listener_start(&d->listener, d->rs->env->loop, fd, "door", on_accepted);
+    if (rc < 0)
+        log_error("door %u: %s", d->number, err_text(rc));
 }
 
 void relays_door(struct relays *rs, const Scistream__Worker__Door *m, int fd)
 {
-    if (m->number < BOARD_DOORS && !find_door(rs, m->number) && fd >= 0)
-        open_door(rs, m->number, fd_take(&fd));
-    fd_close(&fd);
     struct door *d = find_door(rs, m->number);
+    if (!d && m->number < BOARD_DOORS && fd >= 0)
+        d = add_door(rs, m->number);
+    if (d && d->listener.fd < 0 && fd >= 0)
+        listen_at(d, fd_take(&fd));
+    fd_close(&fd);
     Scistream__Worker__Door *is = d ? copy(m) : NULL;
     if (!is)
         return;
@@ -434,7 +439,7 @@ void relays_undoor(struct relays *rs, unsigned number)
 {
     struct door *d = find_door(rs, number);
     if (d)
-        close_door(d);
+        listener_stop(&d->listener);
 }
 
 /* ------------------------------------------------------------ life */

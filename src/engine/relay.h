@@ -22,6 +22,7 @@ typedef void relay_emit(void *user, const FromWorker *m, int fd);
 struct relays *relays_new(struct xport_env *env, relay_emit *emit, void *user);
 /* fd: its listening socket (taken), or -1 when the door is there already. */
 void relays_door(struct relays *rs, const Scistream__Worker__Door *m, int fd);
+/* Accept nobody there any more. What another worker had accepted and passed on before is still served. */
 void relays_undoor(struct relays *rs, unsigned number);
 /* A connection that another worker passed on; fd is taken. */
 void relays_take(struct relays *rs, unsigned number, int fd);

@@ -19,56 +19,7 @@ cp "$builddir/scistream-worker" "$tmp/bin/"
 mkfifo "$tmp/gate"
 make_data 3000000 >"$tmp/in"
 
-cat >"$tmp/peers.py" <<'END'
-# echo PORT: a server that sends back what comes. hammer PORT: one short connection after the other until a line comes; how many went wrong.
-# hold PORT: one connection; each line that comes goes there and back, until one is "over".
-import select, socket, sys, threading
-def pump(s):
-    try:
-        while data := s.recv(65536):
-            s.sendall(data)
-    except OSError:
-        pass
-    s.close()
-def whole(s, n):
-    data = b""
-    while len(data) < n:
-        more = s.recv(n - len(data))
-        if not more:
-            raise OSError("closed")
-        data += more
-    return data
-if sys.argv[1] == "echo":
-    server = socket.create_server(("127.0.0.1", int(sys.argv[2])), backlog=512)
-    print("listens", flush=True)
-    while True:
-        threading.Thread(target=pump, args=(server.accept()[0],), daemon=True).start()
-at = ("127.0.0.1", int(sys.argv[2]))
-if sys.argv[1] == "hold":
-    s = socket.create_connection(at)
-    for line in sys.stdin:
-        if line == "over\n":
-            break
-        s.sendall(line.encode())
-        print(whole(s, len(line)).decode(), end="", flush=True)
-    s.shutdown(socket.SHUT_WR)
-    print("end" if s.recv(1) == b"" else "more", flush=True)
-    sys.exit()
-n = bad = 0
-while not select.select([sys.stdin], [], [], 0.002)[0]:
-    try:
-        s = socket.create_connection(at, timeout=30)
-        s.sendall(b"%08d" % n)
-        assert whole(s, 8) == b"%08d" % n
-        s.close()
-    except OSError as e:
-        bad += 1
-        print(e, file=sys.stderr, flush=True)
-    n += 1
-    print(n, flush=True)
-print("bad", bad, flush=True)
-END
-hold() { mkfifo "$tmp/$1.to"; input=$tmp/$1.to start "$1" $python "$tmp/peers.py" "$2" $door; exec {held[$1]}>"$tmp/$1.to"; }
+hold() { mkfifo "$tmp/$1.to"; input=$tmp/$1.to start "$1" $python "$srcdir/tests/func/upgrade.py" "$2" $door; exec {held[$1]}>"$tmp/$1.to"; }
 declare -A held
 echoes() { echo "$2" >&"${held[$1]}"; wait_until 10 "grep -qx '$2' '$tmp/$1.out'"; }
 upgrade() { run ctl "$1" "$builddir/scistreamctl" -S "$tmp/A/sock" upgrade "${@:2}"; }
@@ -80,7 +31,7 @@ serves_new() { stream "$tmp/in" A/detector B/detector; rm "$tmp/stream.dat"; }
 start_gateway B
 start A "$tmp/bin/scistreamd" -c "$tmp/A/conf"
 wait_said A ' is ready: ' 20
-start echo $python "$tmp/peers.py" echo $behind
+start echo $python "$srcdir/tests/func/upgrade.py" echo $behind
 wait_until 10 "grep -q listens '$tmp/echo.out'"
 hold app hold
 echoes app first
@@ -112,6 +63,10 @@ printf '#!/bin/sh\nexec sleep 1000\n' >"$tmp/bin/new" && chmod 755 "$tmp/bin/new
 kill -USR2 "${pid[A]}" # it says nothing for a while
 log_has A 'upgrade: .* is started'
 run ctl 76 "$builddir/scistreamctl" -S "$tmp/A/sock" upgrade
+says ctl 'an upgrade is under way'
+run ctl 76 "$builddir/scistreamctl" -S "$tmp/A/sock" drain
+says ctl 'an upgrade is under way: ask again when it is over'
+run ctl 78 "$builddir/scistreamctl" -S "$tmp/A/sock" reload
 says ctl 'an upgrade is under way'
 pkill -9 -P "${pid[A]}" -x sleep
 log_has A 'not upgraded.* was killed by signal 9'
@@ -147,7 +102,6 @@ same "$tmp/in" "$tmp/out"
 wait_until 5 "[ \"\$(of_A predecessor_channels)\" = 1 ]"
 echo over >&"${held[app]}"
 ends app 0
-grep -qx end "$tmp/app.out" || fail "the application's end: $(cat "$tmp/app.out")"
 wait_until 10 "! kill -0 $first 2>/dev/null && ! kill -0 $second 2>/dev/null"
 wait "$first" || fail "the first program ended with $?"
 wait_until 5 "[ \"\$(of_A predecessor_pid)\" = 0 ]"
@@ -155,7 +109,7 @@ log_has A "pid $second, which this program took over from, has ended"
 serves_new
 echo >&"${held[hammer]}"
 ends hammer 0
-[ "$(tail -n 1 "$tmp/hammer.out")" = "bad 0" ] || fail "turned away: $(tail -n 1 "$tmp/hammer.out") $(tail -n 3 "$tmp/hammer.err")"
+grep -qx 'bad 0' "$tmp/hammer.out" || fail "turned away: $(tail -n 1 "$tmp/hammer.out") $(tail -n 3 "$tmp/hammer.err")"
 
 step "who waits for a partner finds the new program; the time of the old one's streams ends"
 mkfifo "$tmp/gate2"
@@ -199,3 +153,14 @@ wait_until 15 "! kill -0 ${pid[A]} 2>/dev/null"
 ends sender 75 5
 ends receiver 75 5
 [ ! -e "$tmp/A/sock" ] || fail "the control socket is still there"
+
+step "a stop while the other program starts takes that along"
+start A "$tmp/bin/scistreamd" -c "$tmp/A/conf"
+wait_said A ' is ready: ' 20
+printf '#!/bin/sh\nexec sleep 1000\n' >"$tmp/bin/new" && chmod 755 "$tmp/bin/new" && mv "$tmp/bin/new" "$tmp/bin/scistreamd"
+kill -USR2 "${pid[A]}"
+log_has A 'upgrade: .* is started'
+sleeper=$(pgrep -P "${pid[A]}" -x sleep)
+stop_gateway A
+log_has A 'not upgraded, this program goes on: the gateway is asked to stop'
+! kill -0 "$sleeper" 2>/dev/null || fail "the other program was left"

@@ -699,6 +699,24 @@ static void test_undoor(void)
     end();
 }
 
+/* It was accepted while there was a door, and passed on to us behind the word that there is none. */
+static void test_take_behind_undoor(void)
+{
+    union sockaddr_any at;
+    begin();
+    open_relay_door();
+    relays_undoor(side[0].rs, DOOR);
+    AUTO_FD int other = stage_listen(LOCAL, 0, 8, &at);
+    client[0].fd = stage_connect(&at);
+    relays_take(side[0].rs, DOOR, stage_accept(other));
+    client[0].to_send = 1000;
+    client[0].fin = server[0].fin = true;
+    UNTIL(server[0].got == 1000 && client[0].eof && open_relays() == 0);
+    CU_ASSERT(NEXT(0, RELAYED)->relayed->code == 0 && silent());
+    fd_close(&other);
+    end();
+}
+
 static void test_door_moves(void)
 {
     char second[] = "127.0.0.2", *there[] = { second }, fresh[] = "another name";
@@ -885,5 +903,5 @@ UNIT_MAIN("relay", UNIT(test_relay), UNIT(test_pipes), UNIT(test_not_told), UNIT
           UNIT(test_close_by_id),
           UNIT(test_close_doors), UNIT(test_close_all), UNIT(test_close_what_ended), UNIT(test_drain_spares_finished),
           UNIT(test_drain_while_parting), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass),
-          UNIT(test_take_is_final), UNIT(test_take_refused), UNIT(test_undoor), UNIT(test_door_moves), UNIT(test_door_refused),
+          UNIT(test_take_is_final), UNIT(test_take_refused), UNIT(test_undoor), UNIT(test_take_behind_undoor), UNIT(test_door_moves), UNIT(test_door_refused),
           UNIT(test_tickets), UNIT(test_tickets_are_unique), UNIT(test_passed_resets), UNIT(test_shut), UNIT(test_shut_while_dialing))
