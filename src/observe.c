@@ -53,6 +53,11 @@ int observe_start(struct observe *o, struct loop *l, struct tls_ctx *const *tls,
     if (records_open(&o->records, c->g.records, gateway, why, why_size) < 0)
         return -SST_ECONF;
     expiry_start(&o->expiry, l, tls, &o->sources.conf, EXPIRY_LOOK_NS);
+    return 0;
+}
+
+int observe_serve(struct observe *o, struct loop *l, char *why, size_t why_size)
+{
     if (o->fd < 0)
         return 0;
     o->metrics = metrics_open(l, fd_take(&o->fd), &o->sources, why, why_size);

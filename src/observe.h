@@ -18,6 +18,8 @@ void observe_init(struct observe *o, const struct conf *c);
 int observe_bind(struct observe *o, const struct conf *c, char *why, size_t why_size);
 /* As the user who writes the records. conf, tls and gateway are the program's, and may be replaced. Same returns. */
 int observe_start(struct observe *o, struct loop *l, struct tls_ctx *const *tls, const char *gateway, char *why, size_t why_size);
+/* Let the metrics be read: when all there is to tell of has started. Same returns. */
+int observe_serve(struct observe *o, struct loop *l, char *why, size_t why_size);
 void observe_stop(struct observe *o); /* accepts zeroed memory */
 
 #endif

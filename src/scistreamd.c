@@ -75,6 +75,8 @@ static void on_workers_ready(struct pool *p, void *user)
         }
     if (!d->exit_code)
         d->exit_code = listen_serve(d);
+    if (!d->exit_code && observe_serve(&d->observe, &d->loop, d->why, sizeof(d->why)) < 0)
+        d->exit_code = 78;
     if (!d->exit_code)
         d->exit_code = takeover_ready(d);
     if (d->exit_code) {

@@ -1,8 +1,6 @@
 #include "tcp/lane.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "src/core/err.h"
@@ -176,10 +174,9 @@ static bool throw_away(int fd)
 
 bool lane_leave(struct lane *l, uint64_t *left)
 {
-    int queued = 0;
     if (!throw_away(l->s.io.fd) || lane_send(l) < 0)
         return true;
     bool ours = l->tx_busy || framed_control_due(l->f) || sock_flush(&l->s) == -EAGAIN;
-    *left = ioctl(l->s.io.fd, SIOCOUTQ, &queued) < 0 ? 0 : (uint64_t)queued;
+    *left = sock_unsent(&l->s);
     return !ours && *left == 0;
 }

@@ -5,7 +5,7 @@
  * names the hop, which takes the lane over, answers HELLO and is up.
  * Failures: a guest that is slow, wrong or garbage is closed with one log line and disturbs nothing; the hop goes on waiting.
  * A lane that breaks before the bytes of both directions are whole fails its channel. Who aborts finishes the chunk that he has begun, so
- * that the peer understands the RESET behind it, for LEAVE_NS at most.
+ * that the peer understands the RESET behind it, for LEAVE_MAX_NS at most.
  */
 #include <stdio.h>
 #include <sys/socket.h>
@@ -23,8 +23,7 @@
 #define URGE_NS NS_PER_MS /* what the peer waits at most to hear that its bytes were consumed */
 #define COUNT_NS (10 * NS_PER_S) /* how often what was sent again is counted */
 #define IDENTITY_BYTES 8 /* of the cookie, in hex: the PSK identity */
-#define LEAVE_NS (1500 * NS_PER_MS) /* in which the peer takes nothing; below what a worker has to end by itself */
-#define LEAVE_LIMIT_NS (10 * NS_PER_S) /* however slowly it takes */
+#define LEAVE_MAX_NS (10 * NS_PER_S) /* however slowly the peer takes what is before the RESET */
 #define LEAVE_LOOK_NS NS_PER_MS
 
 struct link {
@@ -38,7 +37,7 @@ struct link {
     uint32_t retransmits;     /* counted so far */
     bool acceptor, plain;
     bool over;                /* the connection has ended and nothing was missing */
-    uint64_t left_ns, leave_left; /* since when it leaves, and bytes that the peer had not taken at the last look */
+    struct sock_leave leaving;
     uint8_t key[XPORT_KEY];
     enum tls_cipher cipher;
     char peer[ADDR_TEXT];
@@ -219,10 +218,6 @@ static enum stats_wait link_blocked(const struct xport *x)
 static void on_patience(struct timer *t)
 {
     struct link *k = container_of(t, struct link, patience);
-    if (k->x.state == XPORT_CLOSING) {
-        leave(k);
-        return;
-    }
     const char *step = !k->lane || k->lane->s.connecting ? "connect" : k->f.hello_seen ? "start" : "answer";
     xport_fail(&k->x, -SST_ETIMEOUT, "link to %s: no %s in time", k->peer, step);
 }
@@ -484,14 +479,9 @@ static void bye(struct link *k)
 static void leave(struct link *k)
 {
     uint64_t left = 0;
-    if (!timer_pending(&k->patience) || lane_leave(k->lane, &left)) {
+    if (lane_leave(k->lane, &left) || !sock_leave_waits(&k->leaving, left))
         bye(k);
-        return;
-    }
-    if (left < k->leave_left && now_ns() - k->left_ns < LEAVE_LIMIT_NS)
-        loop_timer(k->x.env->loop, &k->patience, LEAVE_NS);
-    k->leave_left = left;
-    if (!timer_pending(&k->urge))
+    else if (!timer_pending(&k->urge))
         loop_timer(k->x.env->loop, &k->urge, LEAVE_LOOK_NS);
 }
 
@@ -507,8 +497,7 @@ static void link_close(struct xport *x, int rc)
         bye(k);
     } else if (rc < 0) {
         framed_reset(&k->f, rc);
-        loop_timer(x->env->loop, &k->patience, LEAVE_NS);
-        k->left_ns = now_ns();
+        sock_leave_begin(&k->leaving, LEAVE_MAX_NS);
         leave(k);
     } else {
         lane_send(k->lane); /* also the last LIMIT, which the peer waits for */

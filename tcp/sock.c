@@ -9,7 +9,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -197,6 +199,26 @@ void sock_close(struct sock *s)
         return;
     loop_del(s->loop, &s->io);
     close(fd);
+}
+
+uint64_t sock_unsent(const struct sock *s)
+{
+    int n = 0;
+    return ioctl(s->io.fd, SIOCOUTQ, &n) < 0 ? 0 : (uint64_t)n;
+}
+
+void sock_leave_begin(struct sock_leave *l, uint64_t most_ns)
+{
+    *l = (struct sock_leave){ .left = UINT64_MAX, .end_ns = now_ns() + most_ns };
+}
+
+bool sock_leave_waits(struct sock_leave *l, uint64_t left)
+{
+    uint64_t now = now_ns();
+    if (left < l->left)
+        l->until_ns = MIN(now + SOCK_LEAVE_NS, l->end_ns);
+    l->left = left;
+    return now < l->until_ns;
 }
 
 void sock_peer(const struct sock *s, union sockaddr_any *out)

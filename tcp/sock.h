@@ -51,6 +51,14 @@ bool sock_buffered(const struct sock *s);
 int sock_shut(struct sock *s);
 /* true: a close resets (SO_LINGER{1,0}); false: it ends cleanly. */
 void sock_reset_on_close(struct sock *s, bool reset);
+/* Bytes, and a FIN, that our kernel has and the peer's has not. A socket that cannot tell is believed: 0. */
+uint64_t sock_unsent(const struct sock *s);
+/* Who closes may wait for a peer's kernel as long as that takes something every SOCK_LEAVE_NS, and not longer than most_ns. */
+#define SOCK_LEAVE_NS (1500 * NS_PER_MS) /* time for a packet that is lost, and lost again; below what a worker has to end by itself */
+struct sock_leave { uint64_t left, until_ns, end_ns; };
+void sock_leave_begin(struct sock_leave *l, uint64_t most_ns);
+/* left: what is unsent now. False: it has been long enough. */
+bool sock_leave_waits(struct sock_leave *l, uint64_t left);
 /* What a connection with a plain TCP peer is to have, or a listening socket, from which those that it accepts have it: no delay, asked after so much
  * silence whether it lives (0: never), and a reset whoever closes it, until sock_reset_on_close(false). */
 void sock_tune_peer(int fd, uint64_t keep_ns);

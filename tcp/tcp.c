@@ -8,14 +8,10 @@
  * Failures: refused, unreachable, no answer within connect_ns, reset, time-out of keepalive. The socket is set to reset when it is closed, from
  * the start until a clean end: an abort, or the death of this process, is never an end of file.
  * What a peer said before its reset waits in the socket, and is read when the failure is known already (last_words). Our own reset would take away
- * from the other peer what its kernel has not got yet: where it passes on a reset it waits for that, while there is progress within LEAVE_NS.
+ * from the other peer what its kernel has not got yet: where it passes on a reset it waits for that, while there is progress (sock_leave).
  */
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
-
-#include <linux/sockios.h>
 
 #include "src/seam/xport.h"
 #include "tcp/proxy.h"
@@ -25,7 +21,6 @@
 #define CALM 32               /* reads of less in a row, after which it is no bulk any more */
 #define DROP_MAX (64U << 10)
 #define SETTLE_NS (20 * NS_PER_MS) /* between two looks whether the peer's kernel has everything */
-#define LEAVE_NS (1500 * NS_PER_MS) /* time for a packet that is lost, and lost again */
 #define LEAVE_MAX_NS (30 * NS_PER_S) /* for one that takes a little now and then: nothing else ends a closing one */
 #define LEAVE_LOOK_NS NS_PER_MS     /* the first look; others are further apart */
 
@@ -43,8 +38,8 @@ struct tcp {
     bool fin_first;              /* failed: its end of file came before, and is behind what it said */
     bool stuffed;                /* the pipe took nothing when it was last tried, and has bytes: nobody reads behind them */
     unsigned calm;
-    int unsent;                  /* closing: bytes that the peer's kernel had not got at the last look */
-    uint64_t leave_ns, leave_max_ns, look_ns; /* closing: until when, when nothing moves, and in any case; the next pause */
+    struct sock_leave leaving;   /* closing */
+    uint64_t look_ns;            /* closing: the next pause */
     char peer[ADDR_TEXT];
 };
 
@@ -290,13 +285,6 @@ static int tcp_drain(struct xport *x, struct ring *r)
     return 0;
 }
 
-/* Of the bytes and the FIN, what the peer's kernel has not got yet. A socket that cannot tell (EINVAL) is believed. */
-static int unsent(const struct tcp *t)
-{
-    int n = 0;
-    return ioctl(t->s.io.fd, SIOCOUTQ, &n) < 0 ? 0 : n;
-}
-
 static int tcp_shut(struct xport *x, struct ring *r UNUSED)
 {
     struct tcp *t = tcp_of(x);
@@ -306,7 +294,7 @@ static int tcp_shut(struct xport *x, struct ring *r UNUSED)
             return broken(t, rc);
         t->fin_sent = true;
     }
-    if (!t->settle || unsent(t) == 0)
+    if (!t->settle || sock_unsent(&t->s) == 0)
         return 0;
     if (!timer_pending(&t->patience))
         loop_timer(x->env->loop, &t->patience, SETTLE_NS);
@@ -372,12 +360,8 @@ static void bye(struct tcp *t)
 /* Until the peer's kernel has what ours was given for it, or takes no more. */
 static void leave(struct tcp *t)
 {
-    uint64_t now = now_ns();
-    int left = unsent(t);
-    if (left < t->unsent)
-        t->leave_ns = MIN(now + LEAVE_NS, t->leave_max_ns);
-    t->unsent = left;
-    if (left == 0 || t->s.error || now >= t->leave_ns || t->x.env->ending) {
+    uint64_t left = sock_unsent(&t->s);
+    if (left == 0 || t->s.error || t->x.env->ending || !sock_leave_waits(&t->leaving, left)) {
         bye(t);
         return;
     }
@@ -395,8 +379,7 @@ static void tcp_close(struct xport *x, int rc)
         bye(t);
         return;
     }
-    t->unsent = INT_MAX;
-    t->leave_max_ns = now_ns() + LEAVE_MAX_NS;
+    sock_leave_begin(&t->leaving, LEAVE_MAX_NS);
     t->look_ns = LEAVE_LOOK_NS;
     leave(t);
 }

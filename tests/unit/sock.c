@@ -202,6 +202,19 @@ static void test_tls(void)
     tls_ctx_free(sc);
 }
 
+/* As long as the peer takes something, and not for ever. */
+static void test_leave(void)
+{
+    struct sock_leave l;
+    sock_leave_begin(&l, 60 * NS_PER_S);
+    CU_ASSERT(sock_leave_waits(&l, 1000) && sock_leave_waits(&l, 1000));
+    l.until_ns = now_ns(); /* as if nothing had moved all the time */
+    CU_ASSERT_FALSE(sock_leave_waits(&l, 1000));
+    CU_ASSERT(sock_leave_waits(&l, 999) && l.until_ns > now_ns() + SOCK_LEAVE_NS / 2);
+    l.end_ns = now_ns();
+    CU_ASSERT_FALSE(sock_leave_waits(&l, 1));
+}
+
 /* ------------------------------------------------------------ listening */
 
 static int inode_of(int fd)
@@ -394,5 +407,5 @@ static void test_retransmits(void)
 }
 
 UNIT_MAIN("sock", UNIT(test_options), UNIT(test_bytes), UNIT(test_full), UNIT(test_reset), UNIT(test_refused), UNIT(test_tls),
-          UNIT(test_any_takes_ipv4), UNIT(test_inherited), UNIT(test_inherited_many), UNIT(test_unix), UNIT(test_stop_inside), UNIT(test_detach), UNIT(test_out_of_descriptors),
+          UNIT(test_leave), UNIT(test_any_takes_ipv4), UNIT(test_inherited), UNIT(test_inherited_many), UNIT(test_unix), UNIT(test_stop_inside), UNIT(test_detach), UNIT(test_out_of_descriptors),
           UNIT(test_retransmits))
