@@ -51,26 +51,22 @@ static HopMsg *side_message(const struct schannel *c, unsigned side)
     return c->hop[side] ? hop_message(c->hop[side]) : c->plain[side].here ? plain_message(&c->plain[side]) : NULL;
 }
 
-static void add_counters(ChannelMsg *m, const struct stats_flow *f)
-{
-    m->bytes_in = stats_get(&f->put);
-    m->bytes_out = stats_get(&f->rel);
-    m->wait_source_ms = stats_get(&f->wait_ns[WAIT_SOURCE]) / NS_PER_MS;
-    m->wait_credits_ms = stats_get(&f->wait_ns[WAIT_CREDITS]) / NS_PER_MS;
-    m->wait_sink_ms = stats_get(&f->wait_ns[WAIT_SINK]) / NS_PER_MS;
-    m->waiting_for = mem_strdup(watch_waiting_for(f));
-}
+/* Fields that ChannelMsg and FlowMsg share. */
+#define SET_COUNTERS(m, f) \
+    do { \
+        (m)->bytes_in = stats_get(&(f)->put); \
+        (m)->bytes_out = stats_get(&(f)->rel); \
+        (m)->wait_source_ms = stats_get(&(f)->wait_ns[WAIT_SOURCE]) / NS_PER_MS; \
+        (m)->wait_credits_ms = stats_get(&(f)->wait_ns[WAIT_CREDITS]) / NS_PER_MS; \
+        (m)->wait_sink_ms = stats_get(&(f)->wait_ns[WAIT_SINK]) / NS_PER_MS; \
+        (m)->waiting_for = mem_strdup(watch_waiting_for(f)); \
+    } while (0)
 
 static FlowMsg *flow_message(const struct stats_flow *f)
 {
     FlowMsg *m = mem_zalloc(1, sizeof(*m));
     scistream__gateway__v1__flow_state__init(m);
-    m->bytes_in = stats_get(&f->put);
-    m->bytes_out = stats_get(&f->rel);
-    m->wait_source_ms = stats_get(&f->wait_ns[WAIT_SOURCE]) / NS_PER_MS;
-    m->wait_credits_ms = stats_get(&f->wait_ns[WAIT_CREDITS]) / NS_PER_MS;
-    m->wait_sink_ms = stats_get(&f->wait_ns[WAIT_SINK]) / NS_PER_MS;
-    m->waiting_for = mem_strdup(watch_waiting_for(f));
+    SET_COUNTERS(m, f);
     return m;
 }
 
@@ -85,7 +81,7 @@ ChannelMsg *schannel_message(const struct schannel *c)
     m->age_ms = age_ms(c->born_ns);
     m->window = c->window;
     if (st)
-        add_counters(m, &st->flow[0]);
+        SET_COUNTERS(m, &st->flow[0]);
     if (st && c->duplex)
         m->back = flow_message(&st->flow[1]);
     m->source = side_message(c, SOURCE_SIDE);

@@ -51,7 +51,7 @@ static int broken(struct tcp *t, int rc)
 {
     bool reset = rc == -ECONNRESET || rc == -EPIPE || rc == -ENOTCONN, first = t->x.state == XPORT_UP;
     t->fin_first = first ? rc == -EPIPE || rc == -ENOTCONN : t->fin_first;
-    t->x.last_words = first && t->x.in;
+    t->x.last_words = first && t->x.in && rc != -ENOMEM && rc != -ENOBUFS; /* after these the socket lives, and would say more and more */
     return xport_fail(&t->x, reset ? -SST_ERESET : rc, "tcp with %s: %s", t->peer, reset ? "reset by the peer" : err_text(rc));
 }
 

@@ -194,7 +194,8 @@ static int channel_arm(struct task *t)
     for (enum channel_side s = 0; s < SIDES; s++)
         if (xport_arm(c->end[s]) == -EBUSY)
             return -EBUSY;
-    uint64_t wait = flow_paced_wait(&c->flow[FORWARD]);
+    bool forward = !c->parting || c->lost == SIDE_SOURCE; /* else nobody pumps it, and its gate stays behind */
+    uint64_t wait = forward ? flow_paced_wait(&c->flow[FORWARD]) : 0;
     if (wait)
         loop_timer(c->env->loop, &c->pace, wait);
     return 0;
