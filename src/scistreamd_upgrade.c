@@ -224,13 +224,13 @@ static const char *start_heir(struct daemon *d)
     (void)setsockopt(sv[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
     d->heir.said[0] = 0;
     int rc = spawn(d, sv[1]);
-    close(sv[1]);
     if (rc == 0)
         rc = loop_add(&d->loop, &d->heir.io, sv[0], EPOLLIN);
     if (rc < 0)
         close(sv[0]);
     if (rc == 0)
         rc = give_all(d);
+    close(sv[1]); /* not sooner: who has ended by now is told by how it ended, not by a broken pipe */
     if (rc == 0) {
         loop_timer(&d->loop, &d->heir.patience, PATIENCE_NS);
         return NULL;

@@ -128,7 +128,9 @@ done
 step "the receiver is killed"
 input=/dev/null start_recv recv A/in --transport $rdma -o "$tmp/broken"
 wait_said recv waiting
-plain giver give $p <(cat "$tmp/in" "$tmp/in"; exec sleep 30)
+# a trickle that does not end, so that the sender writes when the stream has broken: all of a file may be under way before that
+trickle() { for _ in {1..3000}; do head -c 100000 "$tmp/in" || return; sleep 0.01; done; }
+plain giver give $p <(trickle)
 wait_for 10 flowing A 1000
 kill -9 "${pid[recv]}"
 finish giver 20

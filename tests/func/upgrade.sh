@@ -45,6 +45,13 @@ step "what cannot start leaves all as it was"
 not_upgraded() { upgrade 78 && says ctl "not upgraded, this program goes on: .*$1" && alive A && [ "$(of_A pid)" = "${pid[A]}" ] || fail "$1: $(cat "$tmp/ctl.err")"; echoes app "still-$RANDOM"; }
 printf '#!/bin/sh\nexit 3\n' >"$tmp/bin/new" && chmod 755 "$tmp/bin/new" && mv "$tmp/bin/new" "$tmp/bin/scistreamd"
 not_upgraded 'exited with status 3'
+cp "$(type -P false)" "$tmp/bin/scistreamd" # it ends sooner than all is said to it: as a rule, where both have one processor
+cpus=$(taskset -cp "${pid[A]}") && cpus=${cpus##* }
+taskset -acp "${cpus##*[,-]}" "${pid[A]}" >"$tmp/cpus"
+for i in {1..20}; do
+    not_upgraded 'exited with status 1'
+done
+taskset -acp "$cpus" "${pid[A]}" >"$tmp/cpus"
 printf '#!/bin/sh\nkill -9 $$\n' >"$tmp/bin/scistreamd"
 not_upgraded 'was killed by signal 9'
 install_good
