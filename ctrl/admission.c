@@ -15,10 +15,15 @@ uint64_t admission_limit(const struct conf *c)
 
 void admission_init(struct admission *a, const struct conf *c, struct board *board)
 {
-    *a = (struct admission){ .limit = admission_limit(c), .board = board };
+    *a = (struct admission){ .board = board };
+    admission_set_limit(a, c);
 }
 
-void admission_set_limit(struct admission *a, const struct conf *c) { a->limit = admission_limit(c); }
+void admission_set_limit(struct admission *a, const struct conf *c)
+{
+    a->limit = admission_limit(c);
+    stats_set(&a->board->memory_limit, a->limit);
+}
 
 static void set_used(struct admission *a, uint64_t used)
 {

@@ -236,7 +236,6 @@ static void tell(struct doors *ds, const struct door *d, struct pool_worker *w, 
     m.number = d->number;
     m.name = d->name;
     m.connections = (uint64_t)d->r->c->connections;
-    m.memory_limit = admission_limit(ds->conf);
     m.keep_ns = d->r->c->keepalive;
     sock_tune_peer(d->fd, m.keep_ns); /* those that it accepts have the same */
     m.tell = wants_ends(ds->conf);

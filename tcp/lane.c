@@ -37,6 +37,7 @@ static bool next_frame(struct lane *l)
     l->tx_head_at = 0;
     l->tx_off = out.a;
     l->tx_left = out.type == FRAME_DATA ? out.len : 0;
+    l->tx_piped = l->tx_left && l->f->tx->piped && out.a < l->f->tx->pipe_end;
     l->tx_busy = true;
     return true;
 }
@@ -50,10 +51,26 @@ static void sent(struct lane *l, size_t n)
     l->tx_busy = l->tx_head_at < FRAME_SIZE || l->tx_left > 0;
 }
 
+/* The header waits in the kernel for the bytes behind it. */
+static ssize_t send_piped(struct lane *l)
+{
+    struct ring *r = l->f->tx;
+    if (l->tx_head_at < FRAME_SIZE)
+        return sock_send_more(&l->s, l->tx_head + l->tx_head_at, FRAME_SIZE - l->tx_head_at);
+    ssize_t n = sock_splice_out(&l->s, r->pipe[0], l->tx_left);
+    if (n > 0) {
+        ring_piped_out(r, (size_t)n);
+        ring_release_to(r, MAX(r->rel, l->tx_off + (size_t)n));
+    }
+    return n;
+}
+
 static ssize_t send_once(struct lane *l)
 {
     struct iovec iov[2];
     int n = 0;
+    if (l->tx_piped)
+        return send_piped(l);
     if (l->tx_head_at < FRAME_SIZE)
         iov[n++] = (struct iovec){ l->tx_head + l->tx_head_at, FRAME_SIZE - l->tx_head_at };
     if (l->tx_left)
@@ -79,9 +96,11 @@ int lane_send(struct lane *l)
 
 /* ------------------------------------------------------------ receiving */
 
-static int take_payload(struct lane *l, size_t n)
+static int take_payload(struct lane *l, size_t n, bool piped)
 {
     int rc = framed_filled(l->f, l->rx_off, n);
+    if (piped)
+        ring_piped_in(l->f->rx, n);
     l->rx_done += n;
     l->rx_left -= n;
     return rc;
@@ -99,6 +118,7 @@ static int take_head(struct lane *l)
     if (rc == 0 && in.type == FRAME_DATA) {
         l->rx_off = in.a;
         l->rx_left = in.len;
+        l->rx_most = MAX(l->rx_most, in.len);
         l->rx_done = 0;
     }
     return rc;
@@ -115,10 +135,41 @@ static ssize_t recv_once(struct lane *l)
     return sock_recvv(&l->s, iov, n);
 }
 
-static int took(struct lane *l, size_t n)
+/* It reads no further until its sink has taken something. */
+static bool lane_stuffed(const struct lane *l) { return l->rx_stuffed && !l->s.hup && !l->s.error && !framed_needs_word(l->f); }
+
+/* Into the pipe: in order, and while no byte waits behind it in memory. */
+static bool takes_pipe(const struct lane *l)
 {
+    struct ring *r = l->rx_left ? l->f->rx : NULL;
+    return r && ring_pipe_open(r) && r->put == l->rx_off + l->rx_done;
+}
+
+/* -EAGAIN is said of an empty socket and of a full pipe. What waits behind a full one waits for the sink, unless it may be word of the other
+ * direction that we need, or the end: then the bytes go on into memory. */
+static ssize_t recv_some(struct lane *l, bool *piped)
+{
+    struct ring *r = l->f->rx;
+    *piped = takes_pipe(l);
+    ssize_t n = *piped ? sock_splice_in(&l->s, r->pipe[1], l->rx_left) : 0;
+    if (n > 0 || (n < 0 && n != -EAGAIN))
+        return n;
+    if (n == -EAGAIN && r->pipe_held == 0) {
+        l->s.can_read = false;
+        return n;
+    }
+    l->rx_stuffed = n == -EAGAIN;
+    if (lane_stuffed(l))
+        return n;
+    *piped = false;
+    return recv_once(l);
+}
+
+static int took(struct lane *l, size_t n, bool piped)
+{
+    l->rx_stuffed = false;
     size_t payload = MIN(n, l->rx_left);
-    int rc = payload ? take_payload(l, payload) : 0;
+    int rc = payload ? take_payload(l, payload, piped) : 0;
     l->rx_head_got += n - payload;
     if (rc == 0 && l->rx_head_got == FRAME_SIZE)
         rc = take_head(l);
@@ -129,12 +180,13 @@ int lane_recv(struct lane *l)
 {
     int moved = 0;
     for (int i = 0; i < TURN_CALLS && l->s.can_read; i++) {
-        ssize_t n = recv_once(l);
+        bool piped;
+        ssize_t n = recv_some(l, &piped);
         if (n == -EAGAIN)
             break;
         if (n <= 0)
             return n == 0 ? -SST_ELOST : (int)n;
-        int rc = took(l, (size_t)n);
+        int rc = took(l, (size_t)n, piped);
         if (rc < 0)
             return rc;
         moved = 1;
@@ -157,7 +209,7 @@ int lane_recv_head(struct lane *l, struct frame *out)
 bool lane_busy(const struct lane *l)
 {
     bool to_send = l->tx_busy || framed_control_due(l->f) || (l->f->tx && ring_waiting(l->f->tx) && !framed_blocked(l->f));
-    return l->s.can_read || (l->s.can_write && to_send);
+    return (l->s.can_read && !lane_stuffed(l)) || (l->s.can_write && to_send);
 }
 
 /* ------------------------------------------------------------ the end */

@@ -15,11 +15,13 @@ struct lane {
     uint8_t tx_head[FRAME_SIZE];
     size_t tx_head_at, tx_left; /* header bytes sent, payload bytes to send */
     uint64_t tx_off;
-    bool tx_busy;
+    bool tx_busy, tx_piped;     /* tx_piped: the payload is in the pipe of f->tx */
     /* receiving */
     uint8_t rx_head[FRAME_SIZE];
     size_t rx_head_got, rx_left, rx_done; /* payload bytes missing from / already in the claim at rx_off */
     uint64_t rx_off;
+    uint32_t rx_most;           /* the largest payload announced since the owner last looked */
+    bool rx_stuffed;            /* the pipe of f->rx took nothing when it was last tried */
 };
 
 /* Heap; the socket is not open yet. */

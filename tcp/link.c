@@ -167,6 +167,9 @@ static int link_progress(struct xport *x)
     if (!k->lane || k->over || (x->state == XPORT_OPENING && step_handshake(k) < 0))
         return 0;
     int got = lane_recv(k->lane);
+    if (k->lane->rx_most)
+        xport_brought(x, k->lane->rx_most);
+    k->lane->rx_most = 0;
     if (x->state == XPORT_OPENING && k->f.hello_seen)
         become_up(k); /* even if that was all: an empty flow may be over with one read */
     if (got < 0)
@@ -228,6 +231,7 @@ static void begin(struct link *k, const struct xport_spec *s)
     framed_init(&k->f, s->cookie, s->chunk_max, s->peer_window);
     k->f.eager = s->low_latency;
     k->f.keep = true;
+    k->x.splices = s->plain;
     framed_set_rings(&k->f, k->x.in, k->x.out, k->x.forward);
     memcpy(k->key, s->key, sizeof(k->key));
     k->plain = s->plain;

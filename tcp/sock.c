@@ -312,6 +312,33 @@ ssize_t sock_sendv(struct sock *s, const struct iovec *iov, int n)
     return saw_write(s, sent < 0 ? -errno : sent);
 }
 
+ssize_t sock_send_more(struct sock *s, const void *from, size_t n)
+{
+    ssize_t sent;
+    do
+        sent = send(s->io.fd, from, n, MSG_NOSIGNAL | MSG_MORE);
+    while (sent < 0 && errno == EINTR);
+    return saw_write(s, sent < 0 ? -errno : sent);
+}
+
+ssize_t sock_splice_out(struct sock *s, int pipe_end, size_t n)
+{
+    ssize_t sent;
+    do
+        sent = splice(pipe_end, NULL, s->io.fd, NULL, n, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    while (sent < 0 && errno == EINTR);
+    return saw_write(s, sent > 0 ? sent : sent == 0 ? -EIO : -errno);
+}
+
+ssize_t sock_splice_in(struct sock *s, int pipe_end, size_t n)
+{
+    ssize_t got;
+    do
+        got = splice(s->io.fd, NULL, pipe_end, NULL, n, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    while (got < 0 && errno == EINTR);
+    return got < 0 ? -errno : got;
+}
+
 int sock_flush(struct sock *s) { return s->tls ? (int)saw_write(s, tls_flush(s->tls)) : 0; }
 bool sock_buffered(const struct sock *s) { return s->tls && tls_buffered(s->tls); }
 

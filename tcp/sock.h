@@ -43,6 +43,12 @@ ssize_t sock_recv(struct sock *s, void *to, size_t n);
 ssize_t sock_recvv(struct sock *s, struct iovec *iov, int n);
 /* > 0 bytes taken (with TLS they may still wait in its buffer: sock_flush); -EAGAIN; -errno. Never SIGPIPE. */
 ssize_t sock_sendv(struct sock *s, const struct iovec *iov, int n);
+/* Plain only. The first bytes of more, which follow at once: they wait for those in the kernel. Returns as sock_sendv. */
+ssize_t sock_send_more(struct sock *s, const void *from, size_t n);
+/* Plain only, by splice(2). Out of a pipe: returns as sock_sendv. Into one: > 0 bytes; 0 at the end, or in front of urgent data; -EAGAIN: the
+ * pipe is full or the socket empty (can_read is not touched); -errno. */
+ssize_t sock_splice_out(struct sock *s, int pipe_end, size_t n);
+ssize_t sock_splice_in(struct sock *s, int pipe_end, size_t n);
 /* 0 everything is in the kernel; -EAGAIN; -errno. */
 int sock_flush(struct sock *s);
 /* Bytes that sock_recv can give without an event (TLS keeps some). */

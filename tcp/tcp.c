@@ -10,15 +10,12 @@
  * What a peer said before its reset waits in the socket, and is read when the failure is known already (last_words). Our own reset would take away
  * from the other peer what its kernel has not got yet: where it passes on a reset it waits for that, while there is progress (sock_leave).
  */
-#include <fcntl.h>
 #include <stdio.h>
 
 #include "src/seam/xport.h"
 #include "tcp/proxy.h"
 #include "tcp/sock.h"
 
-#define BULK_MIN (64U << 10)
-#define CALM 32               /* reads of less in a row, after which it is no bulk any more */
 #define DROP_MAX (64U << 10)
 #define SETTLE_NS (20 * NS_PER_MS) /* between two looks whether the peer's kernel has everything */
 #define LEAVE_MAX_NS (30 * NS_PER_S) /* for one that takes a little now and then: nothing else ends a closing one */
@@ -37,7 +34,6 @@ struct tcp {
     bool fin_sent, settle, fin_seen;
     bool fin_first;              /* failed: its end of file came before, and is behind what it said */
     bool stuffed;                /* the pipe took nothing when it was last tried, and has bytes: nobody reads behind them */
-    unsigned calm;
     struct sock_leave leaving;   /* closing */
     uint64_t look_ns;            /* closing: the next pause */
     char peer[ADDR_TEXT];
@@ -196,24 +192,14 @@ static ssize_t receive(struct tcp *t, void *to, size_t n)
     return got;
 }
 
-/* Much at once goes through a pipe; a while of little ends that, and urgent data for good. */
-static void note_size(struct tcp *t, size_t n)
-{
-    if (n >= BULK_MIN)
-        t->calm = 0;
-    else if (t->calm < CALM)
-        t->calm++;
-    t->x.bulk = !t->s.urgent && (n >= BULK_MIN || (t->x.bulk && t->calm < CALM));
-}
-
 /* -EAGAIN is said of an empty socket and of a full pipe. */
 static ssize_t receive_piped(struct tcp *t, const struct ring *r, size_t n)
 {
-    ssize_t got = splice(t->s.io.fd, NULL, r->pipe[1], NULL, n, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-    t->stuffed = got < 0 && errno == EAGAIN && ring_held(r) > 0;
-    if (got < 0 && errno == EAGAIN && !t->stuffed)
+    ssize_t got = sock_splice_in(&t->s, r->pipe[1], n);
+    t->stuffed = got == -EAGAIN && r->pipe_held > 0;
+    if (got == -EAGAIN && !t->stuffed)
         t->s.can_read = false;
-    return got < 0 ? -errno : got;
+    return got;
 }
 
 /* In front of urgent data a splice says for ever that there is nothing, or after a FIN that this is the end; a recv skips it. */
@@ -223,13 +209,16 @@ static bool is_end(struct tcp *t)
     return recv(t->s.io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
-/* The flow borrows memory once the pipe is empty and was given back: 0 is another look. */
+/* Into memory from now on, which the flow borrows, where there is none, once the pipe is empty and was given back: 0 is another look. */
 static int leave_pipe(struct tcp *t, const struct ring *r)
 {
     t->s.urgent = true;
-    t->x.bulk = false;
-    return ring_held(r) == 0 ? 0 : -EAGAIN;
+    t->x.splices = t->x.bulk = false;
+    return r->base || r->pipe_held == 0 ? 0 : -EAGAIN;
 }
+
+/* Into the pipe, as long as no byte waits behind it in memory. */
+static bool takes_pipe(const struct tcp *t, struct ring *r) { return t->x.splices && ring_pipe_open(r); }
 
 static int tcp_fill(struct xport *x, struct ring *r)
 {
@@ -237,29 +226,26 @@ static int tcp_fill(struct xport *x, struct ring *r)
     size_t room = ring_room(r);
     if ((!t->s.can_read && !x->last_words) || room == 0)
         return -EAGAIN;
-    if (r->piped && t->s.urgent)
+    if (t->s.urgent && t->x.splices)
+        (void)leave_pipe(t, r);
+    bool piped = takes_pipe(t, r);
+    if (!piped && !r->base)
         return leave_pipe(t, r);
-    ssize_t n = r->piped ? receive_piped(t, r, room) : receive(t, ring_at(r, r->put), room);
+    ssize_t n = piped ? receive_piped(t, r, room) : receive(t, ring_at(r, r->put), room);
     if (n < 0)
         return n == -EAGAIN || n == -EINTR ? -EAGAIN : broken(t, (int)n);
-    if (n == 0 && r->piped && !is_end(t))
+    if (n == 0 && piped && !is_end(t))
         return leave_pipe(t, r);
     if (n == 0 && x->last_words && !t->fin_first)
         return broken(t, -ECONNRESET);
-    note_size(t, (size_t)n);
+    xport_brought(x, (size_t)n);
     if (n == 0)
         ring_end(r, r->put);
     else
         ring_commit(r, (size_t)n);
+    if (piped)
+        ring_piped_in(r, (size_t)n);
     return 0;
-}
-
-static ssize_t send_piped(struct tcp *t, const struct ring *r, size_t n)
-{
-    ssize_t sent = splice(r->pipe[0], NULL, t->s.io.fd, NULL, n, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-    if (sent < 0 && errno == EAGAIN)
-        t->s.can_write = false;
-    return sent < 0 ? -errno : sent;
 }
 
 static ssize_t send_ring(struct tcp *t, const struct ring *r, size_t n)
@@ -277,9 +263,12 @@ static int tcp_drain(struct xport *x, struct ring *r)
     size_t waiting = ring_waiting(r);
     if (!t->s.can_write)
         return -EAGAIN;
-    ssize_t n = r->piped ? send_piped(t, r, waiting) : send_ring(t, r, waiting);
+    size_t in_pipe = ring_waiting_piped(r);
+    ssize_t n = in_pipe ? sock_splice_out(&t->s, r->pipe[0], in_pipe) : send_ring(t, r, waiting);
     if (n < 0)
         return n == -EAGAIN || n == -EINTR ? -EAGAIN : broken(t, (int)n);
+    if (in_pipe)
+        ring_piped_out(r, (size_t)n);
     ring_submit(r, (size_t)n);
     ring_release_to(r, r->sub);
     return 0;
@@ -388,6 +377,7 @@ static struct xport *tcp_create(struct xport_env *env)
 {
     struct tcp *t = mem_zalloc(1, sizeof(*t));
     xport_init(&t->x, &xport_tcp_ops, env);
+    t->x.splices = true;
     t->s.io.fd = -1;
     t->patience.fire = on_patience;
     return &t->x;

@@ -18,7 +18,7 @@ struct board_row {
     _Atomic uint64_t open[BOARD_DOORS];   /* connections by the door they came to */
 } __attribute__((aligned(64)));
 
-struct board { _Atomic uint64_t workers; struct board_row control, row[BOARD_WORKERS]; };
+struct board { _Atomic uint64_t workers, memory_limit; struct board_row control, row[BOARD_WORKERS]; }; /* memory_limit: bytes, of all rings */
 
 /* As stats_create. */
 struct board *board_create(int *fd_out);

@@ -49,7 +49,7 @@
 
 #define CONF_LINK(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
     ENUM(cipher, "aes-256-gcm", "aes-256-gcm|aes-128-gcm|chacha20-poly1305", "TLS 1.3 cipher of data connections") \
-    SIZE(chunk, "256K", 4 << 10, 64 << 20, "largest chunk on a link")
+    SIZE(chunk, "1M", 4 << 10, 64 << 20, "largest chunk on a link")
 
 #define CONF_ROUTE(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
     LIST(accept, "link", "transports by which senders attach, best first; tcp://ADDRESS:PORT = where TCP peers connect") \

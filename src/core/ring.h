@@ -30,8 +30,10 @@ struct ring {
     struct ring_extent *ext; /* sorted by offset, never overlapping */
     unsigned n_ext, room_ext;
     bool huge;      /* in 2 MiB pages */
-    bool piped;     /* the bytes are in a pipe of the kernel's, not in memory: base is NULL (ring_pool.h) */
+    bool piped;     /* it has a pipe of the kernel's (ring_pool.h), in place of memory (base is NULL) or in front of it */
     int pipe[2];
+    uint64_t pipe_end; /* bytes of [sub, pipe_end) are in the pipe, those behind in memory */
+    size_t pipe_held;  /* bytes in the pipe, submitted ones too that were not taken out yet */
     void *map;      /* what munmap wants */
     size_t map_len;
 };
@@ -66,6 +68,22 @@ static inline void ring_commit(struct ring *r, size_t n) { r->put += n; }
 /* A sink takes from ring_at(r, r->sub), at most ring_waiting(r), then submits, and releases when it is done with them. */
 static inline void ring_submit(struct ring *r, size_t n) { r->sub += n; }
 static inline void ring_release_to(struct ring *r, uint64_t off) { r->rel = off; }
+/* The pipe is a queue, and memory comes behind it: a source may put more into the pipe only while no byte waits in memory. */
+static inline bool ring_pipe_open(struct ring *r)
+{
+    if (r->piped && r->sub == r->put)
+        r->pipe_end = r->put;
+    return r->piped && r->pipe_end == r->put;
+}
+/* n bytes at put, committed or filled just now, are in the pipe / the sink has taken n out of it. */
+static inline void ring_piped_in(struct ring *r, size_t n) { r->pipe_held += n; r->pipe_end = r->put; }
+static inline void ring_piped_out(struct ring *r, size_t n) { r->pipe_held -= n; }
+/* Of those that wait, the first that are in the pipe; 0: the first are in memory. */
+static inline size_t ring_waiting_piped(const struct ring *r)
+{
+    return r->piped && r->pipe_end > r->sub ? MIN(ring_waiting(r), (size_t)(r->pipe_end - r->sub)) : 0;
+}
+
 /* No byte at or after total will come. 0; -SST_EPROTO when bytes beyond it are here or claimed, another total was said, or it is
  * RING_NO_TOTAL. */
 int ring_end(struct ring *r, uint64_t total);

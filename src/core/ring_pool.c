@@ -24,7 +24,7 @@ static uint64_t more(const struct ring_pool *p) { return RING_POOL_PIPE - MIN(p-
 
 static bool fits(const struct ring_pool *p)
 {
-    return !p->board || board_reserved(p->board) + board_piped(p->board) + more(p) <= p->memory_limit;
+    return !p->board || board_reserved(p->board) + board_piped(p->board) + more(p) <= stats_get(&p->board->memory_limit);
 }
 
 static void count(struct ring_pool *p, uint64_t by)
@@ -66,15 +66,15 @@ static bool lend_pipe(struct ring_pool *p, struct ring *r)
     else if (!make_pipe(p, r->pipe))
         return false;
     r->piped = true;
-    r->cap = RING_POOL_PIPE;
+    r->pipe_end = r->put;
+    r->pipe_held = 0;
     return true;
 }
 
 static void take_pipe(struct ring_pool *p, struct ring *r)
 {
     r->piped = false;
-    r->cap = p->cap;
-    if (r->put == r->rel && p->n_pipes < RING_POOL_KEEP) {
+    if (r->pipe_held == 0 && p->n_pipes < RING_POOL_KEEP) {
         memcpy(p->pipes[p->n_pipes++], r->pipe, sizeof(r->pipe));
         return;
     }
@@ -102,8 +102,19 @@ int ring_pool_lend(struct ring_pool *p, struct ring *r, bool bulk)
     if (ring_has_place(r))
         return 0;
     int rc = bulk && lend_pipe(p, r) ? 0 : lend_memory(p, r);
+    r->cap = r->piped ? RING_POOL_PIPE : p->cap;
     p->n_lent += rc == 0;
     return rc;
+}
+
+void ring_pool_lend_pipe(struct ring_pool *p, struct ring *r) { p->n_lent += !r->piped && lend_pipe(p, r); }
+
+void ring_pool_take_pipe(struct ring_pool *p, struct ring *r)
+{
+    if (!r->piped)
+        return;
+    p->n_lent--;
+    take_pipe(p, r);
 }
 
 static void take_memory(struct ring_pool *p, struct ring *r)
@@ -127,6 +138,7 @@ void ring_pool_take(struct ring_pool *p, struct ring *r)
         take_pipe(p, r);
     else
         take_memory(p, r);
+    r->cap = p->cap;
 }
 
 void ring_pool_fini(struct ring_pool *p)

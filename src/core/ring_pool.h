@@ -3,8 +3,8 @@
  *
  * Instead of memory a ring may borrow a pipe, through which the kernel moves pages from one socket to the other without copying them (splice(2)).
  * That halves what a byte costs where many come at once, and costs more where few do: so the source asks for it by `bulk`, and it is
- * heard when the ring is empty and borrows again. Where there is no pipe of a useful size (fs.pipe-user-pages-soft), or none fits into memory_limit
- * beside what is promised on the board, it is memory again. */
+ * heard when the ring is empty and borrows again. A ring with memory of its own may borrow one, too, in front of it. Where there is no pipe of a
+ * useful size (fs.pipe-user-pages-soft), or none fits into memory_limit beside what is promised on the board, it is memory again. */
 #ifndef SRC_CORE_RING_POOL_H
 #define SRC_CORE_RING_POOL_H
 
@@ -22,7 +22,6 @@ struct ring_pool {
     unsigned n_idle, n_pipes, n_lent;
     const struct board *board; /* of all workers; NULL: pipes count nowhere */
     struct board_row *row;     /* ours, where pipes are counted from when they are made until they are closed */
-    uint64_t memory_limit;     /* of all; bytes */
     uint64_t no_pipes_ns; /* when the kernel gave none of a useful size, or none fitted: it is asked again after a while; 0: never */
 };
 
@@ -33,6 +32,10 @@ static inline bool ring_has_place(const struct ring *r) { return r->base || r->p
 int ring_pool_lend(struct ring_pool *p, struct ring *r, bool bulk);
 /* Take it back from a ring that holds no byte; does nothing to one without. The pipe of a ring that still holds bytes is closed. */
 void ring_pool_take(struct ring_pool *p, struct ring *r);
+/* A pipe for a ring that has memory, in which no byte waits to be submitted; it goes on without when there is none. */
+void ring_pool_lend_pipe(struct ring_pool *p, struct ring *r);
+/* Take it back; one that still holds bytes is closed. */
+void ring_pool_take_pipe(struct ring_pool *p, struct ring *r);
 /* None may be lent out. Accepts zeroed memory. */
 void ring_pool_fini(struct ring_pool *p);
 

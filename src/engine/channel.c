@@ -176,6 +176,8 @@ static int channel_progress(struct task *t)
     int worked = 0;
     if (c->closing)
         return 0;
+    for (unsigned i = 0; i < c->n_flows && !c->failed; i++)
+        flow_ready(&c->flow[i]);
     for (enum channel_side s = 0; s < SIDES; s++)
         worked |= xport_progress(c->end[s]);
     if (c->failed)
@@ -214,6 +216,8 @@ static int make_flows(struct channel *c, const struct channel_spec *s)
             flow_init_pooled(&c->flow[i], s->pool, &s->stats->flow[i]);
         else
             rc = flow_init(&c->flow[i], s->window, pages, s->digest, &s->stats->flow[i]);
+    for (unsigned i = 0; i < c->n_flows && rc == 0 && s->pipes; i++)
+        flow_use_pipes(&c->flow[i], s->pipes);
     return rc;
 }
 

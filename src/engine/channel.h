@@ -48,6 +48,7 @@ struct channel_spec {
     uint64_t id;
     size_t window;
     struct ring_pool *pool; /* rings borrow their memory there, window is not looked at; NULL: memory of their own */
+    struct ring_pool *pipes; /* with memory of their own: where they may borrow pipes; NULL: nowhere */
     bool duplex, digest;
     uint64_t rate;
     struct stats_channel *stats;

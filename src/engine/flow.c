@@ -26,8 +26,12 @@ void flow_init_pooled(struct flow *f, struct ring_pool *pool, struct stats_flow 
     f->since_ns = now_ns();
 }
 
+void flow_use_pipes(struct flow *f, struct ring_pool *pool) { f->pipes = f->digest ? NULL : pool; }
+
 void flow_fini(struct flow *f)
 {
+    if (f->pipes)
+        ring_pool_take_pipe(f->pipes, &f->ring);
     if (f->pool)
         ring_pool_take(f->pool, &f->ring);
     else if (f->ring.base)
@@ -137,8 +141,13 @@ static bool pump_once(struct flow *f, bool *moved)
     return did || counted;
 }
 
-/* A pipe is for two ends of the transport that asks for it. */
-static bool wants_pipe(const struct flow *f) { return f->source->bulk && f->sink && f->sink->ops == f->source->ops; }
+static bool wants_pipe(const struct flow *f) { return f->source && f->source->bulk && f->sink && f->sink->splices; }
+
+void flow_ready(struct flow *f)
+{
+    if (f->pipes && wants_pipe(f) && f->ring.sub == f->ring.put)
+        ring_pool_lend_pipe(f->pipes, &f->ring);
+}
 
 /* False: there is no memory, and the source has failed for it. */
 static bool borrow(struct flow *f)
@@ -151,6 +160,8 @@ static bool borrow(struct flow *f)
 
 static void give_back(struct flow *f)
 {
+    if (f->pipes && f->ring.pipe_held == 0)
+        ring_pool_take_pipe(f->pipes, &f->ring);
     if (f->pool && ring_held(&f->ring) == 0)
         ring_pool_take(f->pool, &f->ring);
 }
@@ -164,7 +175,8 @@ int flow_pump(struct flow *f)
     if (f->rate_bytes)
         move_gate(f, now);
     uint64_t from = f->ring.put;
-    for (int i = 0; i < TURN_ROUNDS && (!f->pool || f->ring.put - from < TURN_BYTES) && pump_once(f, &moved); i++)
+    bool much = f->pool || f->pipes;
+    for (int i = 0; i < TURN_ROUNDS && (!much || f->ring.put - from < TURN_BYTES) && pump_once(f, &moved); i++)
         did = true;
     give_back(f);
     account(f, now, moved);

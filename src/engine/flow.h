@@ -10,6 +10,7 @@ struct flow {
     struct xport *source, *sink; /* NULL until its hop was opened: the source may fill the ring meanwhile */
     struct ring ring;
     struct ring_pool *pool;      /* the ring has memory of it while bytes are in it; NULL: memory of its own */
+    struct ring_pool *pipes;     /* with memory of its own: from where it may have a pipe in front of that; NULL: never */
     struct digest *digest;       /* NULL: not wanted */
     uint64_t hashed;
     bool discard;                /* nobody takes the bytes: they count as taken when they are here */
@@ -25,9 +26,13 @@ struct flow {
 int flow_init(struct flow *f, size_t window, enum ring_pages pages, bool digest, struct stats_flow *stats);
 /* The same with a ring that borrows; pool must outlive it. Only for ends that use the memory within fill and drain: byte transports that copy. */
 void flow_init_pooled(struct flow *f, struct ring_pool *pool, struct stats_flow *stats);
+/* A flow with memory of its own may borrow pipes of pool, which must outlive it; does nothing to one that hashes. */
+void flow_use_pipes(struct flow *f, struct ring_pool *pool);
 void flow_fini(struct flow *f); /* accepts zeroed memory */
 /* Limit what the sink is given to bits_per_s. */
 void flow_set_rate(struct flow *f, uint64_t bits_per_s);
+/* Before the ends progress, for those that bring bytes then. */
+void flow_ready(struct flow *f);
 /* Move bytes, at most the share of one turn. > 0: moved some; 0: nothing to do. Failures are the xports' own to tell. */
 int flow_pump(struct flow *f);
 /* Nanoseconds after which pacing lets more through; 0: not waiting for that. */

@@ -251,9 +251,9 @@ static bool has_place(const struct relays *rs, const struct door *d, char *why, 
         snprintf(why, size, "the route has its %llu connections: raise connections", (unsigned long long)d->is->connections);
         return false;
     }
-    if (d->is->to && board_reserved(rs->env->board) + 2 * (uint64_t)BOARD_RELAY_RING > d->is->memory_limit) {
+    if (d->is->to && board_reserved(rs->env->board) + 2 * (uint64_t)BOARD_RELAY_RING > stats_get(&rs->env->board->memory_limit)) {
         snprintf(why, size, "two rings of 256K do not fit into memory_limit %s: raise it, or lower connections",
-                 units_human_size(limit, d->is->memory_limit));
+                 units_human_size(limit, stats_get(&rs->env->board->memory_limit)));
         return false;
     }
     return true;
@@ -423,7 +423,6 @@ void relays_door(struct relays *rs, const Scistream__Worker__Door *m, int fd)
     if (d->is)
         scistream__worker__door__free_unpacked(d->is, NULL);
     d->is = is;
-    rs->pool.memory_limit = is->memory_limit; /* the same at all doors */
     d->listener.what = is->name;
 }
 
@@ -527,6 +526,8 @@ void relays_shut(struct relays *rs, void (*idle)(void *user))
     if (rs->n == 0)
         idle(rs->user);
 }
+
+struct ring_pool *relays_pool(struct relays *rs) { return &rs->pool; }
 
 void relays_free(struct relays *rs)
 {

@@ -37,6 +37,8 @@ bool relays_close(struct relays *rs, uint64_t id, const struct relay_reason *why
 void relays_close_doors(struct relays *rs, const uint32_t *doors, size_t n, const struct relay_reason *why);
 /* No more of them come; abort all; idle() is called when the last has ended, from here when there is none. */
 void relays_shut(struct relays *rs, void (*idle)(void *user));
+/* From which rings of other channels may borrow pipes, too. */
+struct ring_pool *relays_pool(struct relays *rs);
 /* Only when idle. Null-safe. */
 void relays_free(struct relays *rs);
 

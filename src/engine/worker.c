@@ -180,7 +180,7 @@ static void handle_open(struct worker *w, const Scistream__Worker__Open *m)
     if (m->channel == 0 || find(w, m->channel) || m->slot >= STATS_CHANNELS || stats_get(&w->env.stats->ch[m->slot].id))
         return emit_failed(w, m->channel, SIDE_SOURCE, -SST_EINTERNAL, "channel or statistics slot is taken");
     struct channel_spec s = { .id = m->channel, .window = m->window, .duplex = m->duplex, .digest = m->digest, .rate = m->rate,
-                              .stats = &w->env.stats->ch[m->slot] };
+                              .pipes = w->relays ? relays_pool(w->relays) : NULL, .stats = &w->env.stats->ch[m->slot] };
     int rc = channel_new(&w->env, &s, &channel_events, &c);
     if (rc < 0) {
         char size[UNITS_TEXT];

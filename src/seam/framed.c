@@ -87,7 +87,8 @@ static uint64_t sendable(const struct framed *f)
     if (!f->tx || f->limit <= f->tx->sub)
         return 0;
     uint64_t whole = whole_chunk(f);
-    uint64_t n = MIN(MIN(ring_waiting(f->tx), f->limit - f->tx->sub), whole);
+    size_t in_pipe = ring_waiting_piped(f->tx); /* a message is of one of both places */
+    uint64_t n = MIN(MIN(in_pipe ? in_pipe : ring_waiting(f->tx), f->limit - f->tx->sub), whole);
     return worth_waiting(f, n, whole) ? 0 : n;
 }
 
@@ -186,8 +187,8 @@ static int on_limit(struct framed *f, const struct frame *in)
         return fail(f, -SST_EPROTO, "LIMIT says %llu consumed, %llu were sent", consumed, sub);
     f->limit = limit;
     f->acked = consumed;
-    if (f->keep)
-        ring_release_to(f->tx, consumed);
+    if (f->keep) /* but what went through a pipe cannot be kept */
+        ring_release_to(f->tx, MAX(f->tx->rel, consumed));
     return 0;
 }
 
@@ -252,7 +253,10 @@ void framed_disconnected(struct framed *f)
         ring_unclaim(f->rx, f);
 }
 
-bool framed_shut_done(const struct framed *f) { return f->eos_sent && ring_all_released(f->tx); }
+bool framed_shut_done(const struct framed *f)
+{
+    return f->eos_sent && ring_all_released(f->tx) && (!f->keep || f->acked == f->tx->total);
+}
 
 bool framed_whole(const struct framed *f)
 {
@@ -262,6 +266,11 @@ bool framed_whole(const struct framed *f)
 bool framed_finished(const struct framed *f) { return framed_whole(f) && (!f->rx || f->told_consumed == f->rx->total); }
 
 bool framed_blocked(const struct framed *f) { return f->tx && ring_waiting(f->tx) && f->limit <= f->tx->sub; }
+
+bool framed_needs_word(const struct framed *f)
+{
+    return f->tx && (framed_blocked(f) || ring_room(f->tx) == 0 || (f->eos_sent && !framed_shut_done(f)));
+}
 
 void framed_reset(struct framed *f, int rc)
 {

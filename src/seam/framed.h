@@ -15,7 +15,7 @@
 struct framed {
     struct ring *rx, *tx;        /* the peer's bytes go into rx, ours come from tx; NULL: not in this direction */
     uint8_t rx_flow, tx_flow;
-    bool keep;                   /* bytes of tx stay until the peer consumed them (link); else the carriage releases */
+    bool keep;                   /* bytes of tx stay in memory until the peer consumed them, and are its end then (link); else the carriage releases */
     uint32_t chunk_max;          /* largest DATA that is taken */
     uint32_t chunk_send;         /* largest DATA that is sent; at most what the peer takes */
     bool edge;                   /* DATA lies in one piece of registered memory: it ends where the view of tx does, and at whole chunks */
@@ -67,6 +67,8 @@ bool framed_whole(const struct framed *f);
 bool framed_finished(const struct framed *f);
 /* Waiting bytes but no limit to send them. */
 bool framed_blocked(const struct framed *f);
+/* We can do no more before the peer says something: a limit, or that it has consumed all. */
+bool framed_needs_word(const struct framed *f);
 /* Tell the peer that both directions end here and are not whole. */
 void framed_reset(struct framed *f, int rc);
 

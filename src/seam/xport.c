@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define BULK_MIN (64U << 10)
+#define CALM 32 /* times of less in a row, after which it is no bulk any more */
+
 const struct xport_ops *xport_find(const char *name)
 {
     for (const struct xport_ops *const *o = xport_list; *o; o++)
@@ -24,6 +27,15 @@ int xport_fail(struct xport *x, int rc, const char *fmt, ...)
     x->state = XPORT_FAILED;
     x->host->failed(x);
     return rc;
+}
+
+void xport_brought(struct xport *x, size_t n)
+{
+    if (n >= BULK_MIN)
+        x->calm = 0;
+    else if (x->calm < CALM)
+        x->calm++;
+    x->bulk = x->splices && (n >= BULK_MIN || (x->bulk && x->calm < CALM));
 }
 
 void xport_set_up(struct xport *x)

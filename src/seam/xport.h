@@ -66,7 +66,9 @@ struct xport {
     void *owner;                     /* the engine's */
     enum xport_state state;
     struct ring *in, *out;           /* filled by us / drained by us; NULL: not in this direction; both: duplex */
-    bool bulk;                       /* it brings much at once: a ring that borrows may be a pipe, which fill and drain of this transport know */
+    bool splices;                    /* it knows rings that have a pipe */
+    bool bulk;                       /* it brings much at once (xport_brought): between two that splice the ring may have a pipe */
+    unsigned calm;                   /* times in a row that it brought little */
     bool last_words;                 /* it has failed, and what it brought counts all the same: hand that on; fill may bring the rest of it */
     bool forward;                    /* what we drain is the flow from SEND to RECV; set before mem_add */
     int rc;
@@ -87,6 +89,8 @@ const struct xport_ops *xport_find(const char *name);
 /* The first code that knows why calls this; later calls change nothing. Logs nothing: the owner does. Returns rc. */
 int xport_fail(struct xport *x, int rc, const char *fmt, ...) PRINTF(3, 4);
 void xport_set_up(struct xport *x);
+/* It has brought n bytes at once: sets bulk, which some much sets, and a while of little clears. */
+void xport_brought(struct xport *x, size_t n);
 static inline void xport_kick(struct xport *x) { x->host->kick(x); }
 static inline bool xport_usable(const struct xport *x) { return x && x->state == XPORT_UP; }
 

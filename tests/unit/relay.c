@@ -94,6 +94,7 @@ static void begin(void)
     before = footprint();
     board = board_create(NULL);
     stats_set(&board->workers, 2);
+    stats_set(&board->memory_limit, 1ULL << 40);
     for (unsigned i = 0; i < 2; i++) {
         rig.env[i].board = board;
         side[i] = (struct side){ .rs = relays_new(&rig.env[i], hear, &side[i]) };
@@ -168,7 +169,6 @@ static Door a_door(TcpPeer *to)
     Door d = SCISTREAM__WORKER__DOOR__INIT;
     d.number = DOOR;
     d.connections = 100;
-    d.memory_limit = 1ULL << 40;
     d.keep_ns = NS_PER_S;
     d.to = to;
     d.tell = true;
@@ -195,7 +195,7 @@ static void change_door(uint64_t connections, uint64_t memory_limit)
     TcpPeer to = to_backend();
     Door d = a_door(&to);
     d.connections = connections;
-    d.memory_limit = memory_limit;
+    stats_set(&board->memory_limit, memory_limit);
     relays_door(side[0].rs, &d, -1);
 }
 

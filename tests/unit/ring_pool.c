@@ -226,9 +226,10 @@ static void test_pipes_and_memory_limit(void)
 {
     struct board *b = board_create(NULL);
     const uint64_t more = RING_POOL_PIPE - CAP;
-    struct ring_pool p = { .cap = CAP, .board = b, .row = &b->row[1], .memory_limit = 2 * CAP + 100 + more };
+    struct ring_pool p = { .cap = CAP, .board = b, .row = &b->row[1] };
     struct ring r[2];
     stats_set(&b->workers, 2);
+    stats_set(&b->memory_limit, 2 * CAP + 100 + more);
     stats_set(&b->row[0].reserved, 2 * CAP);
     stats_set(&b->row[0].piped, 101);
     ring_init_bare(&r[0], CAP);
@@ -245,6 +246,7 @@ static void test_pipes_and_memory_limit(void)
         p.no_pipes_ns = 0;
         CU_ASSERT(lend_pipe(&p, &r[0]) && stats_get(&p.row->piped) == more); /* and used again */
         ring_commit(&r[0], 1);
+        ring_piped_in(&r[0], 1);
     } else {
         printf("no pipes of that size here ");
     }

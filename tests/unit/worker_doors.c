@@ -127,7 +127,6 @@ static void tell_door(Scistream__Worker__TcpPeer *to, int fd)
     Scistream__Worker__Door d = SCISTREAM__WORKER__DOOR__INIT;
     d.number = DOOR;
     d.connections = 10;
-    d.memory_limit = 1 << 30;
     d.to = to;
     d.name = name;
     TELL(DOOR, door, &d, fd);
