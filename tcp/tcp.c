@@ -109,14 +109,17 @@ static int dial(struct tcp *t)
     return 0;
 }
 
-static int adopt(struct tcp *t, int fd, bool tuned)
+static int adopt(struct tcp *t, const struct xport_spec *s)
 {
-    int rc = (tuned ? sock_adopt : sock_attach)(&t->s, t->x.env->loop, fd, on_event);
+    int rc = (s->tuned ? sock_adopt : sock_attach)(&t->s, t->x.env->loop, s->fd, on_event);
     if (rc < 0)
         return xport_fail(&t->x, rc, "tcp: a connection that was accepted: %s", err_text(rc));
-    if (!tuned)
-        sock_tune_peer(fd, t->keep_ns);
-    sock_peer(&t->s, &t->x.peer);
+    if (!s->tuned)
+        sock_tune_peer(s->fd, t->keep_ns);
+    if (s->from)
+        t->x.peer = *s->from;
+    else
+        sock_peer(&t->s, &t->x.peer);
     addr_format(&t->x.peer, t->peer);
     become_up(t);
     return 0;
@@ -143,7 +146,7 @@ static int tcp_connect(struct xport *x, const struct xport_spec *s)
     t->settle = s->settle;
     t->connect_ns = s->connect_ns ? s->connect_ns : x->env->conf->g.attach_timeout;
     if (s->fd >= 0)
-        return adopt(t, s->fd, s->tuned);
+        return adopt(t, s);
     int rc = take_addresses(t, s);
     if (rc == 0 && s->proxy)
         t->head_len = proxy_header(s->proxy_from, s->proxy_to, t->head);

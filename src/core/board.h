@@ -8,7 +8,8 @@
 #define BOARD_WORKERS 256
 #define BOARD_DOORS STATS_DOORS
 #define BOARD_RELAY_RING (256U << 10) /* of each of the two that a relay is promised: one that the cache of a processor holds */
-#define BOARD_LEAN 8 /* relays that a worker may have more than the one with the fewest, before it hands on */
+#define BOARD_LEAN 8        /* relays that a worker may have more than the one with the fewest, before it hands on */
+#define BOARD_LEAN_BRIEF 64 /* and where most end before that was worth it: handing on costs a connection as much as a third of its life */
 
 struct board_row {
     _Atomic uint64_t away;                /* 1: the worker has died, and no other has taken its place yet */

@@ -11,6 +11,9 @@
 #include "src/core/units.h"
 
 #define TICKETS_MAX 4096
+#define BRIEF_NS (100 * NS_PER_MS)
+#define BRIEF_ALL 1024U
+#define BRIEF_LATELY 16U
 
 struct door {
     struct list node;
@@ -46,6 +49,7 @@ struct relays {
     void *user;
     struct list doors, channels, tickets;
     unsigned n, n_tickets;
+    unsigned brief;              /* of those that ended lately the part that had lived for less than BRIEF_NS, of BRIEF_ALL */
     uint64_t serial;             /* of ids and tickets */
     uint32_t *spare;             /* slots that were used and are free; below n_spare */
     unsigned n_spare;
@@ -145,9 +149,16 @@ static void count_end(const struct relay *r)
     count(&my_row(r->rs)->reserved, -2 * (int64_t)BOARD_RELAY_RING);
 }
 
+static void note_life(struct relays *rs, uint64_t ns)
+{
+    rs->brief -= rs->brief / BRIEF_LATELY;
+    rs->brief += ns < BRIEF_NS ? BRIEF_ALL / BRIEF_LATELY : 0;
+}
+
 static void forget(struct relay *r)
 {
     struct relays *rs = r->rs;
+    note_life(rs, now_ns() - stats_get(&r->st->born_ns));
     count_end(r);
     const struct door *d = find_door(rs, r->door);
     if (d ? d->is->tell : r->tell)
@@ -229,7 +240,7 @@ static void begin(struct relays *rs, const struct door *d, int fd, const union s
     count(&my_row(rs)->reserved, 2 * (int64_t)BOARD_RELAY_RING);
     if (d->is->to->proxy)
         (void)getsockname(fd, &local.sa, &len);
-    const struct xport_spec s = { .fd = fd, .tuned = true };
+    const struct xport_spec s = { .fd = fd, .tuned = true, .from = peer };
     if (channel_open_end(r->c, SIDE_SOURCE, rs->tcp, &s, NULL) == 0)
         dial(r, d, peer, &local);
 }
@@ -337,8 +348,8 @@ static bool pass_on(struct relays *rs, const struct door *d, int fd)
 {
     FromWorker m = SCISTREAM__WORKER__FROM_WORKER__INIT;
     Scistream__Worker__Pass pass = SCISTREAM__WORKER__PASS__INIT;
-    unsigned least = board_least(rs->env->board);
-    if (least == rs->env->index || stats_get(&my_row(rs)->relays) < stats_get(&rs->env->board->row[least].relays) + BOARD_LEAN)
+    unsigned least = board_least(rs->env->board), lean = rs->brief > BRIEF_ALL / 2 ? BOARD_LEAN_BRIEF : BOARD_LEAN;
+    if (least == rs->env->index || stats_get(&my_row(rs)->relays) < stats_get(&rs->env->board->row[least].relays) + lean)
         return false;
     pass.door = d->number;
     pass.worker = least;

@@ -59,6 +59,7 @@ struct xport_spec {
     char *const *files;              /* file: paths, "-" = standard input or output */
     int fd;                          /* file: this open descriptor instead of files; tcp: this connection instead of a new one (taken); or -1 */
     bool tuned;                      /* tcp: fd is non-blocking and has its options, from the door that accepted it */
+    const union sockaddr_any *from;  /* tcp: whose connection fd is; NULL: it is asked */
     char *const *addresses;          /* tcp: numeric hosts of the peer, tried in this order; port is of all */
     const char *source;              /* tcp: numeric address to come from; NULL, "": any */
     uint64_t connect_ns, keep_ns;    /* tcp: time for each address to answer; after how much silence the peer is asked whether it lives, 0: never */

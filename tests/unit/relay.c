@@ -634,6 +634,33 @@ static void test_pass(void)
     end();
 }
 
+/* Where most end at once, the way to another worker costs more than it brings; and again where they last. */
+static void test_pass_of_brief_ones(void)
+{
+    begin();
+    open_relay_door();
+    for (unsigned i = 0; i < APPS; i++) {
+        client[i].fin = server[i].fin = true;
+        come_through(i);
+        UNTIL(open_relays() == 0);
+    }
+    while (!silent())
+        side[0].next++;
+    for (unsigned i = 0; i < APPS; i++)
+        app_close(&client[i]);
+    stats_set(&board->row[0].relays, BOARD_LEAN_BRIEF - 1);
+    client[0] = (struct app){ .fd = -1 };
+    come(0);
+    UNTIL(open_relays() == 1);
+    CU_ASSERT_TRUE(silent());
+    client[1] = (struct app){ .fd = -1 };
+    come(1);
+    UNTIL(side[0].n > side[0].next);
+    relays_take(side[1].rs, DOOR, passed_fd());
+    stats_set(&board->row[0].relays, 1);
+    end();
+}
+
 /* What was passed is served, whoever is leaner now: it does not wander. */
 static void test_take_is_final(void)
 {
@@ -902,6 +929,6 @@ static void test_shut_while_dialing(void)
 UNIT_MAIN("relay", UNIT(test_relay), UNIT(test_pipes), UNIT(test_not_told), UNIT(test_many), UNIT(test_backend_refuses), UNIT(test_no_address), UNIT(test_reset),
           UNIT(test_close_by_id),
           UNIT(test_close_doors), UNIT(test_close_all), UNIT(test_close_what_ended), UNIT(test_drain_spares_finished),
-          UNIT(test_drain_while_parting), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass),
+          UNIT(test_drain_while_parting), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass), UNIT(test_pass_of_brief_ones),
           UNIT(test_take_is_final), UNIT(test_take_refused), UNIT(test_undoor), UNIT(test_take_behind_undoor), UNIT(test_door_moves), UNIT(test_door_refused),
           UNIT(test_tickets), UNIT(test_tickets_are_unique), UNIT(test_passed_resets), UNIT(test_shut), UNIT(test_shut_while_dialing))
