@@ -42,6 +42,7 @@ static const struct {
     { "reload", "", "read the configuration again", 0, 0, ctl_reload },
     { "upgrade", "", "start the program anew and let it take over; streams that run stay with the one of before", 0, 0, ctl_upgrade },
     { "devices", "", "RDMA devices: those that the gateway sees, or those of this machine", 0, 0, ctl_devices },
+    { "ticket", "show [FILE | -]", "what is in a ticket, and whether it may still be used; without its secret", 1, 2, ctl_ticket },
     { "probe", "gateway://HOST[:PORT]/ROUTE", "try a route from here: name, TLS, proof, round trip, 5 s of data", 1, 1, ctl_probe },
 };
 
@@ -60,6 +61,7 @@ static const struct opts_command command = {
             "  reload                       read the configuration, certificates and secrets again\n"
             "  upgrade                      a newer program takes over, streams that run are finished by the one of before\n"
             "  devices                      RDMA devices that the gateway sees; without a gateway, those of this machine\n"
+            "  ticket show [FILE | -]       what is in a ticket, without its secret; default: the file in SCISTREAM_TICKET_FILE\n"
             "  probe gateway://HOST/ROUTE   try a route: name, TLS, proof, round trip, 5 s of data\n"
             "Exit codes as in scistream(7).\n",
 };

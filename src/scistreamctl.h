@@ -53,6 +53,7 @@ int ctl_release(struct ctl_opts *o, int argc, char **argv);
 int ctl_drain(struct ctl_opts *o, int argc, char **argv);
 int ctl_upgrade(struct ctl_opts *o, int argc, char **argv);
 int ctl_reload(struct ctl_opts *o, int argc, char **argv);
+int ctl_ticket(struct ctl_opts *o, int argc, char **argv);
 int ctl_probe(struct ctl_opts *o, int argc, char **argv);
 
 #endif

@@ -85,12 +85,11 @@ static int check_file(int fd, const struct reason *why)
     return 0;
 }
 
-/* Up to size bytes; returns how many, or -errno. */
-static ssize_t read_all(int fd, uint8_t *to, size_t size)
+ssize_t secret_read_all(int fd, void *to, size_t size)
 {
     size_t n = 0;
     while (n < size) {
-        ssize_t got = read(fd, to + n, size - n);
+        ssize_t got = read(fd, (uint8_t *)to + n, size - n);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
@@ -105,7 +104,7 @@ static ssize_t read_all(int fd, uint8_t *to, size_t size)
 static int take_content(int fd, struct secret *out, const struct reason *why)
 {
     uint8_t buf[SECRET_MAX + 2];
-    ssize_t n = read_all(fd, buf, sizeof(buf));
+    ssize_t n = secret_read_all(fd, buf, sizeof(buf));
     int rc = 0;
     if (n > 0 && buf[n - 1] == '\n')
         n--;
@@ -123,7 +122,7 @@ static int take_content(int fd, struct secret *out, const struct reason *why)
     return rc;
 }
 
-int secret_read(const char *path, struct secret *out, char *why, size_t why_size)
+int secret_open(const char *path, char *why, size_t why_size)
 {
     struct reason reason = { path, why, why_size };
     /* O_NONBLOCK: a FIFO in its place must not hold us up */
@@ -131,7 +130,13 @@ int secret_read(const char *path, struct secret *out, char *why, size_t why_size
     if (fd < 0)
         return refuse(&reason, -errno, "%s", err_text(-errno));
     int rc = check_file(fd, &reason);
-    return rc < 0 ? rc : take_content(fd, out, &reason);
+    return rc < 0 ? rc : fd_take(&fd);
+}
+
+int secret_read(const char *path, struct secret *out, char *why, size_t why_size)
+{
+    AUTO_FD int fd = secret_open(path, why, why_size);
+    return fd < 0 ? fd : take_content(fd, out, &(struct reason){ path, why, why_size });
 }
 
 static int write_secret(int fd)

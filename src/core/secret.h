@@ -18,8 +18,13 @@ void secret_wipe(void *p, size_t n);
 void secret_free(struct secret *s);
 /* The user that a process of root will become: a file of his is as good as root's, and can be read again later. -1: none. */
 extern int64_t secret_user;
-/* Take all of the file, one trailing newline stripped. 0; -errno of open/read; -EPERM when group or others can read it or it belongs
- * to another user than us or root; -EINVAL when shorter than SECRET_MIN, longer than SECRET_MAX. why says what to do. */
+/* Open a file with a secret in it for reading. The descriptor, the caller's; -errno of open; -EPERM when group or others can read it or it belongs
+ * to another user than us or root; -EINVAL when it is no regular file. why begins with the path and says what to do. */
+int secret_open(const char *path, char *why, size_t why_size);
+/* From fd up to its end, size bytes at most. How many, or -errno. The caller wipes them. */
+ssize_t secret_read_all(int fd, void *to, size_t size);
+/* Take all of the file, one trailing newline stripped. 0; as secret_open; -errno of read; -EINVAL when shorter than SECRET_MIN, longer than
+ * SECRET_MAX. */
 int secret_read(const char *path, struct secret *out, char *why, size_t why_size);
 /* Create path (0600, never overwriting) with 256 random bits as one line of hex. 0, -EEXIST, -errno; why as above. */
 int secret_create(const char *path, char *why, size_t why_size);
