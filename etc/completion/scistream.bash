@@ -1,6 +1,6 @@
 # bash completion for scistreamd, scistreamctl, scistream-send and scistream-recv: source this file, or copy it to
 # /etc/bash_completion.d. Options, their choices, configuration keys and commands come from the programs' own tables by --help and
-# --print-config when they are asked for, so nothing here needs to follow the programs.
+# --print-config when they are asked for, so nothing here needs to follow the programs but the words that follow a command.
 
 # "a|b|c" of an option whose help ends in "(a|b|c, default a)"
 _scistream_choices()
@@ -28,6 +28,8 @@ _scistream()
         ;;
     *:-*) words=$("$1" --help 2>/dev/null | sed -n 's/^  \(-., \|    \)\(--[a-z-]*\).*/\2/p') ;;
     --*:*) words=$(_scistream_choices "$1" "$prev") ;;
+    show:*) ;; # files
+    ticket:*) words=show ;;
     *) words=$("$1" --help 2>/dev/null | sed -n '/^Commands:/,/^[^ C]/s/^  \([a-z]*\) .*/\1/p') ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

@@ -168,7 +168,7 @@ static bool take_rate(struct wire *v, struct ticket *t)
     return true;
 }
 
-enum { UID = 1, ROLE, CHANNELS, ADDRESS, NAME, PIN, SECRET, ISSUED, EXPIRES, PORTS, CLASS = OPTIONAL, RATE };
+enum { SESSION = 1, ROLE, CHANNELS, ADDRESS, NAME, PIN, SECRET, ISSUED, EXPIRES, PORTS, CLASS = OPTIONAL, RATE };
 
 /* Length of the value, and how often the field is there. */
 static const struct field {
@@ -177,7 +177,7 @@ static const struct field {
     uint8_t least, most;
     bool (*take)(struct wire *v, struct ticket *t);
 } fields[] = {
-    { UID, 1, ADDR_ROUTE_MAX, 1, 1, take_uid },
+    { SESSION, 1, ADDR_ROUTE_MAX, 1, 1, take_uid },
     { ROLE, 1, 1, 1, 1, take_role },
     { CHANNELS, 4, 4, 1, 1, take_channels },
     { ADDRESS, 3, 2 + ADDR_HOST_MAX, 1, TICKET_ADDRESSES, take_address },
@@ -346,7 +346,7 @@ static void put_number(struct wire *w, uint8_t number, size_t size, uint64_t v)
 
 static void put_fields(struct wire *w, const struct ticket *t)
 {
-    put_text(w, UID, t->uid);
+    put_text(w, SESSION, t->uid);
     put_number(w, ROLE, 1, t->role);
     put_number(w, CHANNELS, 4, t->channels);
     for (unsigned i = 0; i < t->n_addresses; i++) {

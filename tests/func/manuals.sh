@@ -109,6 +109,24 @@ for text in "$(sed -n 's/^#define LABEL "\(.*\)"$/\1/p' "$srcdir/ctrl/auth.c")" 
     [ -n "$text" ] && grep -qF "$text" "$man/scistream-protocol.7" || fail "scistream-protocol(7) lacks '$text'"
 done
 
+step "fields of a ticket"
+# rows of src/core/ticket.c: { ADDRESS, 3, 2 + ADDR_HOST_MAX, 1, TICKET_ADDRESSES, take_address }; the shell works out such sums
+while read -r name value; do
+    declare "$name=$((value))"
+done < <(sed -nE 's/^#define ([A-Z_]+) ([0-9]+)( .*)?$/\1 \2/p' "$srcdir"/src/core/{addr,ticket}.h "$srcdir/src/core/ticket.c")
+next=0
+for name in $(sed -n 's/^enum { \(SESSION = .*\) };$/\1/p' "$srcdir/src/core/ticket.c" | sed 's/ = /=/g; s/,//g'); do
+    [[ $name != *=* ]] || next=$((${name#*=}))
+    declare "${name%=*}=$next"
+    next=$((next + 1))
+done
+range() { [ $1 = $2 ] && echo $1 || { [ $1$2 = 01 ] && echo '0 or 1'; } || echo "$1 to $2"; }
+sed -n '/^} fields\[\]/,/^};/s/^    { \(.*\), take_.*/\1/p' "$srcdir/src/core/ticket.c" | while IFS=, read -r number shortest longest least most; do
+    echo "$((number))|$(range $((shortest)) $((longest)))|$(range $((least)) $((most)))"
+done >"$tmp/program"
+table ticket scistream-protocol.7 | cut -d'|' -f1,3,4 >"$tmp/manual"
+alike "fields of a ticket" "$tmp/program" "$tmp/manual"
+
 step "environment variables"
 for variable in $(grep -rhoE 'getenv\("[A-Z_]+"\)|setenv\("[A-Z_]+"|"SCISTREAM_[A-Z_]+"' "$srcdir/src" "$srcdir/rdma" "$srcdir/ctrl" "$srcdir/tcp" --include='*.c' \
     --include='*.h' | grep -oE '[A-Z][A-Z_]+' | sort -u); do

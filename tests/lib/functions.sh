@@ -15,7 +15,7 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/sst-XXXXXX")
 declare -A pid=() port=() pin=() secret=()
 started=() # every pid that was ever started
 undo=()    # commands for the end, last first
-unset SCISTREAM_GATEWAY SCISTREAM_SECRET_FILE NOTIFY_SOCKET
+unset SCISTREAM_GATEWAY SCISTREAM_SECRET_FILE SCISTREAM_TICKET_FILE NOTIFY_SOCKET
 export HOME=$tmp XDG_CONFIG_HOME=$tmp/config XDG_RUNTIME_DIR=$tmp/run
 
 # ------------------------------------------------------------ outcome
