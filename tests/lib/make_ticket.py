@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Print a ticket, as scistream-protocol(7) describes it and by nothing of the program's: make_ticket.py [OPTION=VALUE...].
 
 uid, role (1 to 4), channels, addresses (HOST:PORT,...), name, pins (HEX,...), secret (HEX), issued, expires (seconds since 1970, or +N, -N
