@@ -113,9 +113,10 @@ static void end(struct endpoint *ep, int rc, bool by_peer, const char *why)
     ep->rc = by_peer ? translate(ep, rc) : rc;
     ep->by_peer = by_peer;
     ep->end_ns = now_ns();
+    const char *what = ep->o->by_ticket ? "session" : "route", *name = ep->o->by_ticket ? ep->ticket.uid : *ep->to.route ? ep->to.route : "direct";
     const char *hint = rc == -SST_ECERT && !ep->o->pins[0] ? "; a gateway with a certificate of its own needs --pin" : "";
     if (rc == -SST_EAUTH)
-        snprintf(ep->why, sizeof(ep->why), "%s:%u, route %s: %s", ep->to.host, ep->to.port, *ep->to.route ? ep->to.route : "direct", why);
+        snprintf(ep->why, sizeof(ep->why), "%s:%u, %s %s: %s", ep->to.host, ep->to.port, what, name, why);
     else
         snprintf(ep->why, sizeof(ep->why), "%s%s%s", by_peer ? "aborted by the other side: " : "", why, hint);
     close_channel(ep);
@@ -311,6 +312,7 @@ static void choose_device(struct endpoint *ep, const union sockaddr_any *local)
 static void on_connected(struct hop *h)
 {
     struct endpoint *ep = ep_of(h);
+    ep->reached = true;
     log_debug("connected to %s, %s", h->at.peer, grpc_conn_tls(h->at.conn) ? tls_describe(grpc_conn_tls(h->at.conn)) : "plaintext");
     if (ep->local.worker) {
         on_local_started(&ep->local);
@@ -445,7 +447,7 @@ static double cpu_seconds(void)
 
 static void reset_attempt(struct endpoint *ep)
 {
-    ep->ended = ep->finished = ep->told = ep->confirmed = ep->by_peer = false;
+    ep->ended = ep->finished = ep->told = ep->confirmed = ep->by_peer = ep->reached = false;
     ep->mine = ep->theirs = (struct attach_total){ 0 };
     ep->rc = 0;
     ep->why[0] = 0;
@@ -461,7 +463,8 @@ static void dial(struct endpoint *ep)
                              .tls_name = *ep->o->tls_name ? ep->o->tls_name : NULL };
     ep->state = EP_DIALING;
     ep->hop.want = (struct hop_offer){
-        .name = mem_strdup(ep->to.kind == ADDR_DIRECT ? "direct" : ep->to.route),
+        .name = mem_strdup(ep->o->by_ticket ? ep->ticket.uid : ep->to.kind == ADDR_DIRECT ? "direct" : ep->to.route),
+        .is_session = ep->o->by_ticket,
         .role = ep->kind->sends ? SCISTREAM__GATEWAY__V1__ROLE__SEND : SCISTREAM__GATEWAY__V1__ROLE__RECV,
         .channel = ep->o->channel, .window = ep->o->window, .size_hint = ep->size_hint, .probe = ep->kind->probe, .low_latency = ep->o->low_latency,
         .wait_ms = ep->o->wait == TIME_FOREVER ? 0 : ep->o->wait / NS_PER_MS,
@@ -549,7 +552,7 @@ int endpoint_run(struct endpoint *ep)
     ep->retry_until_ns = ep->o->retry > UINT64_MAX - now ? UINT64_MAX : now + ep->o->retry;
     do
         attempt(ep);
-    while (try_again(ep));
+    while (endpoint_next_address(ep) || try_again(ep));
     if (ep->flow_ns)
         ep->backoff_ms = 0;
     if (ep->rc < 0 && ep->kind->failed)
@@ -692,8 +695,8 @@ int endpoint_setup(struct endpoint *ep, const struct endpoint_kind *k, struct en
     if (code == 0 && to)
         code = parse_to(ep, to);
     if (code == 0)
-        code = load_secret(ep);
-    if (code == 0 && to)
+        code = o->by_ticket ? endpoint_use_ticket(ep) : load_secret(ep);
+    if (code == 0 && (to || o->by_ticket))
         code = make_tls(ep);
     return code == 0 ? setup_loop(ep) : code;
 }
@@ -706,6 +709,7 @@ void endpoint_cleanup(struct endpoint *ep)
     resolver_free(ep->resolver);
     tls_ctx_free(ep->tls);
     secret_free(&ep->secret);
+    ticket_wipe(&ep->ticket);
     conf_free(ep->conf);
     loop_fini(&ep->loop);
 }

@@ -8,6 +8,7 @@
 #define SRC_ENDPOINT_H
 
 #include "ctrl/hop.h"
+#include "src/core/ticket.h"
 #include "src/endpoint_opts.h"
 #include "src/local.h"
 
@@ -36,6 +37,9 @@ struct endpoint {
     struct resolver *resolver;
     struct addr to;
     struct secret secret;
+    struct ticket ticket;                      /* --ticket-file: with addresses in the place of `to` */
+    unsigned address;                          /* of them, the one that `to` is now */
+    bool reached;                              /* the other side has answered in this attempt, so another address is none of its troubles */
     struct tls_ctx *tls;
     struct local local;
     struct listening *listening;
@@ -64,7 +68,7 @@ struct endpoint {
     struct { uint64_t bytes, at_ns, wait_ns[WAIT_KINDS]; double rate; bool shown; } bar;
 };
 
-/* Common beginning: signals, secret, TLS, address. 0, or exit code after one line on stderr. */
+/* Common beginning: signals, secret, TLS, address; to NULL: by a ticket, or to be attached to. 0, or exit code after one line on stderr. */
 int endpoint_setup(struct endpoint *ep, const struct endpoint_kind *k, struct endpoint_opts *o, const char *to);
 /* One stream; returns the exit code after error line or report. May be called again (--keep). */
 int endpoint_run(struct endpoint *ep);
@@ -92,6 +96,13 @@ bool endpoint_wants(const struct endpoint *ep, const char *transport); /* by --t
 bool endpoint_asked(const struct endpoint *ep); /* one of them names a transport */
 void endpoint_finish_unusable(struct endpoint *ep); /* the transport asked for, or any, does not work here */
 char **endpoint_transports(const struct endpoint *ep); /* heap; those of them that work here, best first */
+
+/* src/endpoint_ticket.c. Is it a ticket that says where to go, with so many operands behind the options? */
+bool endpoint_takes_ticket(struct endpoint_opts *o, int operands);
+/* The ticket in the place of address, pins and secret. 0, or exit code after one line on stderr. */
+int endpoint_use_ticket(struct endpoint *ep);
+/* After an attempt: an address of the ticket could not be reached, and another is left to be tried at once. */
+bool endpoint_next_address(struct endpoint *ep);
 
 /* src/listen.c: be attached to instead of dialing. 0 or -errno with why. */
 int listen_start(struct endpoint *ep, char *why, size_t why_size);

@@ -8,11 +8,12 @@
 struct endpoint_opts {
     /* both */
     int transport, report;
-    char *require, *secret_file, *ca, *tls_name;
+    char *require, *secret_file, *ca, *tls_name, *ticket_file;
     char **devices, **pins;
     uint64_t window, chunk, wait, retry;
     bool wait_given; /* --listen waits without a limit unless it was */
     int64_t channel;
+    bool ticket_given, by_ticket; /* on the command line; it is used */
     bool progress, quiet, verbose, no_digest, low_latency;
     /* send */
     uint64_t rate, size;
@@ -58,6 +59,12 @@ struct endpoint_opts {
                  "report at the end: text on stderr, or one JSON object on stdout (stderr when stdout carries the stream)"), \
     ENDPOINT_ROW(quiet, "quiet", 'q', VALUE_FLAG, "no", 0, 0, NULL, NULL, NULL, "neither progress nor text report, only errors"), \
     ENDPOINT_ROW(verbose, "verbose", 'v', VALUE_FLAG, "no", 0, 0, NULL, NULL, NULL, "say every step")
+
+/* scistream-send and scistream-recv: what a gateway has issued, in place of an address */
+#define ENDPOINT_TICKET_ROW \
+    { .v = { .name = "ticket-file", .type = VALUE_STR, .off = offsetof(struct endpoint_opts, ticket_file), .def = "", \
+             .help = "a ticket, in the place of address, secret and pin; - for standard input" }, \
+      .letter = 'T', .arg = "FILE", .env = "SCISTREAM_TICKET_FILE", .given = offsetof(struct endpoint_opts, ticket_given) }
 
 enum endpoint_report { REPORT_TEXT, REPORT_JSON, REPORT_NONE };
 

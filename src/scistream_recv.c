@@ -9,6 +9,7 @@
 
 static const struct opts_row rows[] = {
     ENDPOINT_ROWS,
+    ENDPOINT_TICKET_ROW,
     ENDPOINT_ROW(output, "output", 'o', VALUE_STR, "", 0, 0, NULL, "FILE", NULL,
                  "write FILE.part and rename it when the stream is whole; default: standard output"),
     ENDPOINT_ROW(keep, "keep", 'k', VALUE_FLAG, "no", 0, 0, NULL, NULL, NULL,
@@ -23,7 +24,7 @@ static const struct opts_row rows[] = {
 
 static const struct opts_command command = {
     .program = "scistream-recv",
-    .synopsis = "[options] SRC | --listen ADDR:PORT",
+    .synopsis = "[options] SRC | --listen ADDR:PORT | --ticket-file TICKET",
     .about = "Take a stream from SRC (gateway://HOST[:PORT]/ROUTE, or /ROUTE of the gateway in SCISTREAM_GATEWAY), or with --listen from "
              "a scistream-send that dials here. The file has its name only when every byte and the digest are right, and only then is "
              "the sender told so.",
@@ -264,10 +265,13 @@ static int look_at_output(struct endpoint *ep)
     return 0;
 }
 
-static int check_use(const struct endpoint_opts *o, int operands)
+static int check_use(struct endpoint_opts *o, int operands)
 {
     const char *wrong = NULL;
-    if ((operands == 1) == (*o->listen != 0) || operands > 1)
+    bool by_ticket = endpoint_takes_ticket(o, operands);
+    if (by_ticket && (operands > 0 || *o->listen))
+        wrong = "give SRC, --listen or a ticket, one of them";
+    else if (!by_ticket && ((operands == 1) == (*o->listen != 0) || operands > 1))
         wrong = "give one SRC, or --listen and no SRC";
     else if (o->keep && *o->output && !strstr(o->output, "%n"))
         wrong = "--keep needs %n in the name of the output, or each stream would replace the one before";

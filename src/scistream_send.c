@@ -7,12 +7,13 @@
 
 static const struct opts_row rows[] = {
     ENDPOINT_ROWS,
+    ENDPOINT_TICKET_ROW,
     ENDPOINT_ROW(rate, "rate", 0, VALUE_RATE, "0", 0, 0, NULL, "RATE", NULL, "send at most at this rate (10Gbit, 800Mbit); 0 = no limit"),
 };
 
 static const struct opts_command command = {
     .program = "scistream-send",
-    .synopsis = "[options] DEST [FILE...]",
+    .synopsis = "[options] DEST [FILE...] | [options] --ticket-file TICKET [FILE...]",
     .about = "Stream files, one after the other, or standard input to DEST: gateway://HOST[:PORT]/ROUTE, /ROUTE of the gateway in "
              "SCISTREAM_GATEWAY, or direct://HOST:PORT where scistream-recv --listen waits. Exits 0 only after the last receiver "
              "confirmed that it has every byte.",
@@ -21,6 +22,7 @@ static const struct opts_command command = {
     .tail = "Examples:\n"
             "  scistream-send --pin sha256:... gateway://gw.example.org/detector run.h5\n"
             "  detector-daq | scistream-send /detector\n"
+            "  scistream-send --ticket-file ticket run.h5\n"
             "Exit codes: 0 confirmed, 64 usage, 65 corrupted, 67 not allowed, 69 unreachable, 74 local input,\n"
             "  75 try again later, 76 aborted or protocol error, 78 configuration. See scistream(7).\n",
 };
@@ -65,6 +67,22 @@ static int look_at_files(struct endpoint *ep)
     return 0;
 }
 
+/* operands: NULL-terminated, DEST first unless there is a ticket. */
+static int check_use(struct endpoint_opts *o, char **operands)
+{
+    const char *wrong = NULL;
+    bool by_ticket = endpoint_takes_ticket(o, (int)strv_len(operands));
+    if (!by_ticket && !*operands)
+        wrong = "DEST is missing";
+    else if (by_ticket && *operands && strstr(*operands, "://"))
+        wrong = "give DEST or a ticket, one of them";
+    else if (by_ticket && str_eq(o->ticket_file, "-") && (!*operands || strv_has(operands, "-")))
+        wrong = "standard input cannot bring the ticket and the stream";
+    if (wrong)
+        fprintf(stderr, "scistream-send: %s\nTry 'scistream-send --help'.\n", wrong);
+    return wrong ? 64 : 0;
+}
+
 int main(int argc, char **argv)
 {
     struct endpoint_opts o = { 0 };
@@ -74,18 +92,16 @@ int main(int argc, char **argv)
     enum opts_outcome parsed = opts_parse(&command, &o, argc, argv, &rest);
     if (parsed != OPTS_RUN)
         return parsed == OPTS_EXIT_OK ? 0 : 64;
-    if (rest == argc) {
-        fprintf(stderr, "scistream-send: DEST is missing\nTry 'scistream-send --help'.\n");
-        opts_free(&command, &o);
-        return 64;
-    }
-    files = argv + rest + 1;
-    code = endpoint_setup(&ep, &kind, &o, argv[rest]);
+    code = check_use(&o, argv + rest);
+    files = argv + rest + !o.by_ticket;
+    if (code == 0)
+        code = endpoint_setup(&ep, &kind, &o, o.by_ticket ? NULL : argv[rest]);
     if (code == 0)
         code = look_at_files(&ep);
     if (code == 0)
         code = endpoint_run(&ep);
-    endpoint_cleanup(&ep);
+    if (ep.o)
+        endpoint_cleanup(&ep);
     opts_free(&command, &o);
     return code;
 }
