@@ -13,11 +13,12 @@
 #define ROW_FLAG(f, d, h) { #f, VALUE_FLAG, offsetof(S, f), d, 0, 0, NULL, h },
 #define ROW_INT(f, d, min, max, h) { #f, VALUE_INT, offsetof(S, f), d, min, max, NULL, h },
 #define ROW_SIZE(f, d, min, max, h) { #f, VALUE_SIZE, offsetof(S, f), d, min, max, NULL, h },
+#define ROW_RATE(f, d, min, max, h) { #f, VALUE_RATE, offsetof(S, f), d, min, max, NULL, h },
 #define ROW_TIME(f, d, min, max, h) { #f, VALUE_TIME, offsetof(S, f), d, min, max, NULL, h },
 #define ROW_ENUM(f, d, choices, h) { #f, VALUE_ENUM, offsetof(S, f), d, 0, 0, choices, h },
 #define ROW_STR(f, d, h) { #f, VALUE_STR, offsetof(S, f), d, 0, 0, NULL, h },
 #define ROW_LIST(f, d, h) { #f, VALUE_LIST, offsetof(S, f), d, 0, 0, NULL, h },
-#define ROWS(T) { T(ROW_FLAG, ROW_INT, ROW_SIZE, ROW_TIME, ROW_ENUM, ROW_STR, ROW_LIST) }
+#define ROWS(T) { T(ROW_FLAG, ROW_INT, ROW_SIZE, ROW_RATE, ROW_TIME, ROW_ENUM, ROW_STR, ROW_LIST) }
 
 #define S struct conf_global
 static const struct value_row global_rows[] = ROWS(CONF_GLOBAL);
@@ -31,17 +32,25 @@ static const struct value_row rdma_rows[] = ROWS(CONF_RDMA);
 #define S struct conf_link
 static const struct value_row link_rows[] = ROWS(CONF_LINK);
 #undef S
+#define S struct conf_auth
+static const struct value_row auth_rows[] = ROWS(CONF_AUTH);
+#undef S
 #define S struct conf_route
 static const struct value_row route_rows[] = ROWS(CONF_ROUTE);
 #undef S
+#define S struct conf_policy
+static const struct value_row policy_rows[] = ROWS(CONF_POLICY);
+#undef S
 
-enum { SEC_GLOBAL, SEC_UCX, SEC_RDMA, SEC_LINK, SEC_ROUTE, SEC_COUNT };
+enum { SEC_GLOBAL, SEC_UCX, SEC_RDMA, SEC_LINK, SEC_AUTH, SEC_TITLED, SEC_ROUTE = SEC_TITLED, SEC_POLICY, SEC_COUNT };
 static const struct conf_section sections[SEC_COUNT] = {
     [SEC_GLOBAL] = { "", global_rows, ARRAY_LEN(global_rows), false },
     [SEC_UCX] = { "ucx", ucx_rows, ARRAY_LEN(ucx_rows), false },
     [SEC_RDMA] = { "rdma", rdma_rows, ARRAY_LEN(rdma_rows), false },
     [SEC_LINK] = { "link", link_rows, ARRAY_LEN(link_rows), false },
+    [SEC_AUTH] = { "auth", auth_rows, ARRAY_LEN(auth_rows), false },
     [SEC_ROUTE] = { "route", route_rows, ARRAY_LEN(route_rows), true },
+    [SEC_POLICY] = { "policy", policy_rows, ARRAY_LEN(policy_rows), true },
 };
 
 const struct conf_section *conf_sections(size_t *n)
@@ -52,13 +61,13 @@ const struct conf_section *conf_sections(size_t *n)
 
 static const void *const_section_base(const struct conf *c, int section)
 {
-    const void *const bases[SEC_COUNT] = { [SEC_GLOBAL] = &c->g, [SEC_UCX] = &c->ucx, [SEC_RDMA] = &c->rdma, [SEC_LINK] = &c->link };
+    const void *const bases[SEC_COUNT] = { [SEC_GLOBAL] = &c->g, [SEC_UCX] = &c->ucx, [SEC_RDMA] = &c->rdma, [SEC_LINK] = &c->link, [SEC_AUTH] = &c->auth };
     return bases[section];
 }
 
 static void *section_base(struct conf *c, int section)
 {
-    void *const bases[SEC_COUNT] = { [SEC_GLOBAL] = &c->g, [SEC_UCX] = &c->ucx, [SEC_RDMA] = &c->rdma, [SEC_LINK] = &c->link };
+    void *const bases[SEC_COUNT] = { [SEC_GLOBAL] = &c->g, [SEC_UCX] = &c->ucx, [SEC_RDMA] = &c->rdma, [SEC_LINK] = &c->link, [SEC_AUTH] = &c->auth };
     return bases[section];
 }
 
@@ -72,52 +81,72 @@ static int find_section(const char *name)
 
 /* ------------------------------------------------------------ life */
 
-static struct conf_route *route_new(const char *name)
+/* What a titled section makes begins with its name. */
+static void *item_new(int section, const char *name)
 {
-    struct conf_route *r = mem_zalloc(1, sizeof(*r));
-    r->name = mem_strdup(name);
-    value_defaults(route_rows, ARRAY_LEN(route_rows), r);
-    return r;
+    void *item = mem_zalloc(1, section == SEC_ROUTE ? sizeof(struct conf_route) : sizeof(struct conf_policy));
+    *(char **)item = mem_strdup(name);
+    value_defaults(sections[section].rows, sections[section].n, item);
+    return item;
 }
 
-static void route_free(struct conf_route *r)
+static void item_free(int section, void *item)
 {
-    value_free(route_rows, ARRAY_LEN(route_rows), r);
-    free(r->name);
-    free(r);
+    value_free(sections[section].rows, sections[section].n, item);
+    free(*(char **)item);
+    free(item);
 }
 
-static struct conf_route *find_route(const struct conf *c, const char *name)
+static size_t item_count(const struct conf *c, int section) { return section == SEC_ROUTE ? c->n_routes : c->n_policies; }
+
+static void *item_at(const struct conf *c, int section, size_t i)
 {
-    for (size_t i = 0; i < c->n_routes; i++)
-        if (str_eq(c->routes[i]->name, name))
-            return c->routes[i];
+    return section == SEC_ROUTE ? (void *)c->routes[i] : (void *)c->policies[i];
+}
+
+static const char *item_name(const void *item) { return *(char *const *)item; }
+
+static void *find_item(const struct conf *c, int section, const char *name)
+{
+    for (size_t i = 0; i < item_count(c, section); i++)
+        if (str_eq(item_name(item_at(c, section, i)), name))
+            return item_at(c, section, i);
     return NULL;
 }
 
-const struct conf_route *conf_route(const struct conf *c, const char *name)
+const struct conf_route *conf_route(const struct conf *c, const char *name) { return find_item(c, SEC_ROUTE, name); }
+const struct conf_policy *conf_policy(const struct conf *c, const char *name) { return find_item(c, SEC_POLICY, name); }
+
+static void *grow(void *all, size_t n)
 {
-    return find_route(c, name);
+    void **grown = mem_zalloc(n + 1, sizeof(*grown));
+    if (n)
+        memcpy(grown, all, n * sizeof(*grown));
+    free(all);
+    return grown;
 }
 
-/* The route of that name, made when there is none. NULL: it cannot be a name. */
-static struct conf_route *need_route(struct conf *c, const char *name)
+/* The route or policy of that name, made when there is none. NULL: it cannot be a name. */
+static void *need_item(struct conf *c, int section, const char *name)
 {
-    struct conf_route *r = find_route(c, name);
-    if (r || !addr_route_ok(name))
-        return r;
-    struct conf_route **grown = mem_zalloc(c->n_routes + 1, sizeof(struct conf_route *));
-    if (c->n_routes)
-        memcpy(grown, c->routes, c->n_routes * sizeof(struct conf_route *));
-    free(c->routes);
-    c->routes = grown;
-    return c->routes[c->n_routes++] = route_new(name);
+    void *item = find_item(c, section, name);
+    if (item || !addr_route_ok(name))
+        return item;
+    item = item_new(section, name);
+    if (section == SEC_ROUTE) {
+        c->routes = grow(c->routes, c->n_routes);
+        c->routes[c->n_routes++] = item;
+    } else {
+        c->policies = grow(c->policies, c->n_policies);
+        c->policies[c->n_policies++] = item;
+    }
+    return item;
 }
 
 struct conf *conf_new(void)
 {
     struct conf *c = mem_zalloc(1, sizeof(*c));
-    for (int i = 0; i < SEC_ROUTE; i++)
+    for (int i = 0; i < SEC_TITLED; i++)
         value_defaults(sections[i].rows, sections[i].n, section_base(c, i));
     return c;
 }
@@ -126,11 +155,13 @@ void conf_free(struct conf *c)
 {
     if (!c)
         return;
-    for (int i = 0; i < SEC_ROUTE; i++)
+    for (int i = 0; i < SEC_TITLED; i++)
         value_free(sections[i].rows, sections[i].n, section_base(c, i));
-    for (size_t i = 0; i < c->n_routes; i++)
-        route_free(c->routes[i]);
+    for (int s = SEC_TITLED; s < SEC_COUNT; s++)
+        for (size_t i = 0; i < item_count(c, s); i++)
+            item_free(s, item_at(c, s, i));
     free(c->routes);
+    free(c->policies);
     free(c);
 }
 
@@ -188,20 +219,20 @@ static void PRINTF(2, 0) on_error(cfg_t *cfg, const char *fmt, va_list args)
     add_near(text, sizeof(text), cfg);
     mask_long_word(text);
     if (cfg->title)
-        complain(reading, (unsigned)cfg->line, "%s, in route \"%s\"", text, cfg->title);
+        complain(reading, (unsigned)cfg->line, "%s, in %s \"%s\"", text, cfg->name, cfg->title);
     else if (str_eq(cfg->name, "root"))
         complain(reading, (unsigned)cfg->line, "%s", text);
     else
         complain(reading, (unsigned)cfg->line, "%s, in section %s", text, cfg->name);
 }
 
-static struct conf_route *titled_route(cfg_t *cfg, const char *title)
+static void *titled_item(cfg_t *cfg, const char *section, const char *title)
 {
-    struct conf_route *r = need_route(reading->c, title);
-    if (!r)
-        complain(reading, (unsigned)cfg->line, "route \"%s\": a name has 1 to %d letters, digits, '.', '_', '-' and begins with a "
-                 "letter or digit", title, ADDR_ROUTE_MAX);
-    return r;
+    void *item = need_item(reading->c, find_section(section), title);
+    if (!item)
+        complain(reading, (unsigned)cfg->line, "%s \"%s\": a name has 1 to %d letters, digits, '.', '_', '-' and begins with a "
+                 "letter or digit", section, title, ADDR_ROUTE_MAX);
+    return item;
 }
 
 /* libconfuse takes "ucx|devices" for an option of another section: then opt is none of cfg's. */
@@ -220,7 +251,7 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
     char why[400];
     int section = find_section(str_eq(cfg->name, "root") ? "" : cfg->name);
     const struct value_row *row = row_of(cfg, opt, section);
-    void *base = section == SEC_ROUTE ? titled_route(cfg, cfg->title) : section_base(reading->c, section);
+    void *base = section >= SEC_TITLED ? titled_item(cfg, cfg->name, cfg->title) : section_base(reading->c, section);
     if (!row || !base)
         return -1;
     *(const char **)result = value;
@@ -233,10 +264,10 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
     return 0;
 }
 
-/* A route was closed: it exists even when it has no option. */
-static int on_route(cfg_t *cfg, cfg_opt_t *opt)
+/* A titled section was closed: what it names exists even when it has no option. */
+static int on_titled(cfg_t *cfg, cfg_opt_t *opt)
 {
-    return titled_route(cfg, opt->values[opt->nvalues - 1]->section->title) ? 0 : -1;
+    return titled_item(cfg, opt->name, opt->values[opt->nvalues - 1]->section->title) ? 0 : -1;
 }
 
 /* A list starts as what it is now, so that += adds to it. All text is the caller's to free after cfg_init, which copies. */
@@ -269,20 +300,21 @@ static void undeclare(cfg_opt_t *opts)
 
 static cfg_t *declare_all(const struct conf *c)
 {
-    struct conf_route *fresh = route_new("");
     cfg_opt_t *opts = declare_section(SEC_GLOBAL, &c->g), *o = opts + sections[SEC_GLOBAL].n;
     for (int i = SEC_UCX; i < SEC_COUNT; i++) {
         bool titled = sections[i].titled;
+        void *fresh = titled ? item_new(i, "") : NULL;
         const void *base = titled ? fresh : const_section_base(c, i);
         cfg_flag_t flags = titled ? CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES : CFGF_NONE;
         *o = (cfg_opt_t)CFG_SEC(sections[i].name, declare_section(i, base), flags);
-        o->validcb = titled ? on_route : NULL;
+        o->validcb = titled ? on_titled : NULL;
         o++;
+        if (titled)
+            item_free(i, fresh);
     }
     *o = (cfg_opt_t)CFG_END();
     cfg_t *cfg = cfg_init(opts, CFGF_NONE);
     undeclare(opts);
-    route_free(fresh);
     if (cfg)
         cfg_set_error_function(cfg, on_error);
     return cfg;
@@ -304,12 +336,13 @@ static void take_lists(cfg_t *cfg, int section, void *base)
 static void take_all_lists(cfg_t *cfg, struct conf *c)
 {
     take_lists(cfg, SEC_GLOBAL, &c->g);
-    for (int i = SEC_UCX; i < SEC_ROUTE; i++)
+    for (int i = SEC_UCX; i < SEC_TITLED; i++)
         take_lists(cfg_getsec(cfg, sections[i].name), i, section_base(c, i));
-    for (unsigned i = 0; i < cfg_size(cfg, "route"); i++) {
-        cfg_t *route = cfg_getnsec(cfg, "route", i);
-        take_lists(route, SEC_ROUTE, find_route(c, route->title));
-    }
+    for (int s = SEC_TITLED; s < SEC_COUNT; s++)
+        for (unsigned i = 0; i < cfg_size(cfg, sections[s].name); i++) {
+            cfg_t *one = cfg_getnsec(cfg, sections[s].name, i);
+            take_lists(one, s, find_item(c, s, one->title));
+        }
 }
 
 static int parse_text(struct reading *r, const char *text)
@@ -367,7 +400,7 @@ static char *trim(char *s)
     return s;
 }
 
-/* What "ucx.devices", "route.NAME.window" or "workers" means; key is cut in pieces. The name of a route may have dots itself. */
+/* What "ucx.devices", "route.NAME.window" or "workers" means; key is cut in pieces. A title may have dots itself. */
 static const struct value_row *resolve(struct conf *c, char *key, void **base)
 {
     char *first = strchr(key, '.'), *last = strrchr(key, '.');
@@ -377,11 +410,11 @@ static const struct value_row *resolve(struct conf *c, char *key, void **base)
         section = find_section(key);
     }
     const char *option = last ? last + 1 : key;
-    if (section == SEC_COUNT || (first && section == SEC_GLOBAL) || (section == SEC_ROUTE) != (first != last))
+    if (section == SEC_COUNT || (first && section == SEC_GLOBAL) || sections[section].titled != (first != last))
         return NULL;
     const struct value_row *row = value_find(sections[section].rows, sections[section].n, option);
     if (row)
-        *base = section == SEC_ROUTE ? need_route(c, first + 1) : section_base(c, section);
+        *base = section >= SEC_TITLED ? need_item(c, section, first + 1) : section_base(c, section);
     return row;
 }
 
@@ -393,7 +426,7 @@ static char *nearest_key(const char *key)
     if (first)
         *first = 0;
     int section = first ? find_section(copy) : SEC_GLOBAL;
-    if (section == SEC_COUNT || (first && section == SEC_GLOBAL) || (section == SEC_ROUTE) != (first != last))
+    if (section == SEC_COUNT || (first && section == SEC_GLOBAL) || sections[section].titled != (first != last))
         return NULL;
     const char *near = conf_near(&sections[section], last ? last + 1 : copy);
     if (near && !first && find_section(near) < SEC_COUNT)
@@ -424,7 +457,7 @@ int conf_set(struct conf *c, const char *assignment, char *why, size_t why_size)
     if (!row)
         return refuse_key(shown, why, why_size);
     if (!base)
-        return refuse(why, why_size, "%s: not the name of a route", shown);
+        return refuse(why, why_size, "%s: not the name of a %s", shown, str_starts(shown, "route.") ? "route" : "policy");
     if (value_parse(row, base, text, reason, sizeof(reason)) < 0)
         return refuse(why, why_size, "%s = %s: %s", shown, text, reason);
     return base == &c->ucx ? conf_check_ucx(c, why, why_size) : 0;
@@ -443,40 +476,45 @@ static void print_rows(FILE *out, const struct conf_section *s, const void *base
     }
 }
 
-/* No route to print: show what one would look like. */
-static void print_sample_route(FILE *out)
+static void print_titled(FILE *out, int section, const void *item, const char *comment, bool commented)
 {
-    struct conf_route *fresh = route_new("NAME");
-    fprintf(out, "\n# route \"NAME\" {\n");
-    print_rows(out, &sections[SEC_ROUTE], fresh, "#     ", true);
-    fprintf(out, "# }\n");
-    route_free(fresh);
+    AUTO_FREE char *indent = mem_printf("%s    ", comment);
+    fprintf(out, "\n%s%s \"%s\" {\n", comment, sections[section].name, item_name(item));
+    print_rows(out, &sections[section], item, indent, commented);
+    fprintf(out, "%s}\n", comment);
+}
+
+/* Nothing of that kind to print: show what one would look like. */
+static void print_sample(FILE *out, int section)
+{
+    void *fresh = item_new(section, "NAME");
+    print_titled(out, section, fresh, "# ", true);
+    item_free(section, fresh);
 }
 
 void conf_print(const struct conf *c, FILE *out, bool commented)
 {
     print_rows(out, &sections[SEC_GLOBAL], &c->g, "", commented);
-    for (int i = SEC_UCX; i < SEC_ROUTE; i++) {
+    for (int i = SEC_UCX; i < SEC_TITLED; i++) {
         fprintf(out, "\n%s {\n", sections[i].name);
         print_rows(out, &sections[i], const_section_base(c, i), "    ", commented);
         fprintf(out, "}\n");
     }
-    for (size_t i = 0; i < c->n_routes; i++) {
-        fprintf(out, "\nroute \"%s\" {\n", c->routes[i]->name);
-        print_rows(out, &sections[SEC_ROUTE], c->routes[i], "    ", commented);
-        fprintf(out, "}\n");
+    for (int s = SEC_TITLED; s < SEC_COUNT; s++) {
+        for (size_t i = 0; i < item_count(c, s); i++)
+            print_titled(out, s, item_at(c, s, i), "", commented);
+        if (commented && item_count(c, s) == 0)
+            print_sample(out, s);
     }
-    if (commented && c->n_routes == 0)
-        print_sample_route(out);
 }
 
 char **conf_export(const struct conf *c)
 {
     size_t n = 0;
-    for (int i = 0; i < SEC_ROUTE; i++)
+    for (int i = 0; i < SEC_TITLED; i++)
         n += sections[i].n;
     char **out = mem_zalloc(n + 1, sizeof(*out)), **next = out;
-    for (int i = 0; i < SEC_ROUTE; i++) {
+    for (int i = 0; i < SEC_TITLED; i++) {
         for (size_t k = 0; k < sections[i].n; k++) {
             const struct value_row *row = &sections[i].rows[k];
             AUTO_FREE char *value = value_print(row, const_section_base(c, i));

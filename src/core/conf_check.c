@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <strings.h>
 
-#include "src/core/addr.h"
+#include "src/core/addr_net.h"
 #include "src/core/err.h"
 #include "src/core/secret.h"
 
@@ -17,7 +17,8 @@ static const char *const transports[] = { "verbs", "ucx", "link" };
 /* One conf_check: where the answer goes, and what its words begin with. */
 struct check {
     const struct conf *c;
-    const struct conf_route *route; /* NULL: the global part */
+    const struct conf_route *route;   /* NULL: another part */
+    const struct conf_policy *policy; /* likewise */
     char *why;
     size_t size;
 };
@@ -32,6 +33,8 @@ static int refuse(const struct check *k, const char *fmt, ...)
     va_end(args);
     if (k->size && k->route)
         snprintf(k->why, k->size, "route \"%s\": %s", k->route->name, text);
+    else if (k->size && k->policy)
+        snprintf(k->why, k->size, "policy \"%s\": %s", k->policy->name, text);
     else if (k->size)
         snprintf(k->why, k->size, "%s", text);
     return -SST_ECONF;
@@ -328,13 +331,77 @@ static int check_doors(struct check *k)
     return 0;
 }
 
+/* ------------------------------------------------------------ who may do what */
+
+bool conf_auth_asks(const struct conf_auth *a) { return *a->client_ca || *a->token_file || *a->introspection_url; }
+
+/* Tokens and credentials go there: never in the clear. */
+static int check_auth(const struct check *k)
+{
+    const struct conf_auth *a = &k->c->auth;
+    if (*a->introspection_url && !str_starts(a->introspection_url, "https://"))
+        return refuse(k, "auth.introspection_url = %s: must begin with https://", a->introspection_url);
+    if (*a->introspection_url && !*a->introspection_credentials_file)
+        return refuse(k, "auth.introspection_credentials_file is missing: %s is asked with a client's credentials", a->introspection_url);
+    if (*a->introspection_url && !*a->principal_field)
+        return refuse(k, "auth.principal_field is empty: name the field of the answer that says who it is, like username");
+    return 0;
+}
+
+/* Each of them one of those, and there is one at least. */
+static int check_words(const struct check *k, const char *option, char *const *list, const char *const *words, const char *all)
+{
+    if (!list[0])
+        return refuse(k, "%s is empty: name at least one of %s", option, all);
+    for (; *list; list++) {
+        const char *const *w = words;
+        while (*w && !str_eq(*w, *list))
+            w++;
+        if (!*w)
+            return refuse(k, "%s = %s: must be one of %s", option, *list, all);
+    }
+    return 0;
+}
+
+static int check_policy(const struct check *k)
+{
+    static const char *const roles[] = { CONF_ROLES, NULL }, *const classes[] = { CONF_CLASSES, NULL };
+    const struct conf_policy *p = k->policy;
+    struct addr_net net;
+    char reason[400];
+    if (!p->principals[0])
+        return refuse(k, "principals is empty: name who it is for, like {\"*@example.org\"}");
+    int rc = check_words(k, "roles", p->roles, roles, "PROD, CONS, SEND, RECV, ADMIN");
+    if (rc == 0)
+        rc = check_words(k, "classes", p->classes, classes, "best_effort, provisioned");
+    for (char *const *t = p->targets; *t && rc == 0; t++)
+        if (addr_net_parse(*t, &net, reason, sizeof(reason)) < 0)
+            rc = refuse(k, "targets: %s", reason);
+    return rc;
+}
+
+static int check_policies(struct check *k)
+{
+    int rc = 0;
+    k->route = NULL;
+    for (size_t i = 0; i < k->c->n_policies && rc == 0; i++) {
+        k->policy = k->c->policies[i];
+        rc = check_policy(k);
+    }
+    return rc;
+}
+
 int conf_check(const struct conf *c, char *why, size_t why_size)
 {
     struct check k = { .c = c, .why = why, .size = why_size };
     int rc = check_global(&k);
+    if (rc == 0)
+        rc = check_auth(&k);
     for (size_t i = 0; i < c->n_routes && rc == 0; i++) {
         k.route = c->routes[i];
         rc = check_route(&k);
     }
-    return rc == 0 ? check_doors(&k) : rc;
+    if (rc == 0)
+        rc = check_doors(&k);
+    return rc == 0 ? check_policies(&k) : rc;
 }

@@ -7,7 +7,9 @@
 /* All others need a restart: somebody looked at them once, at the start. */
 static const char *const at_once[] = {
     "advertise", "certificate", "key", "memory_limit", "max_connections", "peer_timeout", "rendezvous_timeout", "drain_timeout", "huge_pages",
-    "attach_timeout", "records", "log_level", "log_target", "log_format", "link.chunk", NULL,
+    "attach_timeout", "records", "log_level", "log_target", "log_format", "link.chunk", "auth.client_ca", "auth.token_file", "auth.introspection_url",
+    "auth.introspection_credentials_file", "auth.introspection_ca", "auth.introspection_timeout", "auth.introspection_cache", "auth.principal_field",
+    "auth.required_scope", "auth.required_audience", "auth.scope_id", NULL,
 };
 
 /* ------------------------------------------------------------ sections */
@@ -19,6 +21,8 @@ static void *base_of(struct conf *c, const char *section)
         return &c->ucx;
     if (str_eq(section, "rdma"))
         return &c->rdma;
+    if (str_eq(section, "auth"))
+        return &c->auth;
     return str_eq(section, "link") ? (void *)&c->link : (void *)&c->g;
 }
 
@@ -43,14 +47,16 @@ static bool same_value(const struct value_row *row, const void *a, const void *b
     return str_eq(x, y);
 }
 
-static const struct conf_section *route_section(void)
+static const struct conf_section *section_of(const char *name)
 {
     size_t n;
     const struct conf_section *s = conf_sections(&n);
-    while (!s->titled)
+    while (!str_eq(s->name, name))
         s++;
     return s;
 }
+
+static const struct conf_section *route_section(void) { return section_of("route"); }
 
 /* ------------------------------------------------------------ routes */
 
@@ -115,10 +121,31 @@ static void compare_sections(const struct conf *from, const struct conf *to, str
         }
 }
 
+static bool same_policy(const struct conf_policy *a, const struct conf_policy *b)
+{
+    const struct conf_section *s = section_of("policy");
+    for (size_t i = 0; i < s->n; i++)
+        if (!same_value(&s->rows[i], a, b))
+            return false;
+    return str_eq(a->name, b->name);
+}
+
+/* They are judged in their order: another one is a change, too. */
+static void compare_policies(const struct conf *from, const struct conf *to, struct conf_diff *out)
+{
+    for (size_t i = 0; i < MAX(from->n_policies, to->n_policies); i++) {
+        const struct conf_policy *was = i < from->n_policies ? from->policies[i] : NULL, *is = i < to->n_policies ? to->policies[i] : NULL;
+        AUTO_FREE char *name = mem_printf("policy.%s", is ? is->name : was->name);
+        if (!was || !is || !same_policy(was, is))
+            conf_diff_add(&out->now, name);
+    }
+}
+
 void conf_diff_make(const struct conf *from, const struct conf *to, struct conf_diff *out)
 {
     *out = (struct conf_diff){ .now = NULL };
     compare_sections(from, to, out);
+    compare_policies(from, to, out);
     for (size_t i = 0; i < to->n_routes; i++) {
         const struct conf_route *was = conf_route(from, to->routes[i]->name);
         if (!was)
@@ -202,6 +229,12 @@ void conf_adopt(struct conf *c, struct conf *from)
     c->n_routes = from->n_routes;
     from->routes = routes;
     from->n_routes = n_routes;
+    struct conf_policy **policies = c->policies;
+    size_t n_policies = c->n_policies;
+    c->policies = from->policies;
+    c->n_policies = from->n_policies;
+    from->policies = policies;
+    from->n_policies = n_policies;
 }
 
 char **conf_diff_settings(const struct conf *c, const struct conf_diff *d)

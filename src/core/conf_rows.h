@@ -4,7 +4,7 @@
 
 /* Each row: TYPE(field, default, min, max, help) for numbers, TYPE(field, default, help) for the others.
  * scistreamd.conf(5) is held against these rows by tests/func/manuals.sh. */
-#define CONF_GLOBAL(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
+#define CONF_GLOBAL(FLAG, INT, SIZE, RATE, TIME, ENUM, STR, LIST) \
     STR(name, "", "name of this gateway in answers, logs and sessions; default: the host name") \
     STR(listen, "[::]:5000", "address of the control endpoint") \
     STR(advertise, "", "numeric address that peers are told for data on a link; default: the address they reached us at") \
@@ -28,7 +28,7 @@
     ENUM(log_target, "auto", "auto|stderr|syslog|journal", "where log lines go; auto = journal under systemd, else stderr") \
     ENUM(log_format, "text", "text|json", "shape of log lines")
 
-#define CONF_UCX(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
+#define CONF_UCX(FLAG, INT, SIZE, RATE, TIME, ENUM, STR, LIST) \
     LIST(devices, "", "devices UCX may use (lo, ib0, mlx5_0:1); none = no ucx") \
     STR(transports, "auto", "UCX_TLS; auto = tcp for network interfaces, rc for InfiniBand ports") \
     STR(listen, "", "numeric address of the UCX listener; default: the first address of the first device") \
@@ -36,7 +36,7 @@
     STR(port_range, "0", "UCX_TCP_PORT_RANGE: ports UCX itself opens for tcp; 0 = any") \
     STR(advertise, "", "numeric address that peers are told for ucx; default: the listener's address")
 
-#define CONF_RDMA(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
+#define CONF_RDMA(FLAG, INT, SIZE, RATE, TIME, ENUM, STR, LIST) \
     STR(listen, "", "numeric address of the RDMA device where peers attach by verbs; none = no verbs") \
     STR(ports, "0", "port range of the verbs listeners, one a worker; 0 = any free port") \
     STR(advertise, "", "numeric address that peers are told for verbs; default: that of listen") \
@@ -47,11 +47,38 @@
     INT(ack_timeout, "18", 0, 31, "time until it is sent again: 4.096 us times 2 to the power of this; 18 = 1.07 s; 0 = the device's") \
     INT(traffic_class, "0", 0, 255, "traffic class of the packets (service level on InfiniBand)")
 
-#define CONF_LINK(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
+#define CONF_LINK(FLAG, INT, SIZE, RATE, TIME, ENUM, STR, LIST) \
     ENUM(cipher, "aes-256-gcm", "aes-256-gcm|aes-128-gcm|chacha20-poly1305", "TLS 1.3 cipher of data connections") \
     SIZE(chunk, "1M", 4 << 10, 64 << 20, "largest chunk on a link")
 
-#define CONF_ROUTE(FLAG, INT, SIZE, TIME, ENUM, STR, LIST) \
+/* Who somebody is: the first of these ways that applies says it. Without any of them nobody is asked. */
+#define CONF_AUTH(FLAG, INT, SIZE, RATE, TIME, ENUM, STR, LIST) \
+    STR(client_ca, "", "PEM file with the CAs of client certificates; default: none is asked for") \
+    STR(token_file, "", "file with a line for each token: PRINCIPAL sha256:SALT:HEX [expires TIME]; scistreamctl token makes them") \
+    STR(introspection_url, "", "https://HOST[:PORT]/PATH that is asked about tokens (RFC 7662)") \
+    STR(introspection_credentials_file, "", "file with CLIENT_ID:CLIENT_SECRET for it") \
+    STR(introspection_ca, "", "PEM file with the CA of its certificate; default: the system's") \
+    TIME(introspection_timeout, "5s", 100 * NS_PER_MS, 60 * NS_PER_S, "time for it to answer") \
+    TIME(introspection_cache, "1m", 0, 3600 * NS_PER_S, "how long an answer is remembered, at most until the token expires; 0 = not at all") \
+    STR(principal_field, "username", "field of its answer that names the principal: username, sub, email") \
+    STR(required_scope, "", "scope that the answer must have; default: any") \
+    STR(required_audience, "", "audience that the answer must have; default: any") \
+    STR(scope_id, "", "what clients without a valid token are told to log in for; default: the name of this gateway")
+
+/* Who may do what: the first row whose principals and roles fit decides. */
+#define CONF_POLICY(FLAG, INT, SIZE, RATE, TIME, ENUM, STR, LIST) \
+    LIST(principals, "", "who: names, * in them being any text, also none") \
+    LIST(roles, "", "what: PROD, CONS, SEND, RECV, ADMIN") \
+    LIST(targets, "", "where streams may be sent to: NETWORK[/BITS]:PORTS, * being any; none = nowhere") \
+    LIST(classes, "best_effort", "kinds of sessions: best_effort, provisioned") \
+    INT(sessions, "0", 0, 1000000, "sessions of one principal at once; 0 = any number") \
+    INT(channels, "0", 0, 65536, "channels of one session; 0 = any number") \
+    RATE(rate, "0", 0, 1000000000000000ULL, "rate reserved for one principal in all; 0 = any") \
+    SIZE(window, "0", 0, 4ULL << 30, "ring of one channel; 0 = any size") \
+    SIZE(ring_memory, "0", 0, 1ULL << 50, "sum of the rings of one principal; 0 = any") \
+    TIME(lifetime, "forever", 1 * NS_PER_S, TIME_FOREVER, "time after which a session ends")
+
+#define CONF_ROUTE(FLAG, INT, SIZE, RATE, TIME, ENUM, STR, LIST) \
     LIST(accept, "link", "transports by which senders attach, best first; tcp://ADDRESS:PORT = where TCP peers connect") \
     LIST(deliver, "", "transports by which receivers attach, best first; instead of connect") \
     STR(connect, "", "next gateway: gateway://host[:port]/route, or TCP peer: tcp://host:port") \

@@ -139,6 +139,27 @@ int secret_read(const char *path, struct secret *out, char *why, size_t why_size
     return fd < 0 ? fd : take_content(fd, out, &(struct reason){ path, why, why_size });
 }
 
+static int take_text(int fd, size_t max, char **text, const struct reason *why)
+{
+    AUTO_FREE char *buf = mem_zalloc(1, max + 2);
+    ssize_t n = secret_read_all(fd, buf, max + 1);
+    int rc = n < 0                         ? refuse(why, (int)n, "%s", err_text((int)n))
+             : (size_t)n > max             ? refuse(why, -EINVAL, "has more than %zu bytes", max)
+             : memchr(buf, 0, (size_t)n) ? refuse(why, -EINVAL, "is no text: it holds a zero byte")
+                                           : 0;
+    if (rc == 0)
+        *text = mem_strdup(buf);
+    secret_wipe(buf, max + 2);
+    return rc;
+}
+
+int secret_read_text(const char *path, size_t max, char **text, char *why, size_t why_size)
+{
+    const struct reason reason = { path, why, why_size };
+    AUTO_FD int fd = secret_open(path, why, why_size);
+    return fd < 0 ? fd : take_text(fd, max, text, &reason);
+}
+
 static int write_secret(int fd)
 {
     uint8_t random[CREATED_BYTES];

@@ -26,6 +26,8 @@ ssize_t secret_read_all(int fd, void *to, size_t size);
 /* Take all of the file, one trailing newline stripped. 0; as secret_open; -errno of read; -EINVAL when shorter than SECRET_MIN, longer than
  * SECRET_MAX. */
 int secret_read(const char *path, struct secret *out, char *why, size_t why_size);
+/* The same for a file of at most max bytes in many lines, which may be empty: text is heap and terminated, a NUL in it being -EINVAL. */
+int secret_read_text(const char *path, size_t max, char **text, char *why, size_t why_size);
 /* Create path (0600, never overwriting) with 256 random bits as one line of hex. 0, -EEXIST, -errno; why as above. */
 int secret_create(const char *path, char *why, size_t why_size);
 /* Lower-case hex of n bytes; out has 2n + 1. */

@@ -216,3 +216,44 @@ char *units_streams(const char *how, uint64_t channels, uint64_t connections)
         return mem_printf("%" PRIu64 " %schannel%s and %" PRIu64 " connection%s", channels, how, s, connections, t);
     return connections ? mem_printf("%" PRIu64 " %sconnection%s", connections, how, t) : mem_printf("%" PRIu64 " %schannel%s", channels, how, s);
 }
+
+/* ------------------------------------------------------------ dates */
+
+/* "Z", "+01:00": seconds east of UTC. */
+static int parse_offset(const char *s, int64_t *seconds)
+{
+    unsigned h, m;
+    char sign, rest;
+    *seconds = 0;
+    if (str_eq(s, "Z"))
+        return 0;
+    if (strlen(s) != 6 || sscanf(s, "%c%2u:%2u%c", &sign, &h, &m, &rest) != 3 || (sign != '+' && sign != '-') || h > 23 || m > 59)
+        return -EINVAL;
+    *seconds = (sign == '-' ? -1 : 1) * (int64_t)(3600 * h + 60 * m);
+    return 0;
+}
+
+/* timegm() takes the 31st of February, too: then the day comes out as another one. */
+int units_parse_date(const char *s, int64_t *unix_s)
+{
+    struct tm tm = { .tm_year = 0 }, back;
+    int64_t offset;
+    const char *rest = strlen(s) < 20 ? NULL : strptime(s, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (!rest || rest != s + 19 || parse_offset(rest, &offset) < 0)
+        return -EINVAL;
+    struct tm given = tm;
+    time_t t = timegm(&tm);
+    if (!gmtime_r(&t, &back) || back.tm_mday != given.tm_mday || back.tm_sec != given.tm_sec)
+        return -EINVAL;
+    *unix_s = (int64_t)t - offset;
+    return 0;
+}
+
+const char *units_date(char out[UNITS_TEXT], int64_t unix_s)
+{
+    time_t t = (time_t)unix_s;
+    struct tm tm;
+    if (!gmtime_r(&t, &tm) || strftime(out, UNITS_TEXT, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+        str_copy(out, UNITS_TEXT, "?");
+    return out;
+}

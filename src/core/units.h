@@ -24,6 +24,11 @@ const char *units_human_size(char out[UNITS_TEXT], uint64_t bytes);
 const char *units_human_rate(char out[UNITS_TEXT], double bits_per_s);
 const char *units_human_time(char out[UNITS_TEXT], uint64_t ns);
 
+/* "2027-01-31T12:00:00Z", also with an offset like +01:00 in place of Z (RFC 3339, whole seconds), as Unix time. 0 or -EINVAL. */
+int units_parse_date(const char *s, int64_t *unix_s);
+/* The same, with Z. */
+const char *units_date(char out[UNITS_TEXT], int64_t unix_s);
+
 /* "1 channel", "2 open channels and 5 connections", "5 open connections", how being "" or "open ". Heap. */
 char *units_streams(const char *how, uint64_t channels, uint64_t connections);
 

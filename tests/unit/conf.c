@@ -93,9 +93,9 @@ static void test_sections(void)
 {
     size_t n;
     const struct conf_section *s = conf_sections(&n);
-    CU_ASSERT_EQUAL(n, 5);
-    CU_ASSERT(str_eq(s[0].name, "") && str_eq(s[1].name, "ucx") && str_eq(s[2].name, "rdma") && str_eq(s[3].name, "link") && str_eq(s[4].name, "route"));
-    CU_ASSERT(!s[0].titled && s[4].titled);
+    CU_ASSERT_EQUAL(n, 7);
+    CU_ASSERT(str_eq(s[0].name, "") && str_eq(s[1].name, "ucx") && str_eq(s[2].name, "rdma") && str_eq(s[3].name, "link") && str_eq(s[4].name, "auth"));
+    CU_ASSERT(!s[0].titled && s[n - 2].titled && s[n - 1].titled && str_eq(s[n - 2].name, "route") && str_eq(s[n - 1].name, "policy"));
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < s[i].n; k++) {
             const struct value_row *row = &s[i].rows[k];
@@ -335,6 +335,37 @@ static void test_set(void)
     CU_ASSERT_EQUAL(conf_set(c, "nothing", NULL, 0), -SST_ECONF);
 }
 
+static char *printed(bool commented);
+
+static void test_policies(void)
+{
+    check_read("auth { token_file = /t  scope_id = s }\npolicy users { principals = {\"*@anl.gov\"} roles = {PROD, CONS} targets = {\"10.0.0.0/8:5000-6000\"}\n"
+               "    sessions = 3 rate = 10Gbit lifetime = 8h }\npolicy nobody { }\nroute r { deliver = link secret_file = /s }");
+    CU_ASSERT(str_eq(c->auth.token_file, "/t") && str_eq(c->auth.principal_field, "username") && conf_auth_asks(&c->auth));
+    CU_ASSERT_EQUAL_FATAL(c->n_policies, 2);
+    const struct conf_policy *p = conf_policy(c, "users");
+    CU_ASSERT(p == c->policies[0] && p->sessions == 3 && p->rate == 10000000000ULL && p->lifetime == 8 * 3600 * NS_PER_S && p->channels == 0);
+    check_list(p->principals, "*@anl.gov;");
+    check_list(p->roles, "PROD;CONS;");
+    check_list(conf_policy(c, "nobody")->classes, "best_effort;");
+    CU_ASSERT(conf_policy(c, "r") == NULL && conf_route(c, "users") == NULL);
+    check_set("policy.users.rate=1Gbit");
+    check_set("policy.late.comer.roles=ADMIN");
+    CU_ASSERT(conf_policy(c, "users")->rate == 1000000000 && c->n_policies == 3 && strv_has(conf_policy(c, "late.comer")->roles, "ADMIN"));
+    AUTO_FREE char *before = printed(false);
+    fresh();
+    CU_ASSERT_FALSE(conf_auth_asks(&c->auth));
+    check_read(before);
+    AUTO_FREE char *after = printed(false);
+    CU_ASSERT_STRING_EQUAL(before, after);
+    AUTO_FREE char *sample = printed(true);
+    CU_ASSERT_PTR_NOT_NULL(strstr(sample, "\npolicy \"users\" {\n    # who: names"));
+    CU_ASSERT(conf_set(c, "policy.users.rate=fast", why, sizeof(why)) == -SST_ECONF && strstr(why, "policy.users.rate = fast: must be a rate like"));
+    CU_ASSERT(conf_set(c, "policy.a/b.rate=1Gbit", why, sizeof(why)) == -SST_ECONF && strstr(why, "not the name of a policy"));
+    CU_ASSERT(conf_set(c, "policy.users.rates=1Gbit", why, sizeof(why)) == -SST_ECONF && strstr(why, "did you mean policy.users.rate?"));
+    CU_ASSERT(conf_set(c, "policy.rate=1Gbit", why, sizeof(why)) == -SST_ECONF);
+}
+
 static void test_set_refused(void)
 {
     static const char *const unknown[] = {
@@ -420,6 +451,7 @@ static void test_print_text(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(empty, "\nucx {\n    # devices UCX may use"));
     CU_ASSERT_PTR_NOT_NULL(strstr(empty, "\n# route \"NAME\" {\n#     # transports by which senders attach"));
     CU_ASSERT_PTR_NOT_NULL(strstr(empty, "\n#     window = 4M\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(empty, "\n# policy \"NAME\" {\n#     # who: names"));
     check_set("route.r.window=2M");
     AUTO_FREE char *plain = printed(false);
     CU_ASSERT_PTR_NULL(strchr(plain, '#'));
@@ -602,6 +634,6 @@ static void test_tcp_routes(void)
 UNIT_MAIN("conf", UNIT(test_defaults), UNIT(test_log_choices), UNIT(test_sections), UNIT(test_file), UNIT(test_empty_file),
           UNIT(test_lists), UNIT(test_words), UNIT(test_quotes_once), UNIT(test_value_lines), UNIT(test_unknown_lines),
           UNIT(test_route_lines), UNIT(test_paths), UNIT(test_value_of_words), UNIT(test_syntax_lines), UNIT(test_text_lines),
-          UNIT(test_files), UNIT(test_set), UNIT(test_set_refused), UNIT(test_set_over_file), UNIT(test_print), UNIT(test_print_text),
+          UNIT(test_files), UNIT(test_set), UNIT(test_policies), UNIT(test_set_refused), UNIT(test_set_over_file), UNIT(test_print), UNIT(test_print_text),
           UNIT(test_export), UNIT(test_check_good), UNIT(test_check_global), UNIT(test_check_transports), UNIT(test_check_routes),
           UNIT(test_check_tcp), UNIT(test_same_door), UNIT(test_tcp_routes),           UNIT(finish))

@@ -72,6 +72,9 @@ static void test_at_once(void)
     static const char *const values[] = {
         "advertise=192.0.2.1", "certificate=/c", "key=/k", "memory_limit=1G", "max_connections=17", "peer_timeout=7s", "rendezvous_timeout=7s",
         "drain_timeout=7s", "huge_pages=no", "attach_timeout=7s", "records=log", "log_level=debug", "log_target=stderr", "log_format=json", "link.chunk=64K",
+        "auth.client_ca=/c", "auth.token_file=/t", "auth.introspection_url=https://x/", "auth.introspection_credentials_file=/s", "auth.introspection_ca=/i",
+        "auth.introspection_timeout=7s", "auth.introspection_cache=7s", "auth.principal_field=sub", "auth.required_scope=s", "auth.required_audience=a",
+        "auth.scope_id=x",
     };
     begin();
     for (size_t i = 0; i < ARRAY_LEN(values); i++)
@@ -97,6 +100,31 @@ static void test_routes(void)
     conf_diff_add(&d.changed, "stays");
     AUTO_FREE char *text = conf_diff_text(&d);
     CU_ASSERT_PTR_NOT_NULL(strstr(text, "routes changed: other, stays"));
+    end();
+}
+
+static void test_policies(void)
+{
+    begin();
+    set(a, "policy.stays.roles=PROD");
+    set(b, "policy.stays.roles=PROD");
+    compare("nothing changed");
+    set(a, "policy.one.roles=PROD");
+    set(a, "policy.two.roles=CONS");
+    set(b, "policy.one.roles=PROD,CONS");
+    compare("policy.one, policy.two");
+    set(b, "policy.two.roles=CONS");
+    set(b, "policy.three.rate=1Gbit");
+    compare("policy.one, policy.three");
+    conf_adopt(a, b);
+    CU_ASSERT(a->n_policies == 4 && b->n_policies == 3 && conf_policy(a, "three")->rate == 1000000000);
+    end();
+    begin(); /* the order is a change, too */
+    set(a, "policy.x.roles=PROD");
+    set(a, "policy.y.roles=PROD");
+    set(b, "policy.y.roles=PROD");
+    set(b, "policy.x.roles=PROD");
+    compare("policy.y, policy.x");
     end();
 }
 
@@ -171,5 +199,5 @@ static void test_route_copy(void)
     end();
 }
 
-UNIT_MAIN("conf_diff", UNIT(test_same), UNIT(test_options), UNIT(test_at_once), UNIT(test_routes), UNIT(test_adopt), UNIT(test_settings),
+UNIT_MAIN("conf_diff", UNIT(test_same), UNIT(test_options), UNIT(test_at_once), UNIT(test_routes), UNIT(test_policies), UNIT(test_adopt), UNIT(test_settings),
           UNIT(test_route_copy))

@@ -189,6 +189,32 @@ static void test_create_fails(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(why, path));
 }
 
+static void test_text(void)
+{
+    char *text = NULL;
+    put(0600, 3, "\nmore\n");
+    CU_ASSERT_EQUAL_FATAL(secret_read_text(path, 9, &text, why, sizeof(why)), 0);
+    CU_ASSERT_STRING_EQUAL(text, "kkk\nmore\n");
+    free(text);
+    text = NULL;
+    CU_ASSERT_EQUAL(secret_read_text(path, 8, &text, why, sizeof(why)), -EINVAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why, "has more than 8 bytes"));
+    put(0600, 0, "");
+    CU_ASSERT_EQUAL_FATAL(secret_read_text(path, 8, &text, why, sizeof(why)), 0);
+    CU_ASSERT_STRING_EQUAL(text, "");
+    free(text);
+    text = NULL;
+    AUTO_FD int fd = open(path, O_WRONLY);
+    CU_ASSERT(write(fd, "a\0b", 3) == 3);
+    CU_ASSERT_EQUAL(secret_read_text(path, 8, &text, why, sizeof(why)), -EINVAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why, "is no text"));
+    put(0640, 3, "");
+    CU_ASSERT_EQUAL(secret_read_text(path, 8, &text, why, sizeof(why)), -EPERM);
+    unlink(path);
+    CU_ASSERT_EQUAL(secret_read_text(path, 8, &text, why, sizeof(why)), -ENOENT);
+    CU_ASSERT_PTR_NULL(text);
+}
+
 static void test_hex(void)
 {
     static const char *const bad[] = { "", "00ff", "00ff1", "00ff1x", "00ff1122", "0x00ff", " 00ff1" };
@@ -207,4 +233,4 @@ static void test_hex(void)
 }
 
 UNIT_MAIN("secret", UNIT(setup), UNIT(test_random), UNIT(test_equal), UNIT(test_read), UNIT(test_sizes), UNIT(test_permissions),
-          UNIT(test_no_file), UNIT(test_symlink), UNIT(test_create), UNIT(test_create_fails), UNIT(test_hex), UNIT(cleanup))
+          UNIT(test_no_file), UNIT(test_symlink), UNIT(test_create), UNIT(test_create_fails), UNIT(test_text), UNIT(test_hex), UNIT(cleanup))

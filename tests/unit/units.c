@@ -154,5 +154,24 @@ static void test_streams(void)
     }
 }
 
+static void test_dates(void)
+{
+    static const char *const bad[] = {
+        "", "2027-01-31", "2027-01-31T12:00:00", "2027-01-31 12:00:00Z", "2027-02-29T00:00:00Z", "2027-13-01T00:00:00Z", "2027-01-31T12:00:00+0100",
+        "2027-01-31T12:00:00+24:00", "2027-01-31T12:00:00ZZ", "2027-1-31T12:00:00Z", "2027-01-31T24:30:00Z", "2027-01-31T12:00:61Z", "2027-01-31T12:00:00.5Z",
+    };
+    char out[UNITS_TEXT];
+    int64_t t = 7;
+    CU_ASSERT(units_parse_date("1970-01-01T00:00:00Z", &t) == 0 && t == 0);
+    CU_ASSERT(units_parse_date("2033-05-18T03:33:20Z", &t) == 0 && t == 2000000000);
+    CU_ASSERT(units_parse_date("2033-05-18T05:03:20+01:30", &t) == 0 && t == 2000000000);
+    CU_ASSERT(units_parse_date("2033-05-17T22:33:20-05:00", &t) == 0 && t == 2000000000);
+    CU_ASSERT(units_parse_date("2028-02-29T00:00:00Z", &t) == 0);
+    CU_ASSERT_STRING_EQUAL(units_date(out, 2000000000), "2033-05-18T03:33:20Z");
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (units_parse_date(bad[i], &t) != -EINVAL)
+            CU_FAIL(bad[i]);
+}
+
 UNIT_MAIN("units", UNIT(test_parse_size), UNIT(test_parse_rate), UNIT(test_parse_time), UNIT(test_print), UNIT(test_round_trip),
-          UNIT(test_human), UNIT(test_human_time), UNIT(test_streams))
+          UNIT(test_human), UNIT(test_human_time), UNIT(test_streams), UNIT(test_dates))
