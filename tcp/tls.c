@@ -209,6 +209,10 @@ static int fail_ssl(struct tls *t)
     char reason[128];
     long verify = SSL_get_verify_result(t->ssl);
     tls_reason(reason, sizeof(reason));
+    if (t->server && !t->up && SSL_get_verify_mode(t->ssl) != SSL_VERIFY_NONE && verify != X509_V_OK) {
+        snprintf(t->why, sizeof(t->why), "the client's certificate: %s", X509_verify_cert_error_string(verify));
+        return -SST_ECERT;
+    }
     if (!t->server && !t->up && verify != X509_V_OK) {
         snprintf(t->why, sizeof(t->why), "%s",
                  t->ctx->n_pins ? "the server's public key matches no given pin" : X509_verify_cert_error_string(verify));

@@ -7,6 +7,7 @@
 #define TLS_PIN_TEXT 72       /* "sha256:" + 64 hex digits + 0 */
 #define TLS_KEY_SIZE 32       /* exporters, PSKs, HMAC-SHA256 */
 #define TLS_IDENTITY_MAX 64
+#define TLS_NAME_MAX 257      /* of who shows a certificate */
 
 struct tls_ctx;
 struct tls;
@@ -19,6 +20,10 @@ struct tls_ctx *tls_ctx_server(const char *cert_file, const char *key_file, cons
 struct tls_ctx *tls_ctx_self_signed(const char *name, const char *alpn, char *why, size_t why_size);
 /* Client. pins: NULL-terminated "sha256:HEX", when there are any they alone decide; else ca_file, else the system's CAs, with the name checked. */
 struct tls_ctx *tls_ctx_client(const char *ca_file, char *const *pins, const char *alpn, char *why, size_t why_size);
+/* Server: ask clients for a certificate. They may have none; one that is shown must be of a CA in ca_file. 0; -SST_ETLS and why. */
+int tls_ctx_ask(struct tls_ctx *c, const char *ca_file, char *why, size_t why_size);
+/* Client: what it shows to servers that ask. Same returns. */
+int tls_ctx_show(struct tls_ctx *c, const char *cert_file, const char *key_file, char *why, size_t why_size);
 /* External PSK, ECDHE, no certificate, no tickets. The server finds the key: true and key filled, or false. */
 typedef bool tls_psk_find(void *user, const char *identity, uint8_t key[TLS_KEY_SIZE]);
 struct tls_ctx *tls_ctx_psk_server(tls_psk_find *find, void *user, const char *alpn, enum tls_cipher cipher);
@@ -62,6 +67,13 @@ extern uint64_t tls_rekey_records;
 /* Keying material of this connection (RFC 5705/8446 7.5). 0 or -SST_ETLS. */
 int tls_exporter(struct tls *t, const char *label, uint8_t out[TLS_KEY_SIZE]);
 
+/* Whom the peer's verified certificate names: its first alternative name that is a URI, else an e-mail address, else a DNS name; without any of them
+ * the last common name. 0; -ENOENT: it showed none; -SST_ECERT: that names nobody, or not in a way that can be taken. */
+struct tls_peer { char name[TLS_NAME_MAX]; int64_t expires; /* Unix time */ };
+int tls_peer_name(const struct tls *t, struct tls_peer *out);
+
+/* SHA-256 of two texts, one behind the other. */
+void tls_sha256(const char *a, const char *b, uint8_t out[TLS_KEY_SIZE]);
 /* HMAC-SHA256 over the concatenation of n parts, each preceded by its length (u32 big-endian), so that parts cannot run into each other. */
 struct tls_part { const void *data; size_t len; };
 void tls_hmac(const void *key, size_t key_len, const struct tls_part *parts, size_t n, uint8_t out[TLS_KEY_SIZE]);
