@@ -75,6 +75,7 @@ struct grpc_target {
     const char *unix_path;
     struct tls_ctx *tls;     /* NULL: plaintext; must outlive the connection */
     const char *tls_name;    /* SNI, certificate name and :authority; NULL: host */
+    const char *authorization; /* metadata of that name, sent with each call; NULL: none */
     uint64_t connect_ns;     /* resolve + connect + TLS + HTTP/2 settings each within this */
     uint64_t silent_ns;      /* as in grpc_limits */
 };

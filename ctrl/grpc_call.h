@@ -49,5 +49,6 @@ void grpc_server_told(struct grpc_call *c);   /* one less */
 /* grpc_client.c */
 void grpc_client_status(struct grpc_call *c); /* the response is complete: from its trailers to closed() */
 const char *grpc_dial_authority(const struct grpc_conn *c);
+const char *grpc_dial_authorization(const struct grpc_conn *c); /* NULL: none */
 
 #endif

@@ -15,7 +15,7 @@
 struct grpc_dial {
     struct resolver *resolver;
     struct resolve *question;
-    char *host, *unix_path, *tls_name, *authority;
+    char *host, *unix_path, *tls_name, *authority, *authorization;
     uint16_t port;
     struct grpc_dialer on;
     void *user;
@@ -187,6 +187,9 @@ static void dial_free(struct grpc_dial *d)
     free(d->unix_path);
     free(d->tls_name);
     free(d->authority);
+    if (d->authorization)
+        secret_wipe(d->authorization, strlen(d->authorization));
+    free(d->authorization);
     free(d);
 }
 
@@ -230,6 +233,7 @@ void grpc_client_status(struct grpc_call *c)
 /* ------------------------------------------------------------ what users ask */
 
 const char *grpc_dial_authority(const struct grpc_conn *c) { return c->dial->authority; }
+const char *grpc_dial_authorization(const struct grpc_conn *c) { return c->dial->authorization; }
 
 static char *authority_of(const struct grpc_target *t)
 {
@@ -258,6 +262,7 @@ struct grpc_conn *grpc_dial(struct loop *l, struct resolver *r, const struct grp
     d->unix_path = t->host ? NULL : copy(t->unix_path ? t->unix_path : "");
     d->tls_name = copy(t->tls_name ? t->tls_name : t->host);
     d->authority = authority_of(t);
+    d->authorization = copy(t->authorization);
     d->on = *on;
     d->user = user;
     d->step = "";

@@ -160,13 +160,18 @@ void grpc_finish(struct grpc_call *c, enum grpc_status s, const char *text)
 int grpc_call_request(struct grpc_call *c, const char *path, uint64_t deadline_ns)
 {
     char timeout[GRPC_TIMEOUT_TEXT] = "";
-    const struct h2_header hd[] = {
+    struct h2_header hd[] = {
         { ":method", "POST" }, { ":scheme", c->conn->tls ? "https" : "http" }, { ":path", path },
         { ":authority", grpc_dial_authority(c->conn) }, { "te", "trailers" }, TYPE,
-        { "user-agent", PACKAGE_NAME "/" PACKAGE_VERSION }, IDENTITY, { "grpc-timeout", timeout },
+        { "user-agent", PACKAGE_NAME "/" PACKAGE_VERSION }, IDENTITY, { NULL, NULL }, { NULL, NULL },
     };
-    if (deadline_ns)
+    size_t n = ARRAY_LEN(hd) - 2;
+    if (deadline_ns) {
         grpc_timeout_format(timeout, deadline_ns);
+        hd[n++] = (struct h2_header){ "grpc-timeout", timeout };
+    }
+    if (grpc_dial_authorization(c->conn))
+        hd[n++] = (struct h2_header){ "authorization", grpc_dial_authorization(c->conn) };
     grpc_conn_kick(c->conn);
-    return h2_request(c->conn->h2, &c->stream, hd, deadline_ns ? ARRAY_LEN(hd) : ARRAY_LEN(hd) - 1);
+    return h2_request(c->conn->h2, &c->stream, hd, n);
 }
