@@ -27,6 +27,8 @@ library libxxhash    xxh            XXH                                  src/cor
 library OpenSSL      openssl/       SSL_|BIO_|ERR_|EVP_|X509_|HMAC|PEM_  tcp/tls(_[a-z]+)?\.c|tcp/tls_priv\.h
 library c-ares       ares           ares_                                tcp/resolve\.c
 library libmicrohttpd microhttpd    MHD_                                 ctrl/metrics\.c
+library libcurl      curl/          curl_                                ctrl/introspect\.c
+library jansson      jansson        json_(load|object|array_|string_value|number_value|is_|decref) ctrl/introspect\.c
 library nghttp2      nghttp2/       nghttp2_                             ctrl/h2(_[a-z]+)?\.[ch]
 library UCX          uc[pstm]/      uc[pstm]_                            rdma/ucx(_[a-z]+)?\.[ch]
 library verbs        infiniband/    ibv?_                                rdma/(dev|mr|verbs(_[a-z]+)?)\.[ch]
