@@ -23,6 +23,7 @@ void service_init(struct service *s)
     list_init(&s->health_watchers);
     list_init(&s->watchers);
     list_init(&s->upgrades);
+    list_init(&s->asking);
 }
 
 struct connections service_connections(const struct service *s) { return (struct connections){ .pool = s->pool, .doors = s->doors }; }
@@ -39,14 +40,6 @@ bool service_knows_route(const struct service *s, const char *route)
 {
     const struct connections cs = service_connections(s);
     return in_conf(s, route) || connections_know(&cs, route) || sessions_know(s->sessions, route);
-}
-
-bool service_is_local(struct grpc_call *c)
-{
-    bool local = auth_is_local_admin(grpc_call_conn(c));
-    if (!local)
-        grpc_finish(c, GRPC_PERMISSION_DENIED, "this may be asked on the local control socket only, by the gateway's user or root");
-    return local;
 }
 
 /* The request comes as the first message: nothing to do at the headers. */

@@ -5,12 +5,13 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "ctrl/session.h"
+#include "ctrl/who.h"
 
 typedef Scistream__Gateway__V1__DrainRequest DrainRequest;
 typedef Scistream__Gateway__V1__ReloadReply ReloadReply;
 typedef Scistream__Gateway__V1__UpgradeReply UpgradeReply;
 
-/* What the program around does for local administrators. */
+/* What the program around does for administrators. */
 struct service_drain { bool stop; uint64_t timeout_ns; };
 struct service_admin {
     const char *(*drain)(void *user, const struct service_drain *d); /* NULL, or why not */
@@ -30,7 +31,8 @@ struct service {
     uint64_t started_ns;
     const struct service_admin *admin;
     void *admin_user;
-    struct list health_watchers, watchers, upgrades; /* init by service_init */
+    struct who *who;
+    struct list health_watchers, watchers, upgrades, asking; /* init by service_init */
     uint32_t predecessor_pid;      /* 0: there is none that still runs */
     uint64_t predecessor_channels;
 };
@@ -54,8 +56,22 @@ void service_send(struct grpc_call *c, const ProtobufCMessage *m);
 struct connections service_connections(const struct service *s);
 /* Has the configuration such a route, or is there something that came by it? */
 bool service_knows_route(const struct service *s, const char *route);
-/* Is the caller a local administrator? If not, the call is ended. */
-bool service_is_local(struct grpc_call *c);
+
+/* A call that is for administrators. */
+#define SERVICE_UID 64
+struct service_admin_call {
+    const char *name;                                                        /* in the audit */
+    bool looks;                                                              /* and changes nothing */
+    void (*subject)(const uint8_t *data, size_t len, char uid[SERVICE_UID]); /* the session that is asked for; may be NULL */
+    void (*run)(struct grpc_call *c, const struct caller *who, const uint8_t *data, size_t len);
+};
+/* A message of it came: run, at once or later, when the caller may; else the call is ended. */
+void service_allow(struct grpc_call *c, const struct service_admin_call *what, const uint8_t *data, size_t len);
+/* closed() of such a call, or a part of it. */
+void service_gone(struct grpc_call *c, enum grpc_status status, const char *text);
+/* "unix (uid 0)", "alice@example.org at 192.0.2.7:40112" */
+#define SERVICE_NAME (CALLER_NAME + ADDR_TEXT + 8)
+const char *service_name_of(const struct caller *c, char out[SERVICE_NAME]);
 
 extern const struct grpc_handlers service_info_handlers, service_sessions_handlers, service_devices_handlers, service_health_check_handlers,
     service_health_watch_handlers, service_watch_handlers, service_release_handlers, service_drain_handlers, service_reload_handlers,

@@ -1,4 +1,4 @@
-/* Gateway.Release, Drain, Reload and Upgrade: what local administrators may do to a gateway. */
+/* Gateway.Release, Drain, Reload and Upgrade: what administrators may do to a gateway. */
 #include <stdio.h>
 
 #include "ctrl/service.h"
@@ -10,8 +10,6 @@
 
 typedef Scistream__Gateway__V1__ReleaseRequest ReleaseRequest;
 typedef Scistream__Gateway__V1__ReleaseReply ReleaseReply;
-
-static void ignore_closed(struct grpc_call *c UNUSED, enum grpc_status s UNUSED, const char *text UNUSED) {}
 
 /* ------------------------------------------------------------ Release */
 
@@ -26,7 +24,7 @@ static bool reason_ok(const char *s)
     return true;
 }
 
-static void release_session(struct grpc_call *c, const ReleaseRequest *q, const char *text)
+static void release_session(struct grpc_call *c, const ReleaseRequest *q, const char *text, const char *by)
 {
     const struct service *s = grpc_server_user(c);
     ReleaseReply r = SCISTREAM__GATEWAY__V1__RELEASE_REPLY__INIT;
@@ -37,13 +35,13 @@ static void release_session(struct grpc_call *c, const ReleaseRequest *q, const 
     } else if (n == 0) {
         grpc_finish(c, GRPC_NOT_FOUND, one ? "the session has no open channel of that number" : "the session has no open channel");
     } else {
-        log_info("session %s: %d channel%s released by %s", q->uid, n, n == 1 ? "" : "s", grpc_conn_peer(grpc_call_conn(c)));
+        log_info("session %s: %d channel%s released by %s", q->uid, n, n == 1 ? "" : "s", by);
         r.channels = (uint32_t)n;
         service_reply(c, &r.base);
     }
 }
 
-static void release_connection(struct grpc_call *c, const ReleaseRequest *q, const char *text)
+static void release_connection(struct grpc_call *c, const ReleaseRequest *q, const char *text, const char *by)
 {
     const struct connections cs = service_connections(grpc_server_user(c));
     ReleaseReply r = SCISTREAM__GATEWAY__V1__RELEASE_REPLY__INIT;
@@ -51,13 +49,13 @@ static void release_connection(struct grpc_call *c, const ReleaseRequest *q, con
         grpc_finish(c, GRPC_NOT_FOUND, "no open connection with that id");
         return;
     }
-    log_info("connection %s released by %s", q->connection, grpc_conn_peer(grpc_call_conn(c)));
+    log_info("connection %s released by %s", q->connection, by);
     r.connections = 1;
     service_reply(c, &r.base);
 }
 
 /* Its channels, and the connections that workers relay. */
-static void release_route(struct grpc_call *c, const ReleaseRequest *q, const char *text)
+static void release_route(struct grpc_call *c, const ReleaseRequest *q, const char *text, const char *by)
 {
     const struct service *s = grpc_server_user(c);
     const struct connections cs = service_connections(s);
@@ -73,15 +71,16 @@ static void release_route(struct grpc_call *c, const ReleaseRequest *q, const ch
         return;
     }
     AUTO_FREE char *what = units_streams("", r.channels, r.connections);
-    log_info("route %s: %s released by %s", q->route, what, grpc_conn_peer(grpc_call_conn(c)));
+    log_info("route %s: %s released by %s", q->route, what, by);
     service_reply(c, &r.base);
 }
 
-static void release(struct grpc_call *c, const ReleaseRequest *q)
+static void release(struct grpc_call *c, const ReleaseRequest *q, const struct caller *who)
 {
+    char by[SERVICE_NAME];
     const char *said = err_text(-SST_ERELEASED);
     AUTO_FREE char *text = *q->reason ? mem_printf("%s: %s", said, q->reason) : mem_strdup(said);
-    (*q->uid ? release_session : *q->route ? release_route : release_connection)(c, q, text);
+    (*q->uid ? release_session : *q->route ? release_route : release_connection)(c, q, text, service_name_of(who, by));
 }
 
 /* What is to be released is said in one way, and a channel only of a session. */
@@ -91,21 +90,33 @@ static bool asks_for_one(const ReleaseRequest *q)
     return (*q->uid != 0) + (*q->connection != 0) + (*q->route != 0) == 1 && (*q->uid || !channel);
 }
 
-static void on_release(struct grpc_call *c, const uint8_t *data, size_t len)
+static void run_release(struct grpc_call *c, const struct caller *who, const uint8_t *data, size_t len)
 {
     ReleaseRequest *q = scistream__gateway__v1__release_request__unpack(NULL, len, data);
-    if (!service_is_local(c)) /* before any look at what was asked */
-        ;
-    else if (!q || !asks_for_one(q))
+    if (!q || !asks_for_one(q))
         grpc_finish(c, GRPC_INVALID_ARGUMENT, "a readable ReleaseRequest with a uid, a connection or a route is expected");
     else if (!reason_ok(q->reason))
         grpc_finish(c, GRPC_INVALID_ARGUMENT, "the reason must be printable text of at most 200 bytes");
     else
-        release(c, q);
+        release(c, q, who);
     scistream__gateway__v1__release_request__free_unpacked(q, NULL);
 }
 
-const struct grpc_handlers service_release_handlers = { .message = on_release, .closed = ignore_closed };
+static void subject_of_release(const uint8_t *data, size_t len, char uid[SERVICE_UID])
+{
+    ReleaseRequest *q = scistream__gateway__v1__release_request__unpack(NULL, len, data);
+    if (q)
+        str_copy(uid, SERVICE_UID, *q->uid ? q->uid : *q->route ? q->route : q->connection);
+    scistream__gateway__v1__release_request__free_unpacked(q, NULL);
+}
+
+static void on_release(struct grpc_call *c, const uint8_t *data, size_t len)
+{
+    static const struct service_admin_call what = { .name = "Release", .subject = subject_of_release, .run = run_release };
+    service_allow(c, &what, data, len);
+}
+
+const struct grpc_handlers service_release_handlers = { .message = on_release, .closed = service_gone };
 
 /* ------------------------------------------------------------ Drain */
 
@@ -127,12 +138,10 @@ static void drain(struct grpc_call *c, const DrainRequest *q)
     service_reply(c, &r.base);
 }
 
-static void on_drain(struct grpc_call *c, const uint8_t *data, size_t len)
+static void run_drain(struct grpc_call *c, const struct caller *who UNUSED, const uint8_t *data, size_t len)
 {
     DrainRequest *q = scistream__gateway__v1__drain_request__unpack(NULL, len, data);
-    if (!service_is_local(c)) /* before any look at what was asked */
-        ;
-    else if (!q)
+    if (!q)
         grpc_finish(c, GRPC_INVALID_ARGUMENT, "DrainRequest cannot be read");
     else if (q->resume && (q->stop || q->limit_case != SCISTREAM__GATEWAY__V1__DRAIN_REQUEST__LIMIT__NOT_SET))
         grpc_finish(c, GRPC_INVALID_ARGUMENT, "resume goes with nothing else");
@@ -141,17 +150,21 @@ static void on_drain(struct grpc_call *c, const uint8_t *data, size_t len)
     scistream__gateway__v1__drain_request__free_unpacked(q, NULL);
 }
 
-const struct grpc_handlers service_drain_handlers = { .message = on_drain, .closed = ignore_closed };
+static void on_drain(struct grpc_call *c, const uint8_t *data, size_t len)
+{
+    static const struct service_admin_call what = { .name = "Drain", .run = run_drain };
+    service_allow(c, &what, data, len);
+}
+
+const struct grpc_handlers service_drain_handlers = { .message = on_drain, .closed = service_gone };
 
 /* ------------------------------------------------------------ Reload */
 
-static void on_reload(struct grpc_call *c, const uint8_t *data, size_t len)
+static void run_reload(struct grpc_call *c, const struct caller *who UNUSED, const uint8_t *data, size_t len)
 {
     Scistream__Gateway__V1__ReloadRequest *q = scistream__gateway__v1__reload_request__unpack(NULL, len, data);
     const struct service *s = grpc_server_user(c);
-    if (!service_is_local(c)) { /* before any look at what was asked */
-        ;
-    } else if (!q) {
+    if (!q) {
         grpc_finish(c, GRPC_INVALID_ARGUMENT, "ReloadRequest cannot be read");
     } else {
         ReloadReply *r = s->admin->reload(s->admin_user);
@@ -161,20 +174,24 @@ static void on_reload(struct grpc_call *c, const uint8_t *data, size_t len)
     scistream__gateway__v1__reload_request__free_unpacked(q, NULL);
 }
 
-const struct grpc_handlers service_reload_handlers = { .message = on_reload, .closed = ignore_closed };
+static void on_reload(struct grpc_call *c, const uint8_t *data, size_t len)
+{
+    static const struct service_admin_call what = { .name = "Reload", .run = run_reload };
+    service_allow(c, &what, data, len);
+}
+
+const struct grpc_handlers service_reload_handlers = { .message = on_reload, .closed = service_gone };
 
 /* ------------------------------------------------------------ Upgrade */
 
 struct asked { struct list node; struct grpc_call *call; };
 
-static void on_upgrade(struct grpc_call *c, const uint8_t *data, size_t len)
+static void run_upgrade(struct grpc_call *c, const struct caller *who UNUSED, const uint8_t *data, size_t len)
 {
     Scistream__Gateway__V1__UpgradeRequest *q = scistream__gateway__v1__upgrade_request__unpack(NULL, len, data);
     struct service *s = grpc_server_user(c);
     const char *problem = NULL;
-    if (!service_is_local(c)) { /* before any look at what was asked */
-        ;
-    } else if (!q || grpc_user(c)) {
+    if (!q || grpc_user(c)) {
         grpc_finish(c, GRPC_INVALID_ARGUMENT, "one readable UpgradeRequest is expected");
     } else if ((problem = s->admin->upgrade(s->admin_user))) {
         grpc_finish(c, GRPC_FAILED_PRECONDITION, problem);
@@ -187,9 +204,16 @@ static void on_upgrade(struct grpc_call *c, const uint8_t *data, size_t len)
     scistream__gateway__v1__upgrade_request__free_unpacked(q, NULL);
 }
 
-static void on_upgrade_closed(struct grpc_call *c, enum grpc_status s UNUSED, const char *text UNUSED)
+static void on_upgrade(struct grpc_call *c, const uint8_t *data, size_t len)
+{
+    static const struct service_admin_call what = { .name = "Upgrade", .run = run_upgrade };
+    service_allow(c, &what, data, len);
+}
+
+static void on_upgrade_closed(struct grpc_call *c, enum grpc_status s, const char *text)
 {
     struct asked *a = grpc_user(c);
+    service_gone(c, s, text);
     if (!a)
         return;
     list_del(&a->node);

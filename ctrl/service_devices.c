@@ -1,4 +1,4 @@
-/* Gateway.Devices, and the counters of the workers for Gateway.Info: what only local administrators are shown of the machine. */
+/* Gateway.Devices, and the counters of the workers for Gateway.Info: what only administrators are shown of the machine. */
 #include "ctrl/devices.h"
 #include "ctrl/service.h"
 
@@ -15,21 +15,23 @@ static void reply_devices(struct grpc_call *c)
     devices_free(r);
 }
 
-static void on_devices(struct grpc_call *c, const uint8_t *data, size_t len)
+static void run_devices(struct grpc_call *c, const struct caller *who UNUSED, const uint8_t *data, size_t len)
 {
     Scistream__Gateway__V1__DevicesRequest *q = scistream__gateway__v1__devices_request__unpack(NULL, len, data);
-    if (!auth_is_local_admin(grpc_call_conn(c))) /* before any look at what was asked */
-        grpc_finish(c, GRPC_PERMISSION_DENIED, "devices are shown on the local control socket only, to the gateway's user or root");
-    else if (!q)
+    if (!q)
         grpc_finish(c, GRPC_INVALID_ARGUMENT, "DevicesRequest cannot be read");
     else
         reply_devices(c);
     scistream__gateway__v1__devices_request__free_unpacked(q, NULL);
 }
 
-static void ignore_closed(struct grpc_call *c UNUSED, enum grpc_status s UNUSED, const char *text UNUSED) {}
+static void on_devices(struct grpc_call *c, const uint8_t *data, size_t len)
+{
+    static const struct service_admin_call what = { .name = "Devices", .looks = true, .run = run_devices };
+    service_allow(c, &what, data, len);
+}
 
-const struct grpc_handlers service_devices_handlers = { .message = on_devices, .closed = ignore_closed };
+const struct grpc_handlers service_devices_handlers = { .message = on_devices, .closed = service_gone };
 
 /* ------------------------------------------------------------ counters of the workers */
 

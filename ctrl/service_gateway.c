@@ -74,7 +74,7 @@ static void on_info(struct grpc_call *c, const uint8_t *data, size_t len)
 
 const struct grpc_handlers service_info_handlers = { .message = on_info, .closed = ignore_closed };
 
-/* ------------------------------------------------------------ Sessions: to local administrators */
+/* ------------------------------------------------------------ Sessions: to administrators */
 
 typedef Scistream__Gateway__V1__SessionsRequest SessionsRequest;
 
@@ -103,16 +103,28 @@ static void reply_sessions(struct grpc_call *c, const SessionsRequest *q)
     sessions_reply_free(r);
 }
 
-static void on_sessions(struct grpc_call *c, const uint8_t *data, size_t len)
+static void run_sessions(struct grpc_call *c, const struct caller *who UNUSED, const uint8_t *data, size_t len)
 {
     SessionsRequest *q = scistream__gateway__v1__sessions_request__unpack(NULL, len, data);
-    if (!auth_is_local_admin(grpc_call_conn(c))) /* before any look at what was asked */
-        grpc_finish(c, GRPC_PERMISSION_DENIED, "sessions are shown on the local control socket only, to the gateway's user or root");
-    else if (!q)
+    if (!q)
         grpc_finish(c, GRPC_INVALID_ARGUMENT, "SessionsRequest cannot be read");
     else
         reply_sessions(c, q);
     scistream__gateway__v1__sessions_request__free_unpacked(q, NULL);
 }
 
-const struct grpc_handlers service_sessions_handlers = { .message = on_sessions, .closed = ignore_closed };
+static void subject_of_sessions(const uint8_t *data, size_t len, char uid[SERVICE_UID])
+{
+    SessionsRequest *q = scistream__gateway__v1__sessions_request__unpack(NULL, len, data);
+    if (q)
+        str_copy(uid, SERVICE_UID, q->uid);
+    scistream__gateway__v1__sessions_request__free_unpacked(q, NULL);
+}
+
+static void on_sessions(struct grpc_call *c, const uint8_t *data, size_t len)
+{
+    static const struct service_admin_call what = { .name = "Sessions", .looks = true, .subject = subject_of_sessions, .run = run_sessions };
+    service_allow(c, &what, data, len);
+}
+
+const struct grpc_handlers service_sessions_handlers = { .message = on_sessions, .closed = service_gone };

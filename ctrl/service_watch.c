@@ -1,4 +1,4 @@
-/* Gateway.Watch: what becomes of channels and of the gateway, and how fast channels go, to local administrators.
+/* Gateway.Watch: what becomes of channels and of the gateway, and how fast channels go, to administrators.
  *
  * Happy path: WatchRequest -> opened of every channel that there is -> events as they come, progress each interval -> the watcher goes.
  * Connections that workers relay come and go by thousands: of them there is one event each interval (ctrl/connections.h).
@@ -263,13 +263,11 @@ static void begin(struct grpc_call *c, const WatchRequest *q, unsigned place)
     look(w);
 }
 
-static void on_watch(struct grpc_call *c, const uint8_t *data, size_t len)
+static void run_watch(struct grpc_call *c, const struct caller *who UNUSED, const uint8_t *data, size_t len)
 {
     const struct service *s = grpc_server_user(c);
     WatchRequest *q = scistream__gateway__v1__watch_request__unpack(NULL, len, data);
     unsigned place;
-    if (!service_is_local(c)) /* before any look at what was asked */
-        goto out;
     if (!q || grpc_user(c))
         grpc_finish(c, GRPC_INVALID_ARGUMENT, "one readable WatchRequest is expected");
     else if (*q->uid && !is_session(s, q->uid))
@@ -280,13 +278,27 @@ static void on_watch(struct grpc_call *c, const uint8_t *data, size_t len)
         grpc_finish(c, GRPC_RESOURCE_EXHAUSTED, "eight watch already, which is the limit: end one of them");
     else
         begin(c, q, place);
-out:
     scistream__gateway__v1__watch_request__free_unpacked(q, NULL);
 }
 
-static void on_closed(struct grpc_call *c, enum grpc_status s UNUSED, const char *text UNUSED)
+static void subject_of_watch(const uint8_t *data, size_t len, char uid[SERVICE_UID])
+{
+    WatchRequest *q = scistream__gateway__v1__watch_request__unpack(NULL, len, data);
+    if (q)
+        str_copy(uid, SERVICE_UID, q->uid);
+    scistream__gateway__v1__watch_request__free_unpacked(q, NULL);
+}
+
+static void on_watch(struct grpc_call *c, const uint8_t *data, size_t len)
+{
+    static const struct service_admin_call what = { .name = "Watch", .looks = true, .subject = subject_of_watch, .run = run_watch };
+    service_allow(c, &what, data, len);
+}
+
+static void on_closed(struct grpc_call *c, enum grpc_status s, const char *text)
 {
     struct watcher *w = grpc_user(c);
+    service_gone(c, s, text);
     if (!w)
         return;
     loop_timer_stop(w->s->loop, &w->tick);

@@ -1,4 +1,4 @@
-/* Calls of scistreamctl on the local socket of a gateway, one reply or many, and JSON. */
+/* Calls of scistreamctl on the local socket of a gateway, or by its control endpoint, one reply or many, and JSON. */
 #include <signal.h>
 #include <stdio.h>
 
@@ -76,27 +76,84 @@ static void on_lost(struct grpc_conn *conn UNUSED, void *user, const char *step,
 {
     struct call *k = user;
     k->lost = true;
-    if (*step)
+    if (*step && *k->o->gateway)
+        fprintf(stderr, "scistreamctl: %s: %s: %s%s\n", k->o->gateway, step, why,
+                rc == -SST_ECERT && !k->o->e.pins[0] ? "; a gateway with a certificate of its own needs --pin" : "");
+    else if (*step)
         fprintf(stderr, "scistreamctl: %s: %s: %s; is scistreamd running, and as this user? (--socket names another)\n", k->o->socket, step, why);
     if (*step || !k->answered)
         k->code = rc == -ENOENT ? 69 : rc == -EACCES || rc == -EPERM ? 67 : err_exit(rc); /* of a socket's path: nobody there, not for us */
     loop_stop(&k->loop);
 }
 
-static void run(struct call *k, const ProtobufCMessage *request)
+/* Whom it asks, and as whom. */
+struct peer { char host[ADDR_HOST_MAX + 1], *token; struct tls_ctx *tls; };
+
+static int make_tls(struct peer *p, const struct ctl_opts *o)
+{
+    char why[400];
+    p->tls = tls_ctx_client(o->e.ca, o->e.pins, "h2", why, sizeof(why));
+    if (!p->tls || (*o->cert && tls_ctx_show(p->tls, o->cert, *o->key ? o->key : o->cert, why, sizeof(why)) < 0)) {
+        fprintf(stderr, "scistreamctl: %s\n", why);
+        return 78;
+    }
+    return 0;
+}
+
+/* The gateway that was named, or the local socket. Exit code, and it was said. */
+static int find_peer(struct peer *p, const struct ctl_opts *o, struct grpc_target *t)
+{
+    char why[400];
+    *t = (struct grpc_target){ .unix_path = o->socket, .connect_ns = CALL_NS, .silent_ns = CALL_NS };
+    if (!*o->gateway)
+        return 0;
+    if (addr_parse_hostport(o->gateway, ADDR_PORT_DEFAULT, p->host, &t->port, why, sizeof(why)) < 0) {
+        fprintf(stderr, "scistreamctl: --gateway: %s\n", why);
+        return 64;
+    }
+    if (*o->token_file && !(p->token = ctl_token_read(o->token_file)))
+        return 78;
+    int code = make_tls(p, o);
+    t->host = p->host;
+    t->tls = p->tls;
+    t->tls_name = *o->e.tls_name ? o->e.tls_name : NULL;
+    t->authorization = p->token;
+    return code;
+}
+
+static void forget_peer(struct peer *p)
+{
+    tls_ctx_free(p->tls);
+    if (p->token)
+        secret_wipe(p->token, strlen(p->token));
+    free(p->token);
+}
+
+static void ask(struct call *k, const struct grpc_target *t, const ProtobufCMessage *request)
 {
     static const struct grpc_dialer dialer = { .ready = on_ready, .lost = on_lost };
-    struct grpc_target t = { .unix_path = k->o->socket, .connect_ns = CALL_NS, .silent_ns = CALL_NS };
     k->request_len = protobuf_c_message_get_packed_size(request);
     k->request = mem_zalloc(1, k->request_len + 1);
     protobuf_c_message_pack(request, k->request);
     struct resolver *r = resolver_new(&k->loop);
-    struct grpc_conn *conn = grpc_dial(&k->loop, r, &t, &dialer, k);
+    struct grpc_conn *conn = grpc_dial(&k->loop, r, t, &dialer, k);
     loop_run(&k->loop);
     if (!k->lost)
         grpc_hang_up(conn);
     resolver_free(r);
     free(k->request);
+}
+
+static void run(struct call *k, const ProtobufCMessage *request)
+{
+    struct peer p = { .token = NULL };
+    struct grpc_target t;
+    int code = find_peer(&p, k->o, &t);
+    if (code)
+        k->code = code;
+    else
+        ask(k, &t, request);
+    forget_peer(&p);
 }
 
 static void set_log(const struct ctl_opts *o)

@@ -122,7 +122,7 @@ static int print_reply(const struct ctl_opts *o, const uint8_t *data, size_t len
 {
     DevicesReply *r = scistream__gateway__v1__devices_reply__unpack(NULL, len, data);
     if (r)
-        print_devices(o, r, o->socket);
+        print_devices(o, r, *o->gateway ? o->gateway : o->socket);
     devices_free(r);
     return r ? 0 : 76;
 }
@@ -175,7 +175,7 @@ static int look_here(const struct ctl_opts *o)
 int ctl_devices(struct ctl_opts *o, int argc UNUSED, char **argv UNUSED)
 {
     Scistream__Gateway__V1__DevicesRequest q = SCISTREAM__GATEWAY__V1__DEVICES_REQUEST__INIT;
-    if (!o->socket_given && nobody_at(o->socket))
+    if (!o->socket_given && !*o->gateway && nobody_at(o->socket))
         return look_here(o);
     return ctl_call(o, "/scistream.gateway.v1.Gateway/Devices", &q.base, print_reply);
 }

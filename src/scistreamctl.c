@@ -11,6 +11,10 @@
 
 static const struct opts_row rows[] = {
     CTL_ROW(socket, "socket", 'S', VALUE_STR, "", "PATH", "local control socket of the gateway; default: that of scistreamd run by this user"),
+    CTL_ROW(gateway, "gateway", 'G', VALUE_STR, "", "HOST[:PORT]", "ask this gateway by its control endpoint, as an administrator by --token-file or --cert"),
+    CTL_ROW(token_file, "token-file", 'T', VALUE_STR, "", "FILE", "with --gateway: file with the token that says who you are"),
+    CTL_ROW(cert, "cert", 0, VALUE_STR, "", "FILE", "with --gateway: your certificate (PEM)"),
+    CTL_ROW(key, "key", 0, VALUE_STR, "", "FILE", "with --gateway: its private key; default: in the file of --cert"),
     CTL_ROW(json, "json", 'j', VALUE_FLAG, "no", NULL, "JSON instead of text"),
     { .v = { .name = "interval", .type = VALUE_TIME, .off = offsetof(struct ctl_opts, interval), .def = "1s", .min = 20 * NS_PER_MS,
              .max = 60 * NS_PER_S, .help = "watch: between two reports of a channel's progress" }, .arg = "TIME" },
@@ -25,6 +29,8 @@ static const struct opts_row rows[] = {
     CTL_ROW(timeout, "timeout", 0, VALUE_STR, "", "TIME", "drain: what streams get to finish, or forever; default: drain_timeout of the gateway"),
     CTL_ROW(stop, "stop", 0, VALUE_FLAG, "no", NULL, "drain: then stop the gateway"),
     CTL_ROW(resume, "resume", 0, VALUE_FLAG, "no", NULL, "drain: take new streams again"),
+    { .v = { .name = "for", .type = VALUE_TIME, .off = offsetof(struct ctl_opts, lifetime), .def = "forever", .min = 1 * NS_PER_S, .max = TIME_FOREVER,
+             .help = "token: how long it is good" }, .arg = "TIME" },
     ENDPOINT_ROW(probe_time, "time", 0, VALUE_TIME, "5s", 1 * NS_PER_MS, 3600 * NS_PER_S, NULL, "TIME", NULL, "probe: how long to stream"),
     ENDPOINT_ROWS,
 };
@@ -44,12 +50,13 @@ static const struct {
     { "devices", "", "RDMA devices: those that the gateway sees, or those of this machine", 0, 0, ctl_devices },
     { "ticket", "show [FILE | -]", "what is in a ticket, and whether it may still be used; without its secret", 1, 2, ctl_ticket },
     { "probe", "gateway://HOST[:PORT]/ROUTE", "try a route from here: name, TLS, proof, round trip, 5 s of data", 1, 1, ctl_probe },
+    { "token", "PRINCIPAL", "make a token, and its line for the gateway's token_file", 1, 1, ctl_token },
 };
 
 static const struct opts_command command = {
     .program = "scistreamctl",
     .synopsis = "[options] COMMAND [operands]",
-    .about = "Ask a gateway what it does, or tell it, through its local control socket; look at this machine's devices; or try a route of a gateway from here.",
+    .about = "Ask a gateway what it does, or tell it, through its local control socket, or from afar as an administrator; look at this machine's devices; or try a route of a gateway from here.",
     .rows = rows,
     .n_rows = ARRAY_LEN(rows),
     .tail = "Commands:\n"
@@ -63,6 +70,7 @@ static const struct opts_command command = {
             "  devices                      RDMA devices that the gateway sees; without a gateway, those of this machine\n"
             "  ticket show [FILE | -]       what is in a ticket, without its secret; default: the file in SCISTREAM_TICKET_FILE\n"
             "  probe gateway://HOST/ROUTE   try a route: name, TLS, proof, round trip, 5 s of data\n"
+            "  token PRINCIPAL              make a token (standard output) and its line for token_file (standard error)\n"
             "Exit codes as in scistream(7).\n",
 };
 

@@ -7,14 +7,14 @@
 
 struct ctl_opts {
     struct endpoint_opts e;
-    char *socket, *reason, *timeout, *route;
-    uint64_t interval;
+    char *socket, *reason, *timeout, *route, *gateway, *token_file, *cert, *key;
+    uint64_t interval, lifetime;
     int64_t limit;
     int order;
     bool socket_given, json, stop, resume, connections;
 };
 
-/* One unary call on the local socket; done gets the reply (data NULL: failed, and it was said). Exit code. */
+/* One unary call on the local socket, or to --gateway; done gets the reply (data NULL: failed, and it was said). Exit code. */
 typedef int ctl_reply(const struct ctl_opts *o, const uint8_t *data, size_t len);
 int ctl_call(const struct ctl_opts *o, const char *path, const ProtobufCMessage *request, ctl_reply *reply);
 /* The same with another time for the answer. */
@@ -55,5 +55,9 @@ int ctl_upgrade(struct ctl_opts *o, int argc, char **argv);
 int ctl_reload(struct ctl_opts *o, int argc, char **argv);
 int ctl_ticket(struct ctl_opts *o, int argc, char **argv);
 int ctl_probe(struct ctl_opts *o, int argc, char **argv);
+int ctl_token(struct ctl_opts *o, int argc, char **argv);
+
+/* The token in a file; NULL: none, and it was said. Heap, the caller's to wipe. */
+char *ctl_token_read(const char *path);
 
 #endif

@@ -205,10 +205,14 @@ static int load(struct daemon *d)
     else
         gethostname(d->name, sizeof(d->name) - 1);
     secret_user = pw ? (int64_t)pw->pw_uid : -1;
-    if (load_files(d->conf, &files, d->why, sizeof(d->why)) < 0)
+    if (load_files(d->conf, d->who, d->name, &files, d->why, sizeof(d->why)) < 0)
         return 78;
     d->tls = files.tls;
     d->routes = files.routes;
+    if (d->who)
+        who_use(d->who, files.who);
+    else
+        who_setup_free(files.who);
     return 0;
 }
 
@@ -280,14 +284,12 @@ static int start(struct daemon *d)
         code = start_pool(d, &program_fd, link_fds, n);
     if (code)
         return code;
-    d->resolver = resolver_new(&d->loop);
-    if (!d->resolver)
-        return daemon_fail(d, 78, "the resolver cannot start: see /etc/resolv.conf");
     struct sessions_config sc = { .loop = &d->loop, .conf = d->conf, .routes = &d->routes, .pool = d->pool, .resolver = d->resolver,
                                   .name = d->name, .doors = d->doors, .tally = &d->observe.tally, .records = &d->observe.records,
                                   .ev = &service_session_events, .ev_user = &d->service };
     doors_start(d->doors, &d->loop, d->pool, d->resolver, &d->observe.records);
     tally_use_doors(&d->observe.tally, doors_route_name, d->doors);
+    d->service.who = d->who;
     d->service.doors = d->doors;
     d->service.pool = d->observe.sources.pool = d->pool;
     d->service.sessions = d->observe.sources.sessions = sessions_new(&sc);
@@ -307,6 +309,16 @@ static int set_signals(struct daemon *d)
     return rc;
 }
 
+/* Before the files are read, which is done as root: what they say is kept where it is used. */
+static int start_asking(struct daemon *d)
+{
+    d->resolver = resolver_new(&d->loop);
+    if (!d->resolver)
+        return daemon_fail(d, 78, "the resolver cannot start: see /etc/resolv.conf");
+    d->who = who_new(&d->loop, d->resolver);
+    return 0;
+}
+
 static int serve(struct daemon *d)
 {
     stop_init(d);
@@ -314,9 +326,13 @@ static int serve(struct daemon *d)
     upgrade_init(d);
     observe_init(&d->observe, d->conf);
     raise_limits();
-    int code = load(d);
-    if (code == 0 && (loop_init(&d->loop) < 0 || set_signals(d) < 0))
+    int code = 0;
+    if (loop_init(&d->loop) < 0 || set_signals(d) < 0)
         code = daemon_fail(d, 71, "cannot start: %s", strerror(errno));
+    if (code == 0)
+        code = start_asking(d);
+    if (code == 0)
+        code = load(d);
     if (code == 0)
         code = start(d);
     if (code)
@@ -343,6 +359,7 @@ static void clean_up(struct daemon *d)
     sessions_free(d->service.sessions);
     doors_free(d->doors);
     pool_free(d->pool);
+    who_free(d->who);
     resolver_free(d->resolver);
     routes_free(&d->routes);
     tls_ctx_free(d->tls);

@@ -18,6 +18,7 @@ struct daemon {
     struct routes routes;
     struct tls_ctx *tls;
     struct resolver *resolver;
+    struct who *who;
     struct pool *pool;
     struct doors *doors;
     struct service service;
@@ -59,9 +60,10 @@ struct grpc_limits daemon_limits(const struct conf *c);
 /* File and -o options into c, and their check. 0 or -errno and why. */
 int load_conf(struct conf *c, const struct daemon_opts *o, char *why, size_t size);
 unsigned worker_count(const struct conf *c); /* what `workers` stands for */
-/* What c names: certificate, key, secrets; and the limits, some of which are only warned of. 0; -SST_ECONF and why, and nothing is loaded. */
-struct loaded { struct tls_ctx *tls; struct routes routes; struct records records; /* of a reload */ };
-int load_files(const struct conf *c, struct loaded *out, char *why, size_t size);
+/* What c names: certificate, key, secrets, tokens; and the limits, some of which are only warned of. 0; -SST_ECONF and why, and nothing is loaded. */
+struct loaded { struct tls_ctx *tls; struct routes routes; struct who_setup *who; struct records records; /* of a reload */ };
+/* w: who will be asked; NULL: just to check. name: of this gateway. */
+int load_files(const struct conf *c, const struct who *w, const char *name, struct loaded *out, char *why, size_t size);
 void load_log(const struct conf *c); /* log as c says */
 
 /* ------------------------------------------------------------ _listen */

@@ -27,8 +27,9 @@ static int check_key_file(const char *path, char *why, size_t size)
     return -SST_ECONF;
 }
 
-static int load_tls(const struct conf_global *g, struct tls_ctx **out, char *why, size_t size)
+static int load_tls(const struct conf *c, struct tls_ctx **out, char *why, size_t size)
 {
+    const struct conf_global *g = &c->g;
     if (!*g->certificate || !*g->key) {
         snprintf(why, size, "certificate and key are not set: 'scistreamd --init DIR' makes them");
         return -SST_ECONF;
@@ -41,7 +42,8 @@ static int load_tls(const struct conf_global *g, struct tls_ctx **out, char *why
         snprintf(why, size, "certificate %s expired %d days ago: renew it", g->certificate, -days);
     else if (tls)
         expiry_say(tls, g->certificate);
-    if (!tls || days < 0) {
+    bool asks = tls && days >= 0 && *c->auth.client_ca;
+    if (!tls || days < 0 || (asks && tls_ctx_ask(tls, c->auth.client_ca, why, size) < 0)) {
         tls_ctx_free(tls);
         return -SST_ECONF;
     }
@@ -68,14 +70,16 @@ static void warn_of_promises(const struct conf *c)
         log_warn("%s", why[i]);
 }
 
-int load_files(const struct conf *c, struct loaded *out, char *why, size_t size)
+int load_files(const struct conf *c, const struct who *w, const char *name, struct loaded *out, char *why, size_t size)
 {
     *out = (struct loaded){ .records.fd = -1 };
-    int rc = load_tls(&c->g, &out->tls, why, size);
+    int rc = load_tls(c, &out->tls, why, size);
     if (rc == 0)
         rc = routes_load(&out->routes, c, why, size);
     if (rc == 0)
         rc = admission_check_limits(c, why, size);
+    if (rc == 0 && !(out->who = who_load(w, c, name, why, size)))
+        rc = -SST_ECONF;
     if (rc == 0) {
         warn_of_promises(c);
         return 0;

@@ -30,6 +30,9 @@ static int check_all_readable(const struct daemon *d, const struct conf *c, char
     int rc = check_readable(d, "certificate", c->g.certificate, why, size);
     if (rc == 0)
         rc = check_readable(d, "key", c->g.key, why, size);
+    const char *const auth[] = { c->auth.client_ca, c->auth.token_file, c->auth.introspection_credentials_file, c->auth.introspection_ca };
+    for (size_t i = 0; i < ARRAY_LEN(auth) && rc == 0; i++)
+        rc = check_readable(d, "auth", auth[i], why, size);
     for (size_t i = 0; i < c->n_routes && rc == 0; i++) {
         const struct conf_route *r = c->routes[i];
         const char *const files[] = { r->secret_file, r->connect_secret_file, r->connect_ca };
@@ -56,7 +59,7 @@ static int read_beside(const struct daemon *d, struct conf *c, struct loaded *fi
     if (rc == 0)
         rc = check_all_readable(d, c, why, WHY);
     if (rc == 0)
-        rc = load_files(c, files, why, WHY);
+        rc = load_files(c, d->who, d->name, files, why, WHY);
     if (rc == 0)
         rc = records_open(&files->records, c->g.records, d->name, why, WHY);
     if (rc == 0) /* last: nothing fails any more once sockets are bound */
@@ -72,6 +75,8 @@ static void compare(const struct daemon *d, const struct conf *c, const struct l
     conf_diff_make(d->conf, c, out);
     if (!tls_ctx_same(d->tls, files->tls))
         conf_diff_add(&out->now, "certificate");
+    if (!who_setup_same_tokens(who_in_use(d->who), files->who))
+        conf_diff_add(&out->now, "auth.token_file");
     for (size_t i = 0; i < files->routes.n; i++) {
         const struct route *r = files->routes.r[i], *was = route_find(&d->routes, r->c->name);
         if (was && !route_same(was, r))
@@ -92,6 +97,8 @@ static void swap(struct daemon *d, struct conf *c, struct loaded *files)
     d->observe.records.lost = records.lost;
     files->records = records;
     conf_adopt(d->conf, c);
+    who_use(d->who, files->who);
+    files->who = NULL;
     routes_replace(&d->routes, &files->routes);
 }
 
@@ -193,6 +200,7 @@ ReloadReply *reload_now(void *user)
     ReloadReply *r = rc < 0 ? refuse(d, why) : take(d, c, &files);
     routes_free(&files.routes);
     tls_ctx_free(files.tls);
+    who_setup_free(files.who);
     records_close(&files.records);
     conf_free(c);
     notify("READY=1");

@@ -1,0 +1,98 @@
+/* What administrators may ask: before anything is looked at, who it is and whether he may.
+ *
+ * Happy path: service_allow -> who_ask -> policy -> audit -> run. Failures: the call is ended with what who_ask or the policy says. While the
+ * introspection server is asked the message is kept; when the call goes away meanwhile service_gone gives all of it back.
+ */
+#include <stdio.h>
+
+#include "ctrl/service.h"
+
+struct asking {
+    struct list node;        /* of the service */
+    struct grpc_call *call;
+    const struct service_admin_call *what;
+    struct who_asking *who;  /* NULL: not waiting */
+    size_t len;
+    uint8_t *data;
+};
+
+static struct asking *find(struct service *s, const struct grpc_call *c)
+{
+    list_for_each(n, &s->asking)
+        if (list_entry(n, struct asking, node)->call == c)
+            return list_entry(n, struct asking, node);
+    return NULL;
+}
+
+static void asking_free(struct asking *a)
+{
+    list_del(&a->node);
+    free(a->data);
+    free(a);
+}
+
+static void judged(const struct asking *a, const struct caller *c, const char *why_not)
+{
+    char uid[SERVICE_UID] = "";
+    if (c->how == CALLER_LOCAL && c->admin && a->what->looks)
+        return; /* he may, and there is nothing to remember of it */
+    if (a->what->subject)
+        a->what->subject(a->data, a->len, uid);
+    who_audit(c, "", a->what->name, uid, why_not);
+}
+
+static void told(void *user, const struct caller *c, enum grpc_status refused, const char *text)
+{
+    struct asking *a = user;
+    struct service *s = grpc_server_user(a->call);
+    const struct demand d = { .role = ROLE_ADMIN };
+    char why[POLICY_WHY];
+    a->who = NULL;
+    if (!c) {
+        who_audit(NULL, grpc_conn_peer(grpc_call_conn(a->call)), a->what->name, "", text);
+        grpc_finish(a->call, refused, text);
+    } else if (policy_judge(who_policy(s->who), c, &d, why, sizeof(why)) < 0) {
+        judged(a, c, why);
+        grpc_finish(a->call, GRPC_PERMISSION_DENIED, why);
+    } else {
+        judged(a, c, NULL);
+        list_del(&a->node); /* it may take a further message from now on */
+        a->what->run(a->call, c, a->data, a->len);
+    }
+    asking_free(a);
+}
+
+void service_allow(struct grpc_call *c, const struct service_admin_call *what, const uint8_t *data, size_t len)
+{
+    struct service *s = grpc_server_user(c);
+    if (find(s, c)) {
+        grpc_finish(c, GRPC_INVALID_ARGUMENT, "one message is expected");
+        return;
+    }
+    struct asking *a = mem_zalloc(1, sizeof(*a));
+    *a = (struct asking){ .call = c, .what = what, .len = len, .data = mem_zalloc(1, len + 1) };
+    memcpy(a->data, data, len);
+    list_init(&a->node);
+    list_add_tail(&s->asking, &a->node);
+    struct who_asking *waits = who_ask(s->who, c, told, a);
+    if (waits) /* else a is gone */
+        a->who = waits;
+}
+
+void service_gone(struct grpc_call *c, enum grpc_status status UNUSED, const char *text UNUSED)
+{
+    struct asking *a = find(grpc_server_user(c), c);
+    if (!a || !a->who)
+        return;
+    who_cancel(a->who);
+    asking_free(a);
+}
+
+const char *service_name_of(const struct caller *c, char out[SERVICE_NAME])
+{
+    if (c->how == CALLER_LOCAL)
+        str_copy(out, SERVICE_NAME, c->from);
+    else
+        snprintf(out, SERVICE_NAME, "%s at %s", c->principal, c->from);
+    return out;
+}
