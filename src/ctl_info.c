@@ -47,7 +47,10 @@ static void info_text(const InfoReply *r)
 {
     char up[UNITS_TEXT];
     const Scistream__Gateway__V1__Predecessor *before = r->predecessor;
-    printf("gateway    %s, version %s, protocol %u, pid %u\n", r->name, r->version, r->version_max, r->pid);
+    printf("gateway    %s, version %s, protocol %u", r->name, r->version, r->version_max);
+    if (r->pid)
+        printf(", pid %u", r->pid);
+    printf("\n");
     printf("state      %s, up %s, %u worker%s\n", r->draining ? "draining" : "serving", units_human_time(up, MAX(r->uptime_s, 1) * NS_PER_S), r->workers,
            r->workers == 1 ? "" : "s");
     if (before)
@@ -57,10 +60,12 @@ static void info_text(const InfoReply *r)
     for (size_t i = 0; i < r->n_transport_states; i++)
         printf(" %s%s%s%s", r->transport_states[i]->name, *r->transport_states[i]->problem ? " (" : "", r->transport_states[i]->problem,
                *r->transport_states[i]->problem ? ")" : "");
-    printf("\nroutes    ");
+    for (size_t i = 0; r->n_transport_states == 0 && i < r->n_transports; i++) /* all that is told over the network */
+        printf(" %s", r->transports[i]);
+    printf("\n%s", r->n_transport_states ? "routes    " : "");
     for (size_t i = 0; i < r->n_routes; i++)
         printf(" %s", r->routes[i]);
-    printf("\n");
+    printf("%s", r->n_transport_states ? "\n" : "");
     for (size_t i = 0; i < r->n_worker_states; i++)
         worker_text(r->worker_states[i]);
 }

@@ -98,6 +98,12 @@ for f in tcp-gateway tcp-site-a tcp-site-b; do
     run check 0 "$builddir/scistreamd" -c "$tmp/$f.conf" --check-config -o user=root
 done
 
+step "the example of who may do what"
+cp "$dir/gateway.crt" "$dir/people.crt"
+(umask 077 && : >"$dir/tokens" && echo id:secret >"$dir/globus-client")
+sed "s|/etc/scistream|$dir|" "$etc/who.conf" >"$tmp/who.conf"
+run check 0 "$builddir/scistreamd" -c "$tmp/who.conf" --check-config -o user=root
+
 step "the example of direct mode"
 take_ports
 mkdir -p "$tmp/bin"

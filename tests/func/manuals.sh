@@ -52,8 +52,8 @@ done
 
 step "configuration: keys and defaults, section by section, ranges and choices"
 # scistreamd.conf(5) has one .It for each line «key = default» of --print-config.
-"$builddir/scistreamd" -c /dev/null -o route.x.secret_file=x -o route.x.deliver=link --print-config >"$tmp/config" || fail "--print-config"
-sed -i 's/secret_file = "x"/secret_file = ""/; s/deliver = {"link"}/deliver = {}/' "$tmp/config"
+"$builddir/scistreamd" -c /dev/null -o route.x.secret_file=x -o route.x.deliver=link -o policy.x.principals=x -o policy.x.roles=PROD --print-config >"$tmp/config" || fail "--print-config"
+sed -i 's/secret_file = "x"/secret_file = ""/; s/deliver = {"link"}/deliver = {}/; s/principals = {"x"}/principals = {}/; s/roles = {"PROD"}/roles = {}/' "$tmp/config"
 awk '/^[a-z]+.*{$/ { section = $1 } /^}/ { section = "" }
     /^ *# / { range = $0; sub(/.*\(/, "", range); sub(/\)$/, "", range); sub(/, default .*/, "", range) }
     /^ *[a-z_]+ = / { sub(/^ */, ""); print section "|" $0 "|" range }' "$tmp/config" >"$tmp/keys"

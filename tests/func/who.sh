@@ -121,6 +121,7 @@ wait_until 20 "grep -q reloaded '$tmp/watch.out'"
 kill -INT "${pid[watch]}"
 ends watch 0
 with alice 0 info
+grep -qE '^gateway    A, version [0-9.]+, protocol 1$' "$tmp/ctl.out" && grep -qx 'transports link' "$tmp/ctl.out" || fail "$(cat "$tmp/ctl.out")"
 
 step "the file of tokens changes"
 lines carol
