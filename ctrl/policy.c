@@ -183,7 +183,8 @@ int policy_judge(const struct policy *p, const struct caller *who, const struct 
     if (who->how == CALLER_LOCAL && who->admin)
         return 0;
     if (who->how == CALLER_ANONYMOUS && d->role == ROLE_ADMIN)
-        return refuse(&a, -SST_EDENIED, "this may be asked on the local control socket only, by the gateway's user or root: over the network nobody is asked who he is (section auth)");
+        return refuse(&a, -SST_EDENIED, "this may be asked on the local control socket only, by the gateway's user or root: over the network nobody is "
+                      "asked who he is (section auth)");
     a.row = policy_row(p, who, d->role);
     if (!a.row)
         return refuse(&a, -SST_EDENIED, "no policy allows %.100s the role %s", who->principal, policy_role_name(d->role));

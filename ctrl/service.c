@@ -1,17 +1,18 @@
 #include "ctrl/service.h"
 
 #define UNARY_MAX (64U << 10)
+#define ADMIN_MAX (4U << 10) /* kept while it is found out who asks */
 
 const struct grpc_method service_methods[] = {
     { ATTACH_PATH, ATTACH_MESSAGE_MAX, &attach_call_handlers, service_attach_start },
     { "/scistream.gateway.v1.Gateway/Info", UNARY_MAX, &service_info_handlers, service_unary_start },
-    { "/scistream.gateway.v1.Gateway/Sessions", UNARY_MAX, &service_sessions_handlers, service_unary_start },
-    { "/scistream.gateway.v1.Gateway/Devices", UNARY_MAX, &service_devices_handlers, service_unary_start },
-    { "/scistream.gateway.v1.Gateway/Watch", UNARY_MAX, &service_watch_handlers, service_unary_start },
-    { "/scistream.gateway.v1.Gateway/Release", UNARY_MAX, &service_release_handlers, service_unary_start },
-    { "/scistream.gateway.v1.Gateway/Drain", UNARY_MAX, &service_drain_handlers, service_unary_start },
-    { "/scistream.gateway.v1.Gateway/Upgrade", UNARY_MAX, &service_upgrade_handlers, service_unary_start },
-    { "/scistream.gateway.v1.Gateway/Reload", UNARY_MAX, &service_reload_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Sessions", ADMIN_MAX, &service_sessions_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Devices", ADMIN_MAX, &service_devices_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Watch", ADMIN_MAX, &service_watch_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Release", ADMIN_MAX, &service_release_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Drain", ADMIN_MAX, &service_drain_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Upgrade", ADMIN_MAX, &service_upgrade_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Reload", ADMIN_MAX, &service_reload_handlers, service_unary_start },
     { "/grpc.health.v1.Health/Check", UNARY_MAX, &service_health_check_handlers, service_unary_start },
     { "/grpc.health.v1.Health/Watch", UNARY_MAX, &service_health_watch_handlers, service_unary_start },
 };

@@ -358,7 +358,7 @@ void who_audit(const struct caller *c, const char *from, const char *what, const
     log_json_escape(why, sizeof(why), why_not ? why_not : "");
     const char *how = c ? caller_how_name(c->how) : "none", *allowed = why_not ? "no" : "yes";
 #define AUDIT "audit: principal=\"%s\" how=%s from=\"%s\" what=%s uid=\"%s\" allowed=%s why=\"%s\""
-    if (c)
+    if (c && c->how != CALLER_ANONYMOUS)
         log_info(AUDIT, principal, how, at, what, object, allowed, why);
     else
         log_gated(&gate, LOG_LEVEL_INFO, AUDIT, principal, how, at, what, object, allowed, why);

@@ -36,8 +36,8 @@ const struct policy *who_policy(const struct who *w);
 struct who_asking *who_ask(struct who *w, struct grpc_call *c, who_told *told, void *user);
 void who_cancel(struct who_asking *a); /* null-safe */
 
-/* The audit line of a decision: who may do what, to which uid ("" = none), or why not (NULL = he may). Refusals of callers who are not known (c NULL,
- * from: where they are) are left out when there are too many. */
+/* The audit line of a decision: who may do what, to which uid ("" = none), or why not (NULL = he may). Of callers who are not known (anonymous, or
+ * c NULL and from where they are) lines are left out when there are too many. */
 void who_audit(const struct caller *c, const char *from, const char *what, const char *uid, const char *why_not);
 
 #endif

@@ -174,7 +174,14 @@ refused_by_tls()
 }
 refused_by_tls stranger 'unable to get local issuer certificate'
 refused_by_tls server_only 'unsuitable certificate purpose|unsupported certificate purpose'
-start ctl "$builddir/scistreamctl" --gateway "localhost:${port[A]}" --pin "${pin[oauth]:-sha256:$(printf %064d 0)}" sessions
+sed -i "s|client_ca = .*|client_ca = \"$tmp/strangers.crt\"|" "$tmp/A/conf"
+reload auth.client_ca
+shows stranger 0 sessions
+refused_by_tls name 'unable to get local issuer certificate'
+sed -i "s|client_ca = .*|client_ca = \"$tmp/people.crt\"|" "$tmp/A/conf"
+reload auth.client_ca
+shows name 0 sessions
+start ctl "$builddir/scistreamctl" --gateway "localhost:${port[A]}" --pin "sha256:$(printf %064d 0)" sessions
 ends ctl 67 30 "the server's public key matches no given pin"
 
 step "introspection: one question a token, and an answer that is remembered for a while"

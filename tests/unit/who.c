@@ -702,6 +702,8 @@ static void test_audit(void)
     who_audit(&c, "", "Drain", "x\" allowed=yes\n", "no policy allows \"it\"");
     for (int i = 0; i < 50; i++)
         who_audit(NULL, "192.0.2.9:1", "Watch", "", "Authentication token is missing for scope x");
+    for (int i = 0; i < 50; i++)
+        who_audit(&(struct caller){ .principal = "anonymous", .from = "192.0.2.9:2" }, "", "Watch", "", "not here");
     capture_end(&cap, logged, sizeof(logged));
     CU_ASSERT_PTR_NOT_NULL(strstr(logged, "audit: principal=\"alice \xc3\xa9\" how=certificate from=\"192.0.2.1:4000\" what=Release uid=\"0123\" allowed=yes why=\"\"\n"));
     CU_ASSERT_PTR_NOT_NULL(strstr(logged, "what=Drain uid=\"x\\\" allowed=yes\\n\" allowed=no why=\"no policy allows \\\"it\\\"\"\n"));
