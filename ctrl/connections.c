@@ -100,19 +100,28 @@ static struct connection_group *group_named(struct connection_groups *g, const c
 static void make_groups(struct connection_groups *g, const struct connections *cs, const char *route)
 {
     *g = (struct connection_groups){ .n = 0 };
-    for (unsigned i = 0; i < MIN(doors_count(cs->doors), BOARD_DOORS); i++) {
+    for (unsigned i = 0; i < MIN(doors_count(cs->doors), BOARD_ROUTE_DOORS); i++) {
         const struct route *r = doors_route(cs->doors, i);
         if (*route && !str_eq(route, r->c->name))
             continue;
         g->of_door[i] = group_named(g, r->c->name);
         g->of_door[i]->relays |= r->tcp;
     }
+    if (doors_places(cs->doors) == BOARD_ROUTE_DOORS || (*route && !str_eq(route, DOORS_SESSIONS)))
+        return;
+    g->of_sessions = group_named(g, DOORS_SESSIONS);
+    g->of_sessions->relays = true;
 }
 
-static void read_doors(struct connection_groups *g, const struct stats_page *p)
+static struct connection_group *group_of(const struct connection_groups *g, uint32_t door)
 {
-    for (unsigned i = 0; i < BOARD_DOORS; i++) {
-        struct connection_group *to = g->of_door[i];
+    return door < BOARD_ROUTE_DOORS ? g->of_door[door] : board_number_ok(door) ? g->of_sessions : NULL;
+}
+
+static void read_doors(struct connection_groups *g, const struct stats_page *p, unsigned places)
+{
+    for (unsigned i = 0; i < places; i++) {
+        struct connection_group *to = group_of(g, i);
         if (!to)
             continue;
         to->accepted += stats_get(&p->door[i].accepted);
@@ -138,14 +147,15 @@ void connection_groups_read(struct connection_groups *g, const struct connection
         const struct stats_page *p = pool_at(cs->pool, k)->stats;
         if (!p)
             continue;
-        read_doors(g, p);
+        read_doors(g, p, doors_places(cs->doors));
         atomic_thread_fence(memory_order_acquire); /* count_end of engine/relay.c */
         struct connection c = { .worker = k };
         uint64_t now = now_ns(), high = MIN(stats_get(&p->relay_high), STATS_RELAYS);
         for (c.slot = 0; c.slot < high; c.slot++) {
-            if (!read_one(&p->relay[c.slot], &c, now) || c.door >= BOARD_DOORS || !g->of_door[c.door])
+            struct connection_group *of = read_one(&p->relay[c.slot], &c, now) ? group_of(g, c.door) : NULL;
+            if (!of)
                 continue;
-            count(g->of_door[c.door], &c);
+            count(of, &c);
             if (visit)
                 visit(user, &c);
         }
@@ -166,7 +176,7 @@ bool connections_know(const struct connections *cs, const char *route)
     for (unsigned i = 0; i < doors_count(cs->doors); i++)
         if (str_eq(doors_route_name(cs->doors, i), route))
             return true;
-    return false;
+    return str_eq(route, DOORS_SESSIONS) && doors_places(cs->doors) > BOARD_ROUTE_DOORS;
 }
 
 /* ------------------------------------------------------------ the first of many */
@@ -273,6 +283,7 @@ ConnectionMsg *connection_message(const struct connections *cs, const struct con
     scistream__gateway__v1__connection__init(m);
     m->id = mem_strdup(connection_id(id, c.worker, c.id));
     m->route = mem_strdup(doors_route_name(cs->doors, c.door));
+    m->session = mem_strdup(doors_uid(cs->doors, c.door));
     m->peer = mem_strdup(peer);
     m->backend = mem_strdup(backend);
     m->worker = c.worker;
@@ -379,11 +390,11 @@ bool connections_release(const struct connections *cs, const char *id, const cha
 uint64_t connections_release_route(const struct connections *cs, const char *route, const char *text)
 {
     Scistream__Worker__Close m = SCISTREAM__WORKER__CLOSE__INIT;
-    uint32_t doors[BOARD_DOORS];
+    uint32_t doors[BOARD_ROUTE_DOORS];
     uint64_t n = 0;
     m.channel = ALL_RELAYS;
     m.doors = doors;
-    for (unsigned i = 0; i < MIN(doors_count(cs->doors), BOARD_DOORS); i++)
+    for (unsigned i = 0; i < MIN(doors_count(cs->doors), BOARD_ROUTE_DOORS); i++)
         if (str_eq(doors_route_name(cs->doors, i), route))
             doors[m.n_doors++] = i;
     for (unsigned k = 0; m.n_doors && k < pool_size(cs->pool); k++) { /* without doors it would be all of them */

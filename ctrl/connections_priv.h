@@ -16,6 +16,8 @@ struct connection {
     struct stats_sum moved;
 };
 
+#define CONNECTION_GROUPS (BOARD_ROUTE_DOORS + 1) /* of routes, and one of all sessions together */
+
 /* Those of a route. */
 struct connection_group {
     char route[ADDR_ROUTE_MAX + 1];
@@ -27,8 +29,8 @@ struct connection_group {
 
 struct connection_groups {
     unsigned n;
-    struct connection_group at[BOARD_DOORS];
-    struct connection_group *of_door[BOARD_DOORS]; /* NULL: not wanted */
+    struct connection_group at[CONNECTION_GROUPS];
+    struct connection_group *of_door[BOARD_ROUTE_DOORS], *of_sessions; /* NULL: not wanted */
 };
 
 /* Read the doors of that route, or with an empty name of all, and then every connection; each is counted in its group and shown to visit (may be

@@ -15,7 +15,7 @@ struct connections_seen {
     uint64_t at_ns, lives;            /* 0: no look yet; starts and deaths of workers: with them counters go back */
     bool quiet;                       /* it was told that nothing moves, or there is nothing */
     unsigned n;
-    struct past at[BOARD_DOORS];
+    struct past at[CONNECTION_GROUPS];
     struct { struct last *slot; uint32_t n; } worker[BOARD_WORKERS];
 };
 
@@ -141,7 +141,7 @@ static void compare(RouteMsg *m, const struct past *a, const struct past *b, uin
 /* True: something has changed since the look before. What was there then, and no more, is told by its end. */
 static bool add_routes(Connections *m, const struct connection_groups *g, struct connections_seen *s, uint64_t ns)
 {
-    struct past now[BOARD_DOORS];
+    struct past now[CONNECTION_GROUPS];
     bool changed = false;
     unsigned n = 0;
     m->routes = mem_zalloc(g->n + 1, sizeof(*m->routes));

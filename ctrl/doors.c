@@ -1,10 +1,9 @@
-#include "ctrl/doors.h"
+#include "ctrl/doors_priv.h"
 
 #include <stdio.h>
 #include <sys/socket.h>
 
 #include "ctrl/admission.h"
-#include "src/core/board.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
 #include "tcp/sock.h"
@@ -24,30 +23,25 @@ struct backend {
     bool complained;
 };
 
-struct door {
-    unsigned number;
-    struct route *r;          /* held; also after it was closed, for the log */
-    int fd;                   /* -1: closed */
-    char *name, *at;          /* "route iperf, tcp://…", "tcp://…" */
-    struct io refusing;       /* while paused */
-    struct log_gate clean, failed;
-    bool wanted;
-};
-
 /* Bound for routes that are not in force yet. */
 struct fresh { struct list node; int fd; char *at; };
 
-struct doors {
-    const struct conf *conf;
-    struct loop *loop;
-    struct pool *pool;
-    struct resolver *resolver;
-    struct records *records;
-    struct door door[BOARD_DOORS];
-    unsigned n;
-    struct list backends, fresh;
-    bool paused, begun;
-};
+struct door *doors_next(struct doors *ds, struct door *d)
+{
+    unsigned i = d ? (unsigned)(d - ds->door) + 1 : 0;
+    if (i >= ds->n && i < BOARD_ROUTE_DOORS)
+        i = BOARD_ROUTE_DOORS;
+    return i < ds->places ? &ds->door[i] : NULL;
+}
+
+struct door *doors_find(const struct doors *ds, unsigned number)
+{
+    unsigned place = board_place(number);
+    const struct door *d = &ds->door[place];
+    if (number < BOARD_ROUTE_DOORS ? number >= ds->n : place >= ds->places || d->number != number)
+        return NULL;
+    return (struct door *)(uintptr_t)d;
+}
 
 /* ------------------------------------------------------------ binding */
 
@@ -120,11 +114,11 @@ int doors_prepare(struct doors *ds, const struct routes *now, char *why, size_t 
         for (char *const *t = now->r[i]->c->accept; *t && rc == 0; t++) {
             if (!str_starts(*t, CONF_TCP))
                 continue;
-            if (++n <= BOARD_DOORS) {
+            if (++n <= BOARD_ROUTE_DOORS) {
                 rc = need(ds, now->r[i], *t, why, why_size);
                 continue;
             }
-            snprintf(why, why_size, "there are more than %d places for TCP peers in the accepts of all routes", BOARD_DOORS);
+            snprintf(why, why_size, "there are more than %d places for TCP peers in the accepts of all routes", BOARD_ROUTE_DOORS);
             rc = -SST_ECONF;
         }
     if (rc < 0)
@@ -228,6 +222,16 @@ void doors_peer(const struct doors *ds, const struct route *r, Scistream__Worker
 /* Relays are told of one by one where somebody reads it. */
 static bool wants_ends(const struct conf *c) { return c->g.log_level >= LOG_LEVEL_INFO || *c->g.records; }
 
+static void fill_for_route(const struct doors *ds, const struct door *d, Scistream__Worker__Door *m, Scistream__Worker__TcpPeer *to)
+{
+    m->connections = (uint64_t)d->r->c->connections;
+    m->keep_ns = d->r->c->keepalive;
+    if (!d->r->tcp)
+        return;
+    doors_peer(ds, d->r, to);
+    m->to = to;
+}
+
 static void tell(struct doors *ds, const struct door *d, struct pool_worker *w, bool with_fd)
 {
     Scistream__Worker__Door m = SCISTREAM__WORKER__DOOR__INIT;
@@ -235,14 +239,9 @@ static void tell(struct doors *ds, const struct door *d, struct pool_worker *w, 
     ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
     m.number = d->number;
     m.name = d->name;
-    m.connections = (uint64_t)d->r->c->connections;
-    m.keep_ns = d->r->c->keepalive;
-    sock_tune_peer(d->fd, m.keep_ns); /* those that it accepts have the same */
     m.tell = wants_ends(ds->conf);
-    if (d->r->tcp) {
-        doors_peer(ds, d->r, &to);
-        m.to = &to;
-    }
+    (d->lease ? door_lease_fill : fill_for_route)(ds, d, &m, &to);
+    sock_tune_peer(d->fd, m.keep_ns); /* those that it accepts have the same */
     t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_DOOR;
     t.door = &m;
     if (pool_send(w, &t, with_fd ? d->fd : -1) < 0)
@@ -251,9 +250,11 @@ static void tell(struct doors *ds, const struct door *d, struct pool_worker *w, 
 
 void doors_worker_started(struct doors *ds, struct pool_worker *w)
 {
-    for (unsigned i = 0; i < ds->n && ds->begun && !ds->paused; i++)
-        if (ds->door[i].fd >= 0)
-            tell(ds, &ds->door[i], w, true);
+    if (!ds->begun || ds->paused)
+        return;
+    for each_door(ds, d)
+        if (door_is_ready(d))
+            tell(ds, d, w, true);
 }
 
 void doors_begin(struct doors *ds)
@@ -264,7 +265,7 @@ void doors_begin(struct doors *ds)
             doors_worker_started(ds, pool_at(ds->pool, k));
 }
 
-static void tell_door(struct doors *ds, const struct door *d, bool with_fd)
+void doors_tell(struct doors *ds, const struct door *d, bool with_fd)
 {
     for (unsigned k = 0; ds->begun && !ds->paused && k < pool_size(ds->pool); k++)
         if (pool_at(ds->pool, k)->started)
@@ -275,17 +276,22 @@ static void tell_workers(struct doors *ds, const struct route *r)
 {
     for (unsigned i = 0; i < ds->n; i++)
         if (ds->door[i].r == r && ds->door[i].fd >= 0)
-            tell_door(ds, &ds->door[i], false);
+            doors_tell(ds, &ds->door[i], false);
 }
 
 /* Workers accept there no more. */
 static void untell(struct doors *ds, const struct door *d)
 {
     Scistream__Worker__Undoor m = SCISTREAM__WORKER__UNDOOR__INIT;
+    m.number = d->number;
+    doors_tell_undoor(ds, &m);
+}
+
+void doors_tell_undoor(struct doors *ds, Scistream__Worker__Undoor *m)
+{
     ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
     t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_UNDOOR;
-    t.undoor = &m;
-    m.number = d->number;
+    t.undoor = m;
     for (unsigned k = 0; ds->pool && k < pool_size(ds->pool); k++)
         (void)pool_send(pool_at(ds->pool, k), &t, -1); /* one that is dead accepts no more either */
 }
@@ -293,18 +299,27 @@ static void untell(struct doors *ds, const struct door *d)
 struct route *doors_route(const struct doors *ds, unsigned number) { return number < ds->n ? ds->door[number].r : NULL; }
 const char *doors_route_name(const void *doors, unsigned number)
 {
-    const struct route *r = doors_route(doors, number);
+    const struct doors *ds = doors;
+    const struct route *r = doors_route(ds, number);
+    if (board_place(number) >= BOARD_ROUTE_DOORS)
+        return board_place(number) < ds->places ? DOORS_SESSIONS : NULL;
     return r ? r->c->name : NULL;
 }
 
-const char *doors_name(const struct doors *ds, unsigned number) { return number < ds->n ? ds->door[number].name : "?"; }
+const char *doors_name(const struct doors *ds, unsigned number)
+{
+    const struct door *d = doors_find(ds, number);
+    return d ? d->name : "?";
+}
+
 size_t doors_count(const struct doors *ds) { return ds->n; }
 
 static void record(const struct doors *ds, const Scistream__Worker__Relayed *m)
 {
-    const struct route *r = doors_route(ds, m->door);
+    const struct door *d = doors_find(ds, m->door);
     int rc = m->code ? err_from_wire(m->code) : 0;
-    struct record e = { .route = r ? r->c->name : NULL, .source = { .peer = m->peer, .transport = "tcp", .security = "plaintext" },
+    struct record e = { .route = doors_route_name(ds, m->door), .uid = doors_uid(ds, m->door),
+                        .source = { .principal = d && d->lease ? d->lease->principal : NULL, .peer = m->peer, .transport = "tcp", .security = "plaintext" },
                         .sink = { .peer = m->backend, .transport = "tcp", .security = "plaintext" },
                         .moved.bytes = { m->forward, m->backward }, .ns = m->ns, .outcome = rc ? "aborted" : "relayed", .rc = rc, .reason = m->text };
     for (unsigned i = 0; i < 2 * WAIT_KINDS; i++)
@@ -316,10 +331,11 @@ static void record(const struct doors *ds, const Scistream__Worker__Relayed *m)
 void doors_relayed(struct doors *ds, const struct pool_worker *w, const Scistream__Worker__Relayed *m)
 {
     char out[UNITS_TEXT], back[UNITS_TEXT];
-    const struct route *r = doors_route(ds, m->door);
-    struct door *d = &ds->door[m->door];
-    log_gated(m->code ? &d->failed : &d->clean, LOG_LEVEL_INFO, "relay %s: %s -> %s %s%s: %s there, %s back, %.3f s, worker %u",
-              r ? r->c->name : "?", m->peer, *m->backend ? m->backend : "nobody", m->code ? "failed: " : "ended", m->text, units_human_size(out, m->forward),
+    static struct log_gate unknown = LOG_GATE;
+    struct door *d = doors_find(ds, m->door);
+    const char *of = d && d->lease ? d->lease->uid : doors_route_name(ds, m->door);
+    log_gated(!d ? &unknown : m->code ? &d->failed : &d->clean, LOG_LEVEL_INFO, "relay %s%s: %s -> %s %s%s: %s there, %s back, %.3f s, worker %u",
+              d && d->lease ? "of session " : "", of ? of : "?", m->peer, *m->backend ? m->backend : "nobody", m->code ? "failed: " : "ended", m->text, units_human_size(out, m->forward),
               units_human_size(back, m->backward), (double)m->ns / 1e9, w->index);
     record(ds, m);
 }
@@ -331,7 +347,7 @@ static void record_lost(struct doors *ds, const struct pool_worker *w, const str
     uint64_t waits[2 * WAIT_KINDS];
     for (unsigned i = 0; i < ARRAY_LEN(waits); i++)
         waits[i] = stats_get(&st->c.flow[i / WAIT_KINDS].wait_ns[i % WAIT_KINDS]);
-    m.door = MIN(atomic_load_explicit(&st->door, memory_order_relaxed), BOARD_DOORS - 1);
+    m.door = atomic_load_explicit(&st->door, memory_order_relaxed);
     m.peer = (char *)(uintptr_t)addr_format(&st->peer, peer);
     if (st->backend.sa.sa_family != AF_UNSPEC)
         addr_format(&st->backend, backend);
@@ -351,8 +367,12 @@ void doors_worker_died(struct doors *ds, const struct pool_worker *w)
     const struct stats_page *p = w->stats;
     uint64_t high = p ? MIN(stats_get(&p->relay_high), STATS_RELAYS) : 0;
     for (uint64_t i = 0; i < high; i++)
-        if (stats_get(&p->relay[i].c.id))
+        if (stats_get(&p->relay[i].c.id)) {
             record_lost(ds, w, &p->relay[i]);
+            doors_session_lost(ds, atomic_load_explicit(&p->relay[i].door, memory_order_relaxed), &p->relay[i]);
+        }
+    if (p)
+        doors_session_worker_died(ds, p);
 }
 
 /* ------------------------------------------------------------ going by other routes */
@@ -361,7 +381,7 @@ void doors_worker_died(struct doors *ds, const struct pool_worker *w)
 static struct door *new_door(struct doors *ds)
 {
     struct door *d = NULL;
-    if (ds->n < BOARD_DOORS)
+    if (ds->n < BOARD_ROUTE_DOORS)
         return &ds->door[ds->n++];
     for (unsigned i = 0; i < ds->n && !d; i++)
         if (ds->door[i].fd < 0)
@@ -381,7 +401,7 @@ static void open_door(struct doors *ds, struct route *r, struct fresh *f)
                         .wanted = true, .clean = LOG_GATE, .failed = LOG_GATE, .name = mem_printf("route %s, %s", r->c->name, f->at) };
     list_del(&f->node);
     free(f);
-    tell_door(ds, d, true);
+    doors_tell(ds, d, true);
 }
 
 static void keep_door(struct doors *ds, struct route *r, struct door *d)
@@ -392,7 +412,7 @@ static void keep_door(struct doors *ds, struct route *r, struct door *d)
     d->wanted = true;
     free(d->name);
     d->name = mem_printf("route %s, %s", r->c->name, d->at);
-    tell_door(ds, d, false);
+    doors_tell(ds, d, false);
 }
 
 static void close_door(struct doors *ds, struct door *d)
@@ -402,6 +422,8 @@ static void close_door(struct doors *ds, struct door *d)
     untell(ds, d);
     if (ds->loop)
         loop_del(ds->loop, &d->refusing);
+    if (d->lease) /* nobody else has it, as an heir has those of routes */
+        (void)shutdown(d->fd, SHUT_RDWR);
     fd_close(&d->fd);
 }
 
@@ -494,28 +516,32 @@ static void on_unwanted(struct io *io, uint32_t events UNUSED)
         close(fd); /* a reset: sock_tune_peer */
 }
 
+void doors_refuse(struct doors *ds, struct door *d)
+{
+    if (d->fd < 0 || d->refusing.fd >= 0)
+        return;
+    untell(ds, d);
+    d->refusing.ready = on_unwanted;
+    if (loop_add(ds->loop, &d->refusing, d->fd, EPOLLIN) < 0)
+        log_warn("%s: who comes while the gateway drains waits there", d->name);
+}
+
 void doors_pause(struct doors *ds)
 {
     ds->paused = true;
-    for (unsigned i = 0; i < ds->n; i++) {
-        struct door *d = &ds->door[i];
-        if (d->fd < 0 || d->refusing.fd >= 0)
-            continue;
-        untell(ds, d);
-        d->refusing.ready = on_unwanted;
-        if (loop_add(ds->loop, &d->refusing, d->fd, EPOLLIN) < 0)
-            log_warn("%s: who comes while the gateway drains waits there", d->name);
-    }
+    for each_door(ds, d)
+        doors_refuse(ds, d);
 }
 
 void doors_resume(struct doors *ds)
 {
     ds->paused = false;
-    for (unsigned i = 0; i < ds->n; i++) {
-        if (ds->door[i].fd < 0)
+    for each_door(ds, d) {
+        if (d->fd < 0)
             continue;
-        loop_del(ds->loop, &ds->door[i].refusing);
-        tell_door(ds, &ds->door[i], true);
+        loop_del(ds->loop, &d->refusing);
+        if (door_is_ready(d))
+            doors_tell(ds, d, true);
     }
 }
 
@@ -539,6 +565,8 @@ struct doors *doors_open(const struct conf *conf, const struct routes *routes, c
     ds->conf = conf;
     list_init(&ds->backends);
     list_init(&ds->fresh);
+    list_init(&ds->free);
+    ds->places = BOARD_ROUTE_DOORS;
     if (doors_prepare(ds, routes, why, why_size) == 0) {
         doors_follow(ds, routes);
         return ds;
@@ -569,6 +597,12 @@ void doors_each(const struct doors *ds, void (*each)(void *user, int fd), void *
 
 void doors_close(struct doors *ds)
 {
+    for each_door(ds, d)
+        close_door(ds, d);
+}
+
+void doors_retire(struct doors *ds)
+{
     for (unsigned i = 0; i < ds->n; i++)
         close_door(ds, &ds->door[i]);
 }
@@ -578,11 +612,15 @@ void doors_free(struct doors *ds)
     if (!ds)
         return;
     drop_fresh(ds);
-    for (unsigned i = 0; i < ds->n; i++) {
-        fd_close(&ds->door[i].fd);
-        route_drop(ds->door[i].r);
-        free(ds->door[i].name);
-        free(ds->door[i].at);
+    for each_door(ds, d) {
+        if (ds->loop)
+            loop_del(ds->loop, &d->refusing);
+        fd_close(&d->fd);
+        if (d->r)
+            route_drop(d->r);
+        door_lease_free(d);
+        free(d->name);
+        free(d->at);
     }
     list_for_each_safe(n, &ds->backends)
         free_backend(list_entry(n, struct backend, node));

@@ -11,6 +11,9 @@
 
 #define ALL_RELAYS (1ULL << 63) /* Close of worker.proto; ids of relays have this bit, too */
 
+/* What the doors of all sessions are counted and listed as; no route can have that name. */
+#define DOORS_SESSIONS "scistream:sessions"
+
 struct doors;
 
 /* Bind the doors of all routes. NULL and why. */
@@ -22,7 +25,7 @@ void doors_begin(struct doors *ds);
 void doors_worker_started(struct doors *ds, struct pool_worker *w);
 /* The route of a door; NULL: there is none of that number. */
 struct route *doors_route(const struct doors *ds, unsigned number);
-/* Its name, for tally_use_doors. */
+/* Its name, or DOORS_SESSIONS for the place of a session's; for tally_use_doors. NULL: there is none. */
 const char *doors_route_name(const void *doors, unsigned number);
 /* "route iperf, tcp://0.0.0.0:7000" */
 const char *doors_name(const struct doors *ds, unsigned number);
@@ -43,9 +46,32 @@ void doors_resume(struct doors *ds);
 void doors_abort_relays(struct doors *ds, int rc);
 /* Each listening socket: it stays the doors'. */
 void doors_each(const struct doors *ds, void (*each)(void *user, int fd), void *user);
+/* The sockets of routes are closed: another program has them. Those of sessions stay. */
+void doors_retire(struct doors *ds);
 /* No more connections; the sockets are closed. */
 void doors_close(struct doors *ds);
-size_t doors_count(const struct doors *ds);
+size_t doors_count(const struct doors *ds); /* of routes */
 void doors_free(struct doors *ds); /* null-safe */
+
+/* ------------------------------------------------------------ doors of sessions: ports of scistream.data_ports, lent one by one */
+/* Bind n of them for the session of that uid and its owner: numbers[0 … n). Whoever connects waits until it is aimed. 0; -SST_ELIMIT and why: there are
+ * not so many, and none is taken. */
+struct doors_borrower { const char *uid, *principal; };
+int doors_lend(struct doors *ds, const struct doors_borrower *b, uint32_t *numbers, unsigned n, char *why, size_t why_size);
+uint16_t doors_port(const struct doors *ds, uint32_t number);
+/* From now on connections go to the first of these numeric addresses that takes them; again: those that are open stay where they are. */
+struct doors_target { char *const *addresses; size_t n; uint16_t port; };
+void doors_aim(struct doors *ds, uint32_t number, const struct doors_target *to);
+/* The ports are free again when this returns, and connections are reset, with that reason. */
+void doors_take_back(struct doors *ds, const uint32_t *numbers, unsigned n, int rc, const char *text);
+/* What came by one, since it was lent. Bytes: of those that have ended. */
+struct doors_sum { uint64_t open, accepted, refused, failed; struct stats_sum moved; };
+void doors_add_sum(const struct doors *ds, uint32_t number, struct doors_sum *to);
+/* The bytes of the connections that are open: one look at all of them, for many sessions. Heap array, by place: board_place(number). */
+struct stats_sum *doors_live(const struct doors *ds);
+/* No place from there on was ever used; BOARD_ROUTE_DOORS: there was no session. */
+unsigned doors_places(const struct doors *ds);
+/* Whose it is; "": no session's, or not any more. */
+const char *doors_uid(const struct doors *ds, uint32_t number);
 
 #endif

@@ -17,7 +17,7 @@
 #include "src/core/process.h"
 
 #define MESSAGE_MAX (64U << 10)
-#define QUEUE_MAX 4096
+#define QUEUE_MAX (4096 + BOARD_DOORS) /* a worker is told of all doors when it starts */
 #define MESSAGES_A_TURN 64
 #define SHORT_LIFE_NS (2 * NS_PER_S)
 #define RESTART_LATER_NS NS_PER_S
@@ -342,7 +342,7 @@ static void lose_relays(struct proc *p)
     unsigned long long n = stats_get(&row->relays);
     if (n)
         log_error("worker %u relayed %llu TCP connection%s: reset", p->w.index, n, n == 1 ? "" : "s");
-    memset(row, 0, sizeof(*row));
+    board_clear_row(p->pool->board, row);
     stats_set(&row->away, 1);
 }
 

@@ -166,7 +166,7 @@ static bool ended_ok(const Scistream__Worker__Ended *e)
 
 static bool relayed_ok(const Scistream__Worker__Relayed *r)
 {
-    return r->door < BOARD_DOORS && word_ok(r->peer) && word_ok(r->backend) && word_ok(r->text) && r->n_wait_ns == 2 * WAIT_KINDS;
+    return board_number_ok(r->door) && word_ok(r->peer) && word_ok(r->backend) && word_ok(r->text) && r->n_wait_ns == 2 * WAIT_KINDS;
 }
 
 static bool message_ok(const FromWorker *m)
@@ -177,9 +177,9 @@ static bool message_ok(const FromWorker *m)
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_UP: return side_ok(m->up->side) && text_ok(m->up->device) && text_ok(m->up->detail);
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_ENDED: return ended_ok(m->ended);
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_FAILED: return side_ok(m->failed->side) && text_ok(m->failed->text);
-    case SCISTREAM__WORKER__FROM_WORKER__WHAT_CAME: return m->came->door < BOARD_DOORS && word_ok(m->came->peer);
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_CAME: return m->came->door < BOARD_ROUTE_DOORS && word_ok(m->came->peer);
     case SCISTREAM__WORKER__FROM_WORKER__WHAT_RELAYED: return relayed_ok(m->relayed);
-    case SCISTREAM__WORKER__FROM_WORKER__WHAT_PASS: return m->pass->door < BOARD_DOORS;
+    case SCISTREAM__WORKER__FROM_WORKER__WHAT_PASS: return board_number_ok(m->pass->door);
     default: return true;
     }
 }

@@ -3,6 +3,15 @@
 #define UNARY_MAX (64U << 10)
 #define ADMIN_MAX (4U << 10) /* kept while it is found out who asks */
 
+#define SCISTREAM_METHODS \
+    { "/scistream.Control/req", UNARY_MAX, &service_scistream_req_handlers, service_scistream_start }, \
+    { "/scistream.Control/hello", UNARY_MAX, &service_scistream_hello_handlers, service_scistream_start }, \
+    { "/scistream.Control/update", UNARY_MAX, &service_scistream_update_handlers, service_scistream_start }, \
+    { "/scistream.Control/release", UNARY_MAX, &service_scistream_release_handlers, service_scistream_start }
+#define HEALTH_METHODS \
+    { "/grpc.health.v1.Health/Check", UNARY_MAX, &service_health_check_handlers, service_unary_start }, \
+    { "/grpc.health.v1.Health/Watch", UNARY_MAX, &service_health_watch_handlers, service_unary_start }
+
 const struct grpc_method service_methods[] = {
     { ATTACH_PATH, ATTACH_MESSAGE_MAX, &attach_call_handlers, service_attach_start },
     { "/scistream.gateway.v1.Gateway/Info", UNARY_MAX, &service_info_handlers, service_unary_start },
@@ -13,10 +22,12 @@ const struct grpc_method service_methods[] = {
     { "/scistream.gateway.v1.Gateway/Drain", ADMIN_MAX, &service_drain_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Upgrade", ADMIN_MAX, &service_upgrade_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Reload", ADMIN_MAX, &service_reload_handlers, service_unary_start },
-    { "/grpc.health.v1.Health/Check", UNARY_MAX, &service_health_check_handlers, service_unary_start },
-    { "/grpc.health.v1.Health/Watch", UNARY_MAX, &service_health_watch_handlers, service_unary_start },
+    SCISTREAM_METHODS,
+    HEALTH_METHODS,
 };
 const size_t service_methods_n = ARRAY_LEN(service_methods);
+const struct grpc_method service_plain_methods[] = { SCISTREAM_METHODS, HEALTH_METHODS };
+const size_t service_plain_methods_n = ARRAY_LEN(service_plain_methods);
 
 void service_init(struct service *s)
 {

@@ -4,6 +4,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "ctrl/requests.h"
 #include "ctrl/session.h"
 #include "ctrl/who.h"
 
@@ -28,6 +29,7 @@ struct service {
     struct sessions *sessions;
     struct pool *pool;
     struct doors *doors;
+    struct requests *requests;     /* sessions of scistream.Control */
     uint64_t started_ns;
     const struct service_admin *admin;
     void *admin_user;
@@ -42,12 +44,18 @@ void service_init(struct service *s);
 void service_health_changed(struct service *s);
 /* Something happened to the gateway (see WatchEvent.what): tell those who watch. worker: only of worker-*, else 0. */
 void service_note(struct service *s, const char *what, const char *text, unsigned worker);
+/* The same about a session of scistream.Control. */
+void service_note_session(struct service *s, const char *uid, const char *text);
 /* The answer to all who asked for an upgrade. */
 void service_upgraded(struct service *s, const UpgradeReply *r);
 extern const struct sessions_events service_session_events; /* user: the service */
 
 extern const struct grpc_method service_methods[];
 extern const size_t service_methods_n;
+/* What is served without TLS, where that is wanted (scistream.plaintext_listen). */
+extern const struct grpc_method service_plain_methods[];
+extern const size_t service_plain_methods_n;
+extern const struct requests_ops service_requests_ops; /* user: the service */
 
 /* For the files of the services: a reply and the end of a unary call. */
 void service_reply(struct grpc_call *c, const ProtobufCMessage *m);
@@ -75,11 +83,15 @@ const char *service_name_of(const struct caller *c, char out[SERVICE_NAME]);
 
 extern const struct grpc_handlers service_info_handlers, service_sessions_handlers, service_devices_handlers, service_health_check_handlers,
     service_health_watch_handlers, service_watch_handlers, service_release_handlers, service_drain_handlers, service_reload_handlers,
-    service_upgrade_handlers;
+    service_upgrade_handlers, service_scistream_req_handlers, service_scistream_hello_handlers, service_scistream_update_handlers,
+    service_scistream_release_handlers;
 /* The part of Info that is for local administrators, built on the heap. */
 void service_add_workers(Scistream__Gateway__V1__InfoReply *r, struct pool *p);
 void service_free_workers(Scistream__Gateway__V1__InfoReply *r);
 void service_attach_start(struct grpc_call *c);
 void service_unary_start(struct grpc_call *c);
+void service_scistream_start(struct grpc_call *c);
+/* Add them to a reply, all or the one of that uid. */
+void service_list_requests(const struct service *s, const char *uid, const char *route, SessionsReply *r);
 
 #endif

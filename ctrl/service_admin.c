@@ -30,7 +30,11 @@ static void release_session(struct grpc_call *c, const ReleaseRequest *q, const 
     ReleaseReply r = SCISTREAM__GATEWAY__V1__RELEASE_REPLY__INIT;
     bool one = q->pick_case == SCISTREAM__GATEWAY__V1__RELEASE_REQUEST__PICK_CHANNEL;
     int n = sessions_abort(s->sessions, q->uid, one ? (int64_t)q->channel : -1, -SST_ERELEASED, text);
-    if (n < 0) {
+    if (n < 0 && !one && requests_end(s->requests, q->uid, text) == 0) {
+        log_info("session %s released by %s", q->uid, grpc_conn_peer(grpc_call_conn(c)));
+        r.sessions = 1;
+        service_reply(c, &r.base);
+    } else if (n < 0) {
         grpc_finish(c, GRPC_NOT_FOUND, "no session with that uid");
     } else if (n == 0) {
         grpc_finish(c, GRPC_NOT_FOUND, one ? "the session has no open channel of that number" : "the session has no open channel");
@@ -54,12 +58,28 @@ static void release_connection(struct grpc_call *c, const ReleaseRequest *q, con
     service_reply(c, &r.base);
 }
 
+static void release_arranged(struct grpc_call *c, const char *text)
+{
+    const struct service *s = grpc_server_user(c);
+    ReleaseReply r = SCISTREAM__GATEWAY__V1__RELEASE_REPLY__INIT;
+    r.sessions = requests_end_all(s->requests, -SST_ERELEASED, text);
+    log_info("%u session%s of scistream.Control released by %s", r.sessions, r.sessions == 1 ? "" : "s", grpc_conn_peer(grpc_call_conn(c)));
+    if (r.sessions)
+        service_reply(c, &r.base);
+    else
+        grpc_finish(c, GRPC_NOT_FOUND, "there is no session that SciStream's client arranged");
+}
+
 /* Its channels, and the connections that workers relay. */
 static void release_route(struct grpc_call *c, const ReleaseRequest *q, const char *text, const char *by)
 {
     const struct service *s = grpc_server_user(c);
     const struct connections cs = service_connections(s);
     ReleaseReply r = SCISTREAM__GATEWAY__V1__RELEASE_REPLY__INIT;
+    if (str_eq(q->route, DOORS_SESSIONS)) {
+        release_arranged(c, text);
+        return;
+    }
     if (!service_knows_route(s, q->route)) {
         grpc_finish(c, GRPC_NOT_FOUND, "no route of that name");
         return;

@@ -90,8 +90,10 @@ static void reply_sessions(struct grpc_call *c, const SessionsRequest *q)
 {
     const struct service *s = grpc_server_user(c);
     SessionsReply *r = sessions_reply_new();
-    if (!*q->after)
+    if (!*q->after) {
         sessions_list(s->sessions, q->uid, q->route, r);
+        service_list_requests(s, q->uid, q->route, r);
+    }
     if (*q->uid && r->n_sessions == 0)
         grpc_finish(c, GRPC_NOT_FOUND, "no session with that uid");
     else if (*q->route && !service_knows_route(s, q->route))

@@ -6,7 +6,7 @@ typedef Grpc__Health__V1__HealthCheckResponse Response;
 
 struct watcher { struct list node; struct grpc_call *call; char *service; };
 
-static bool known(const char *name) { return !*name || str_eq(name, "scistream.gateway.v1.Gateway") || str_eq(name, "grpc.health.v1.Health"); }
+static bool known(const char *name) { return !*name || str_eq(name, "scistream.gateway.v1.Gateway") || str_eq(name, "scistream.Control") || str_eq(name, "grpc.health.v1.Health"); }
 
 static Response state_of(const struct service *s, const char *name)
 {

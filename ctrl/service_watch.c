@@ -29,7 +29,7 @@ struct watcher {
     struct grpc_call *call;
     unsigned place;
     uint64_t number;         /* serial: what is remembered of a place may be of the one before */
-    char uid[33], route[ADDR_ROUTE_MAX + 1];
+    char uid[REQUEST_UID_MAX + 1], route[ADDR_ROUTE_MAX + 1];
     uint32_t connections;    /* how many are told one by one */
     struct connections_seen *seen;
     uint64_t interval_ns, next_ns, dropped;
@@ -193,7 +193,7 @@ static void look(struct watcher *w)
         found = true;
         all &= look_at(w, s, progress, now);
     }
-    if (!found) {
+    if (!found && !requests_find(w->s->requests, w->uid)) {
         grpc_finish(w->call, GRPC_OK, "");
         return;
     }
@@ -221,6 +221,20 @@ void service_note(struct service *s, const char *what, const char *text, unsigne
     }
 }
 
+void service_note_session(struct service *s, const char *uid, const char *text)
+{
+    WatchEvent e = SCISTREAM__GATEWAY__V1__WATCH_EVENT__INIT;
+    e.what = unconst("session");
+    e.session = unconst(uid);
+    e.route = unconst(DOORS_SESSIONS);
+    e.text = unconst(text);
+    list_for_each(n, &s->watchers) {
+        struct watcher *w = list_entry(n, struct watcher, node);
+        if ((!*w->uid || str_eq(w->uid, uid)) && (!*w->route || str_eq(w->route, DOORS_SESSIONS)) && !tell(w, &e, ROOM_EVENT))
+            w->dropped++;
+    }
+}
+
 /* ------------------------------------------------------------ the call */
 
 static bool take_place(const struct service *s, unsigned *place)
@@ -239,7 +253,23 @@ static bool is_session(const struct service *s, const char *uid)
     list_for_each(n, &s->sessions->sessions)
         if (str_eq(list_entry(n, struct session, node)->uid, uid))
             return true;
-    return false;
+    return requests_find(s->requests, uid) != NULL;
+}
+
+/* Those that there are, as their last events told. */
+static void tell_request(void *user, const struct request *r)
+{
+    struct watcher *w = user;
+    WatchEvent e = SCISTREAM__GATEWAY__V1__WATCH_EVENT__INIT;
+    AUTO_FREE char *text = mem_printf("%s: %s", request_state_name(r->state), request_waits_for(r));
+    if ((*w->uid && !str_eq(w->uid, r->uid)) || (*w->route && !str_eq(w->route, DOORS_SESSIONS)))
+        return;
+    e.what = unconst("session");
+    e.session = r->uid;
+    e.route = unconst(DOORS_SESSIONS);
+    e.text = text;
+    if (!tell(w, &e, ROOM_EVENT))
+        w->dropped++;
 }
 
 static void begin(struct grpc_call *c, const WatchRequest *q, unsigned place)
@@ -260,6 +290,7 @@ static void begin(struct grpc_call *c, const WatchRequest *q, unsigned place)
     str_copy(w->route, sizeof(w->route), q->route);
     list_add_tail(&s->watchers, &w->node);
     grpc_set_user(c, w);
+    requests_each(s->requests, tell_request, w);
     look(w);
 }
 

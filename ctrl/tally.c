@@ -82,17 +82,31 @@ void tally_use_doors(struct tally *t, const char *(*route_of_door)(const void *d
     t->doors = doors;
 }
 
-/* route_of[n] is that of door n; at the start they are numbered over the whole configuration. */
-static unsigned find_doors(struct tally *t, const struct conf *c, struct tally_route *route_of[STATS_DOORS])
+/* What is counted by whom: doors of routes, and all of sessions together, which are at the places from STATS_ROUTE_DOORS to below `places`. */
+struct owners { struct tally_route *of[STATS_ROUTE_DOORS], *sessions; unsigned n, places; };
+
+/* At the start doors are numbered over the whole configuration. */
+static void find_doors(struct tally *t, const struct conf *c, struct owners *o)
 {
-    unsigned n = 0;
-    for (const char *r; t->route_of_door && n < STATS_DOORS && (r = t->route_of_door(t->doors, n)); n++)
-        route_of[n] = tally_route(t, r);
+    *o = (struct owners){ .places = STATS_ROUTE_DOORS };
+    for (const char *r; t->route_of_door && o->n < STATS_ROUTE_DOORS && (r = t->route_of_door(t->doors, o->n)); o->n++)
+        o->of[o->n] = tally_route(t, r);
+    for (const char *r; t->route_of_door && o->places < STATS_DOORS && (r = t->route_of_door(t->doors, o->places)); o->places++)
+        if (!o->sessions)
+            o->sessions = tally_route(t, r);
     for (size_t i = 0; !t->route_of_door && i < c->n_routes; i++)
         for (char *const *a = c->routes[i]->accept; *a; a++)
-            if (str_starts(*a, DOOR) && n < STATS_DOORS)
-                route_of[n++] = tally_route(t, c->routes[i]->name);
-    return n;
+            if (str_starts(*a, DOOR) && o->n < STATS_ROUTE_DOORS)
+                o->of[o->n++] = tally_route(t, c->routes[i]->name);
+}
+
+/* NULL: nobody. */
+static struct tally_route *owner(const struct owners *o, uint32_t door)
+{
+    unsigned place = door % STATS_DOORS;
+    if (place >= STATS_ROUTE_DOORS)
+        return place < o->places ? o->sessions : NULL;
+    return door < o->n ? o->of[door] : NULL;
 }
 
 static void add_flows(struct tally_sums *to, const struct stats_channel *c, uint64_t now)
@@ -109,33 +123,36 @@ void tally_channel(struct tally_route *r, const struct stats_channel *c, uint64_
 
 /* After the doors: a relay that ends in between is missing once, and was not counted twice (count_end of engine/relay.c); stats_sum_never_back sees
  * to the rest. */
-static void add_relays(const struct stats_page *p, struct tally_route *const *route_of, unsigned doors, bool dead)
+static void add_relays(const struct stats_page *p, const struct owners *o, bool dead)
 {
     atomic_thread_fence(memory_order_acquire);
     uint64_t now = now_ns(), high = MIN(stats_get(&p->relay_high), STATS_RELAYS);
     for (uint64_t i = 0; i < high; i++) {
         const struct stats_relay *r = &p->relay[i];
-        uint32_t door = atomic_load_explicit(&r->door, memory_order_relaxed);
-        if (!stats_get(&r->c.id) || door >= doors)
+        struct tally_route *of = owner(o, atomic_load_explicit(&r->door, memory_order_relaxed));
+        if (!stats_get(&r->c.id) || !of)
             continue;
         if (dead)
-            stats_sum_channel(&route_of[door]->kept.moved, &r->c, now);
+            stats_sum_channel(&of->kept.moved, &r->c, now);
         else
-            add_flows(&route_of[door]->now, &r->c, now);
+            add_flows(&of->now, &r->c, now);
     }
 }
 
 /* The relays of a dead worker have failed, too, and it cannot tell. */
 void tally_keep(struct tally *t, const struct conf *c, const struct stats_page *p)
 {
-    struct tally_route *route_of[STATS_DOORS];
-    unsigned doors = find_doors(t, c, route_of);
+    struct owners o;
+    find_doors(t, c, &o);
     add_totals(&t->kept, p);
-    for (unsigned i = 0; i < doors; i++) {
-        add_door(&route_of[i]->kept, &p->door[i]);
-        route_of[i]->kept.failed += stats_get(&p->door[i].open);
+    for (unsigned i = 0; i < o.places; i++) {
+        struct tally_route *of = owner(&o, i);
+        if (!of)
+            continue;
+        add_door(&of->kept, &p->door[i]);
+        of->kept.failed += stats_get(&p->door[i].open);
     }
-    add_relays(p, route_of, doors, true);
+    add_relays(p, &o, true);
 }
 
 void tally_begin(struct tally *t, const struct conf *c)
@@ -151,12 +168,15 @@ void tally_begin(struct tally *t, const struct conf *c)
 
 void tally_page(struct tally *t, const struct conf *c, const struct stats_page *p)
 {
-    struct tally_route *route_of[STATS_DOORS];
-    unsigned doors = find_doors(t, c, route_of);
+    struct owners o;
+    find_doors(t, c, &o);
     add_totals(&t->now, p);
-    for (unsigned i = 0; i < doors; i++) {
-        add_door(&route_of[i]->now, &p->door[i]);
-        route_of[i]->now.open += stats_get(&p->door[i].open);
+    for (unsigned i = 0; i < o.places; i++) {
+        struct tally_route *of = owner(&o, i);
+        if (!of)
+            continue;
+        add_door(&of->now, &p->door[i]);
+        of->now.open += stats_get(&p->door[i].open);
     }
-    add_relays(p, route_of, doors, false);
+    add_relays(p, &o, false);
 }

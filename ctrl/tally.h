@@ -48,7 +48,8 @@ struct tally {
 void tally_init(struct tally *t);
 void tally_fini(struct tally *t); /* accepts zeroed memory */
 struct tally_route *tally_route(struct tally *t, const char *name);
-/* From now on, who tells the route of a door: a reload opens and closes some. NULL from it: there is no door of that number. */
+/* From now on, who tells the route of a door, or what all doors of sessions are counted as: a reload opens and closes some. NULL from it: there is no
+ * door of that number, nor a higher one of its kind. */
 void tally_use_doors(struct tally *t, const char *(*route_of_door)(const void *doors, unsigned number), const void *doors);
 
 /* A channel has ended: once for each. rc: why it was aborted. */

@@ -17,11 +17,20 @@ static int print_release(const struct ctl_opts *o, const uint8_t *data, size_t l
     Scistream__Gateway__V1__ReleaseReply *r = scistream__gateway__v1__release_reply__unpack(NULL, len, data);
     AUTO_FREE char *what = r ? units_streams("", r->channels, r->connections) : NULL;
     if (r && o->json)
-        printf("{\"channels\":%u,\"connections\":%llu}\n", r->channels, (unsigned long long)r->connections);
+        printf("{\"channels\":%u,\"connections\":%llu,\"sessions\":%u}\n", r->channels, (unsigned long long)r->connections, r->sessions);
+    else if (r && r->sessions)
+        printf("%u session%s released\n", r->sessions, r->sessions == 1 ? "" : "s");
     else if (r)
         printf("%s released\n", what);
     scistream__gateway__v1__release_reply__free_unpacked(r, NULL);
     return r ? 0 : 76;
+}
+
+/* "r0.1f2e"; uids of channels have hex digits only, those that SciStream's client chose hardly look like that. */
+static bool is_connection(const char *s)
+{
+    size_t worker = *s == 'r' ? strspn(s + 1, "0123456789") : 0;
+    return worker && s[1 + worker] == '.' && s[2 + worker] && s[2 + worker + strspn(s + 2 + worker, "0123456789abcdef")] == 0;
 }
 
 int ctl_release(struct ctl_opts *o, int argc, char **argv)
@@ -35,7 +44,7 @@ int ctl_release(struct ctl_opts *o, int argc, char **argv)
         fprintf(stderr, "scistreamctl: release needs either what 'scistreamctl sessions' shows (UID, UID/CHANNEL, or ID of a connection) or --route NAME\n");
         return 64;
     }
-    if (*uid == 'r' && !slash) /* a uid has hex digits only */
+    if (is_connection(uid))
         q.connection = uid;
     else
         q.uid = uid;

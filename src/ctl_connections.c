@@ -61,6 +61,8 @@ void ctl_connection_json(const Connection *c, bool rates)
     printf("{");
     ctl_json_text("id", c->id, ",");
     ctl_json_text("route", c->route, ",");
+    if (*c->session)
+        ctl_json_text("session", c->session, ",");
     ctl_json_text("peer", c->peer, ",");
     ctl_json_text("backend", c->backend, ",");
     printf("\"worker\":%u,\"age_ms\":%llu", c->worker, (unsigned long long)c->age_ms);
@@ -110,7 +112,7 @@ static void fill(struct row *r, const Connection *c)
 {
     char text[UNITS_TEXT];
     set(r, ID, c->id);
-    set(r, ROUTE, c->route);
+    set(r, ROUTE, *c->session ? c->session : c->route);
     set(r, FROM, c->peer);
     set(r, TO, c->backend);
     set(r, AGE, units_human_time(text, c->age_ms * NS_PER_MS));

@@ -7,6 +7,7 @@
 typedef Scistream__Gateway__V1__SessionsReply SessionsReply;
 typedef Scistream__Gateway__V1__Channel Channel;
 typedef Scistream__Gateway__V1__HopState HopState;
+typedef Scistream__Gateway__V1__Arranged Arranged;
 
 static void hop_json(const char *name, const HopState *h)
 {
@@ -41,6 +42,22 @@ void ctl_channel_json(const Channel *c)
     printf("}");
 }
 
+static void arranged_json(const Arranged *a)
+{
+    printf(",\"arranged\":{");
+    ctl_json_text("role", a->role, ",");
+    ctl_json_text("state", a->state, ",");
+    ctl_json_text("waiting_for", a->waiting_for, ",");
+    ctl_json_text("principal", a->principal, ",");
+    ctl_json_text("security", a->security, ",");
+    ctl_json_list("listeners", a->listeners, a->n_listeners);
+    printf(",");
+    ctl_json_list("targets", a->targets, a->n_targets);
+    printf(",\"state_ms\":%llu,\"open\":%llu,\"accepted\":%llu,\"refused\":%llu,\"failed\":%llu,\"bytes_forward\":%llu,\"bytes_backward\":%llu}",
+           (unsigned long long)a->state_ms, (unsigned long long)a->open, (unsigned long long)a->accepted, (unsigned long long)a->refused,
+           (unsigned long long)a->failed, (unsigned long long)a->bytes_forward, (unsigned long long)a->bytes_backward);
+}
+
 static void sessions_json(const SessionsReply *r)
 {
     printf("\"sessions\":[");
@@ -55,7 +72,10 @@ static void sessions_json(const SessionsReply *r)
             printf("%s", k ? "," : "");
             ctl_channel_json(s->channels[k]);
         }
-        printf("]}");
+        printf("]");
+        if (s->arranged)
+            arranged_json(s->arranged);
+        printf("}");
     }
     printf("]");
 }
@@ -84,6 +104,26 @@ static void channel_text(const Channel *c)
                c->back->waiting_for);
 }
 
+static void words_text(const char *head, char *const *w, size_t n)
+{
+    printf("  %-9s ", head);
+    for (size_t i = 0; i < n; i++)
+        printf(" %s", w[i]);
+    printf(n ? "\n" : " -\n");
+}
+
+static void arranged_text(const Arranged *a)
+{
+    char since[UNITS_TEXT], there[UNITS_TEXT], back[UNITS_TEXT];
+    printf("  %s %s, %s since %s, by %s, WAN %s\n", a->role, a->state, a->waiting_for, units_human_time(since, a->state_ms * NS_PER_MS), a->principal,
+           a->security);
+    words_text("listeners", a->listeners, a->n_listeners);
+    words_text("targets", a->targets, a->n_targets);
+    printf("  connections %llu open, %llu came, %llu refused, %llu failed, %s there, %s back\n", (unsigned long long)a->open,
+           (unsigned long long)a->accepted, (unsigned long long)a->refused, (unsigned long long)a->failed, units_human_size(there, a->bytes_forward),
+           units_human_size(back, a->bytes_backward));
+}
+
 static void sessions_text(const SessionsReply *r)
 {
     char age[UNITS_TEXT];
@@ -94,6 +134,8 @@ static void sessions_text(const SessionsReply *r)
         printf("session %s  route %s, %s, %s\n", s->uid, s->route, s->class_, units_human_time(age, s->age_ms * NS_PER_MS));
         for (size_t k = 0; k < s->n_channels; k++)
             channel_text(s->channels[k]);
+        if (s->arranged)
+            arranged_text(s->arranged);
     }
 }
 

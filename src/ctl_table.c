@@ -360,8 +360,10 @@ char *table_line(const WatchEvent *e)
     char clock[CLOCK];
     clock_text(clock, e);
     AUTO_FREE char *name = channel_name(e->session, e->channel ? e->channel->number : 0);
-    char *line = e->progress ? progress_line(e, clock) : e->channel ? channel_line(e, clock, name)
-                                                                   : mem_printf("%s  %s: %s", clock, e->what, e->text);
+    char *line = e->progress    ? progress_line(e, clock)
+                 : e->channel  ? channel_line(e, clock, name)
+                 : *e->session ? mem_printf("%s  %s %s: %s", clock, e->what, e->session, e->text)
+                               : mem_printf("%s  %s: %s", clock, e->what, e->text);
     clean(line);
     return line;
 }

@@ -257,6 +257,8 @@ static void make_services(struct daemon *d)
     d->service = (struct service){ .loop = &d->loop, .conf = d->conf, .name = d->name, .admin = &admin, .admin_user = d };
     service_init(&d->service);
     d->server = grpc_server_new(&d->loop, service_methods, service_methods_n, &limits, &d->service);
+    if (d->conf->scistream.enable && *d->conf->scistream.plaintext_listen)
+        d->plain = grpc_server_new(&d->loop, service_plain_methods, service_plain_methods_n, &limits, &d->service);
 }
 
 static int start(struct daemon *d)
@@ -270,6 +272,8 @@ static int start(struct daemon *d)
         code = listen_tls(d);
     if (code == 0)
         code = listen_local(d);
+    if (code == 0)
+        code = listen_plain(d);
     if (code == 0 && !(d->doors = doors_open(d->conf, &d->routes, d->why, sizeof(d->why))))
         code = 78;
     if (code == 0)
@@ -293,6 +297,7 @@ static int start(struct daemon *d)
     d->service.doors = d->doors;
     d->service.pool = d->observe.sources.pool = d->pool;
     d->service.sessions = d->observe.sources.sessions = sessions_new(&sc);
+    d->service.requests = requests_new(&d->loop, d->conf, d->resolver, &service_requests_ops, &d->service);
     return 0;
 }
 
@@ -354,8 +359,11 @@ static void clean_up(struct daemon *d)
     takeover_end(d);
     fd_close(&d->endpoint_fd);
     fd_close(&d->local_fd);
+    fd_close(&d->plain_fd);
     observe_stop(&d->observe);
     grpc_server_free(d->server);
+    grpc_server_free(d->plain);
+    requests_free(d->service.requests);
     sessions_free(d->service.sessions);
     doors_free(d->doors);
     pool_free(d->pool);
@@ -371,7 +379,7 @@ static void clean_up(struct daemon *d)
 
 static int with_config(const struct daemon_opts *o, char **argv)
 {
-    static struct daemon d = { .loop = { .epfd = -1, .sigfd = -1 }, .endpoint_fd = -1, .local_fd = -1 };
+    static struct daemon d = { .loop = { .epfd = -1, .sigfd = -1 }, .endpoint_fd = -1, .local_fd = -1, .plain_fd = -1 };
     self = &d;
     d.opts = o;
     d.argv = argv;

@@ -22,7 +22,7 @@ struct daemon {
     struct pool *pool;
     struct doors *doors;
     struct service service;
-    struct grpc_server *server;
+    struct grpc_server *server, *plain; /* plain: scistream.Control without TLS; NULL: not wanted */
     struct observe observe;
     struct timer drain, look;    /* drain_timeout; until the last relay has ended */
     struct timer reload;
@@ -34,7 +34,7 @@ struct daemon {
     bool ready, stopping, abort_relays, made_folder;
     bool retired, asked;         /* another program has taken over; and this one has had a signal to end since */
     char **argv;                 /* as we were started, and the one that takes over will be */
-    int endpoint_fd, local_fd;   /* bound, and not served before the workers have started; -1 */
+    int endpoint_fd, local_fd, plain_fd; /* bound, and not served before the workers have started; -1 */
     struct {                     /* the program that is to take over */
         struct io io;
         pid_t pid;
@@ -71,7 +71,8 @@ void load_log(const struct conf *c); /* log as c says */
 int listen_links(struct daemon *d, int *fds, unsigned n); /* one port per worker: the first free ones of the range */
 int listen_tls(struct daemon *d);
 int listen_local(struct daemon *d);
-int listen_serve(struct daemon *d); /* the last two: who came meanwhile is accepted now */
+int listen_plain(struct daemon *d); /* where it is wanted */
+int listen_serve(struct daemon *d); /* these three: who came meanwhile is accepted now */
 
 /* ------------------------------------------------------------ _stop */
 void notify(const char *state); /* the service manager, sd_notify(3) */

@@ -53,6 +53,17 @@ int listen_tls(struct daemon *d)
     return d->endpoint_fd < 0 ? 78 : 0;
 }
 
+int listen_plain(struct daemon *d)
+{
+    char host[ADDR_HOST_MAX + 1], why[WHY];
+    uint16_t port;
+    if (!d->plain)
+        return 0;
+    addr_parse_hostport(d->conf->scistream.plaintext_listen, 0, host, &port, why, sizeof(why));
+    d->plain_fd = listen_at(d, "scistream.plaintext_listen", host, port);
+    return d->plain_fd < 0 ? 78 : 0;
+}
+
 static int make_socket_folder(struct daemon *d)
 {
     AUTO_FREE char *folder = mem_strdup(d->socket_path);
@@ -96,5 +107,7 @@ int listen_serve(struct daemon *d)
     int rc = grpc_server_listen(d->server, fd_take(&d->endpoint_fd), d->tls, "control endpoint");
     if (rc == 0)
         rc = grpc_server_listen(d->server, fd_take(&d->local_fd), NULL, "local control socket");
+    if (rc == 0 && d->plain)
+        rc = grpc_server_listen(d->plain, fd_take(&d->plain_fd), NULL, "scistream.plaintext_listen");
     return rc < 0 ? daemon_fail(d, 71, "cannot serve: %s", err_text(rc)) : 0;
 }

@@ -108,6 +108,8 @@ static void to_endpoint(struct daemon *d, const struct conf_diff *diff UNUSED)
 {
     struct grpc_limits limits = daemon_limits(d->conf);
     grpc_server_renew(d->server, d->tls, &limits);
+    if (d->plain)
+        grpc_server_renew(d->plain, NULL, &limits);
 }
 
 static void to_doors(struct daemon *d, const struct conf_diff *diff UNUSED) { doors_follow(d->doors, &d->routes); }

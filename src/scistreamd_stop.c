@@ -41,6 +41,8 @@ static void on_gone(void *user)
 void stop_workers(struct daemon *d)
 {
     grpc_server_drain(d->server);
+    if (d->plain)
+        grpc_server_drain(d->plain);
     loop_timer_stop(&d->loop, &d->drain);
     loop_timer_stop(&d->loop, &d->look);
     loop_timer_stop(&d->loop, &d->reload);
@@ -66,6 +68,8 @@ static void on_look(struct timer *t)
 {
     struct daemon *d = container_of(t, struct daemon, look);
     bool others = connections_open(d->pool) > 0 || (d->stopping && takeover_waits(d));
+    if (d->retired && requests_count(d->service.requests)) /* nobody else knows of them: they have all the time there is */
+        others = true;
     if (timer_pending(&d->heir.grace)) /* somebody is still between his connection and his stream */
         others = true;
     if (!others || (d->stopping && d->abort_relays))
@@ -119,8 +123,10 @@ static void begin(struct daemon *d, const char *by, uint64_t timeout_ns)
     log_info("%s: %s", by, text);
     service_note(&d->service, d->stopping ? "stopping" : "draining", text, 0);
     d->abort_relays = false;
-    (d->stopping ? doors_close : doors_pause)(d->doors);
-    sessions_drain(d->service.sessions, d->retired ? -SST_EMOVED : -SST_EDRAINING, d->retired ? MOVED : d->stopping ? STOPPING : DRAINING, on_idle, d);
+    const char *words = d->retired ? MOVED : d->stopping ? STOPPING : DRAINING;
+    (d->retired ? doors_retire : d->stopping ? doors_close : doors_pause)(d->doors);
+    requests_drain(d->service.requests, words);
+    sessions_drain(d->service.sessions, d->retired ? -SST_EMOVED : -SST_EDRAINING, words, on_idle, d);
     if (!d->retired) /* the gateway serves, only not by this program */
         service_health_changed(&d->service);
     loop_timer_stop(&d->loop, &d->drain);
@@ -184,6 +190,7 @@ const char *drain_resume(void *user)
     if (!sessions_draining(d->service.sessions))
         return NULL;
     sessions_resume(d->service.sessions);
+    requests_drain(d->service.requests, NULL);
     doors_resume(d->doors);
     loop_timer_stop(&d->loop, &d->drain);
     loop_timer_stop(&d->loop, &d->look);

@@ -101,6 +101,8 @@ static void on_grace(struct timer *t)
 {
     struct daemon *d = container_of(t, struct daemon, heir.grace);
     grpc_server_drain(d->server);
+    if (d->plain)
+        grpc_server_drain(d->plain);
     stop_retired(d);
 }
 
@@ -118,7 +120,9 @@ static void retire(struct daemon *d)
     free(d->socket_path);
     d->socket_path = NULL;
     grpc_server_deaf(d->server);
-    doors_close(d->doors);
+    if (d->plain)
+        grpc_server_deaf(d->plain);
+    doors_retire(d->doors);
     metrics_deaf(d->observe.metrics);
     tell_success(d);
     on_tell(&d->heir.tell);
@@ -206,6 +210,8 @@ static int give_all(struct daemon *d)
 {
     d->heir.rc = 0;
     grpc_server_each_port(d->server, give, d);
+    if (d->plain)
+        grpc_server_each_port(d->plain, give, d);
     doors_each(d->doors, give, d);
     give(d, metrics_fd(d->observe.metrics));
     if (d->heir.rc == 0)

@@ -24,12 +24,18 @@ uint64_t board_piped(const struct board *b)
     return sum;
 }
 
-uint64_t board_open(const struct board *b, unsigned door)
+uint64_t board_open(const struct board *b, unsigned place)
 {
     uint64_t sum = 0;
     for (unsigned i = 0; i < workers(b); i++)
-        sum += stats_get(&b->row[i].open[door]);
+        sum += stats_get(&b->row[i].open[place]);
     return sum;
+}
+
+void board_clear_row(const struct board *b, struct board_row *r)
+{
+    uint64_t places = MAX(MIN(stats_get(&b->places), BOARD_DOORS), BOARD_ROUTE_DOORS);
+    memset(r, 0, offsetof(struct board_row, open) + places * sizeof(r->open[0]));
 }
 
 unsigned board_least(const struct board *b)

@@ -7,6 +7,7 @@
 
 #define BOARD_WORKERS 256
 #define BOARD_DOORS STATS_DOORS
+#define BOARD_ROUTE_DOORS STATS_ROUTE_DOORS
 #define BOARD_RELAY_RING (256U << 10) /* of each of the two that a relay is promised: one that the cache of a processor holds */
 #define BOARD_LEAN 8        /* relays that a worker may have more than the one with the fewest, before it hands on */
 #define BOARD_LEAN_BRIEF 64 /* and where most end before that was worth it: handing on costs a connection as much as a third of its life */
@@ -16,10 +17,16 @@ struct board_row {
     _Atomic uint64_t relays;              /* connections that the worker relays by itself */
     _Atomic uint64_t reserved;            /* bytes of rings promised to them; in control's row: to channels */
     _Atomic uint64_t piped;               /* bytes that their pipes may hold beyond that: what is left of the limit, and no reason to refuse a connection */
-    _Atomic uint64_t open[BOARD_DOORS];   /* connections by the door they came to */
+    _Atomic uint64_t open[BOARD_DOORS];   /* connections by the place of the door they came to */
 } __attribute__((aligned(64)));
 
-struct board { _Atomic uint64_t workers, memory_limit; struct board_row control, row[BOARD_WORKERS]; }; /* memory_limit: bytes, of all rings */
+/* memory_limit: bytes, of all rings; places: control has used no higher one for a door. */
+struct board { _Atomic uint64_t workers, memory_limit, places; struct board_row control, row[BOARD_WORKERS]; };
+
+/* A door of a route has a number below BOARD_ROUTE_DOORS, which is its place. Doors of sessions come and go: one has a number of its own, its place is
+ * what many had before, so that nobody who is late takes it for one of those. */
+static inline unsigned board_place(uint32_t number) { return number % BOARD_DOORS; }
+static inline bool board_number_ok(uint32_t number) { return number < BOARD_ROUTE_DOORS || board_place(number) >= BOARD_ROUTE_DOORS; }
 
 /* As stats_create. */
 struct board *board_create(int *fd_out);
@@ -29,7 +36,9 @@ void board_unmap(struct board *b); /* null-safe */
 /* Over all rows. */
 uint64_t board_reserved(const struct board *b);
 uint64_t board_piped(const struct board *b);
-uint64_t board_open(const struct board *b, unsigned door);
+uint64_t board_open(const struct board *b, unsigned place);
+/* All zero; pages of it that were never used stay so. */
+void board_clear_row(const struct board *b, struct board_row *r);
 /* The worker with the fewest relays, of those that are there. */
 unsigned board_least(const struct board *b);
 

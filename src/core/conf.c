@@ -35,6 +35,9 @@ static const struct value_row link_rows[] = ROWS(CONF_LINK);
 #define S struct conf_auth
 static const struct value_row auth_rows[] = ROWS(CONF_AUTH);
 #undef S
+#define S struct conf_scistream
+static const struct value_row scistream_rows[] = ROWS(CONF_SCISTREAM);
+#undef S
 #define S struct conf_route
 static const struct value_row route_rows[] = ROWS(CONF_ROUTE);
 #undef S
@@ -42,13 +45,14 @@ static const struct value_row route_rows[] = ROWS(CONF_ROUTE);
 static const struct value_row policy_rows[] = ROWS(CONF_POLICY);
 #undef S
 
-enum { SEC_GLOBAL, SEC_UCX, SEC_RDMA, SEC_LINK, SEC_AUTH, SEC_TITLED, SEC_ROUTE = SEC_TITLED, SEC_POLICY, SEC_COUNT };
+enum { SEC_GLOBAL, SEC_UCX, SEC_RDMA, SEC_LINK, SEC_AUTH, SEC_SCISTREAM, SEC_TITLED, SEC_ROUTE = SEC_TITLED, SEC_POLICY, SEC_COUNT };
 static const struct conf_section sections[SEC_COUNT] = {
     [SEC_GLOBAL] = { "", global_rows, ARRAY_LEN(global_rows), false },
     [SEC_UCX] = { "ucx", ucx_rows, ARRAY_LEN(ucx_rows), false },
     [SEC_RDMA] = { "rdma", rdma_rows, ARRAY_LEN(rdma_rows), false },
     [SEC_LINK] = { "link", link_rows, ARRAY_LEN(link_rows), false },
     [SEC_AUTH] = { "auth", auth_rows, ARRAY_LEN(auth_rows), false },
+    [SEC_SCISTREAM] = { "scistream", scistream_rows, ARRAY_LEN(scistream_rows), false },
     [SEC_ROUTE] = { "route", route_rows, ARRAY_LEN(route_rows), true },
     [SEC_POLICY] = { "policy", policy_rows, ARRAY_LEN(policy_rows), true },
 };
@@ -61,13 +65,15 @@ const struct conf_section *conf_sections(size_t *n)
 
 static const void *const_section_base(const struct conf *c, int section)
 {
-    const void *const bases[SEC_COUNT] = { [SEC_GLOBAL] = &c->g, [SEC_UCX] = &c->ucx, [SEC_RDMA] = &c->rdma, [SEC_LINK] = &c->link, [SEC_AUTH] = &c->auth };
+    const void *const bases[SEC_COUNT] = { [SEC_GLOBAL] = &c->g, [SEC_UCX] = &c->ucx, [SEC_RDMA] = &c->rdma, [SEC_LINK] = &c->link, [SEC_AUTH] = &c->auth,
+                                          [SEC_SCISTREAM] = &c->scistream };
     return bases[section];
 }
 
 static void *section_base(struct conf *c, int section)
 {
-    void *const bases[SEC_COUNT] = { [SEC_GLOBAL] = &c->g, [SEC_UCX] = &c->ucx, [SEC_RDMA] = &c->rdma, [SEC_LINK] = &c->link, [SEC_AUTH] = &c->auth };
+    void *const bases[SEC_COUNT] = { [SEC_GLOBAL] = &c->g, [SEC_UCX] = &c->ucx, [SEC_RDMA] = &c->rdma, [SEC_LINK] = &c->link, [SEC_AUTH] = &c->auth,
+                                          [SEC_SCISTREAM] = &c->scistream };
     return bases[section];
 }
 

@@ -9,6 +9,9 @@
 #include "src/core/units.h"
 #include "src/core/value.h"
 
+enum { CONF_AUTH_UNSET, CONF_AUTH_NONE };     /* scistream.auth */
+enum { CONF_WAN_UNSET, CONF_WAN_PLAINTEXT };  /* scistream.wan */
+
 #define CONF_TCP "tcp://" /* what words for TCP peers begin with */
 #define CONF_ROLES "PROD", "CONS", "SEND", "RECV", "ADMIN" /* of a policy */
 #define CONF_CLASSES "best_effort", "provisioned"
@@ -27,6 +30,7 @@ struct conf_ucx { CONF_FIELDS(CONF_UCX) };
 struct conf_rdma { CONF_FIELDS(CONF_RDMA) };
 struct conf_link { CONF_FIELDS(CONF_LINK) };
 struct conf_auth { CONF_FIELDS(CONF_AUTH) };
+struct conf_scistream { CONF_FIELDS(CONF_SCISTREAM) };
 struct conf_route { char *name; CONF_FIELDS(CONF_ROUTE) };
 struct conf_policy { char *name; CONF_FIELDS(CONF_POLICY) };
 
@@ -36,6 +40,7 @@ struct conf {
     struct conf_rdma rdma;
     struct conf_link link;
     struct conf_auth auth;
+    struct conf_scistream scistream;
     struct conf_route **routes;
     size_t n_routes;
     struct conf_policy **policies; /* in the order of the file */

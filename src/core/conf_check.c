@@ -76,6 +76,7 @@ static int check_addresses(const struct check *k)
         { "advertise", k->c->g.advertise }, { "link_address", k->c->g.link_address },
         { "ucx.listen", k->c->ucx.listen }, { "ucx.advertise", k->c->ucx.advertise },
         { "rdma.listen", k->c->rdma.listen }, { "rdma.advertise", k->c->rdma.advertise },
+        { "scistream.data_address", k->c->scistream.data_address }, { "scistream.data_advertise", k->c->scistream.data_advertise },
     };
     int rc = check_listen(k);
     for (size_t i = 0; i < ARRAY_LEN(rows) && rc == 0; i++)
@@ -116,18 +117,34 @@ static int check_control_socket(const struct check *k)
 }
 
 /* A name would be looked up, and the answer may change: where it is bound is said by number. */
-static int check_metrics(const struct check *k)
+static int check_bound(const struct check *k, const char *option, const char *text, uint16_t like)
 {
     char host[ADDR_HOST_MAX + 1], reason[400];
-    const char *text = k->c->g.metrics;
     uint16_t port;
     union sockaddr_any at;
     if (!*text)
         return 0;
     if (addr_parse_hostport(text, 0, host, &port, reason, sizeof(reason)) < 0)
-        return refuse(k, "metrics: %s", reason);
+        return refuse(k, "%s: %s", option, reason);
     if (addr_numeric(host, port, &at) < 0)
-        return refuse(k, "metrics = %s: must be a numeric address and a port, like 127.0.0.1:9500 or [::]:9500, or \"\" for none", text);
+        return refuse(k, "%s = %s: must be a numeric address and a port, like 127.0.0.1:%u or [::]:%u, or \"\" for none", option, text, like, like);
+    return 0;
+}
+
+/* What has no default that suits everybody has to be said by who enables it. */
+static int check_scistream(const struct check *k)
+{
+    const struct conf_scistream *s = &k->c->scistream;
+    uint16_t first, last;
+    if (addr_parse_ports(s->data_ports, &first, &last) < 0)
+        return refuse(k, "scistream.data_ports = %s: must be a port or a range like 5100-5200", s->data_ports);
+    int rc = check_bound(k, "scistream.plaintext_listen", s->plaintext_listen, 5001);
+    if (rc < 0 || !s->enable)
+        return rc;
+    if (s->auth == CONF_AUTH_UNSET)
+        return refuse(k, "scistream.auth is not set: say who may arrange sessions; auth = none lets anybody who reaches the endpoint, to any target");
+    if (s->wan == CONF_WAN_UNSET)
+        return refuse(k, "scistream.wan is not set: say what sessions speak on the WAN; wan = plaintext sends their bytes as they come, unencrypted");
     return 0;
 }
 
@@ -154,7 +171,9 @@ static int check_global(const struct check *k)
     if (rc == 0)
         rc = check_control_socket(k);
     if (rc == 0)
-        rc = check_metrics(k);
+        rc = check_bound(k, "metrics", k->c->g.metrics, 9500);
+    if (rc == 0)
+        rc = check_scistream(k);
     if (rc == 0)
         rc = check_records(k);
     if (rc == 0)

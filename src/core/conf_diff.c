@@ -9,7 +9,9 @@ static const char *const at_once[] = {
     "advertise", "certificate", "key", "memory_limit", "max_connections", "peer_timeout", "rendezvous_timeout", "drain_timeout", "huge_pages",
     "attach_timeout", "records", "log_level", "log_target", "log_format", "link.chunk", "auth.client_ca", "auth.token_file", "auth.introspection_url",
     "auth.introspection_credentials_file", "auth.introspection_ca", "auth.introspection_timeout", "auth.introspection_cache", "auth.principal_field",
-    "auth.required_scope", "auth.required_audience", "auth.scope_id", NULL,
+    "auth.required_scope", "auth.required_audience", "auth.scope_id",
+    "scistream.data_advertise", "scistream.hello_timeout", "scistream.sessions", "scistream.connections", "scistream.connect_timeout",
+    "scistream.keepalive", NULL,
 };
 
 /* ------------------------------------------------------------ sections */
@@ -23,6 +25,8 @@ static void *base_of(struct conf *c, const char *section)
         return &c->rdma;
     if (str_eq(section, "auth"))
         return &c->auth;
+    if (str_eq(section, "scistream"))
+        return &c->scistream;
     return str_eq(section, "link") ? (void *)&c->link : (void *)&c->g;
 }
 

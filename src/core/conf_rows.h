@@ -78,6 +78,20 @@
     SIZE(ring_memory, "0", 0, 1ULL << 50, "sum of the rings of one principal; 0 = any") \
     TIME(lifetime, "forever", 1 * NS_PER_S, TIME_FOREVER, "time after which a session ends")
 
+#define CONF_SCISTREAM(FLAG, INT, SIZE, RATE, TIME, ENUM, STR, LIST) \
+    FLAG(enable, "no", "serve scistream.Control, by which SciStream's own client arranges sessions") \
+    ENUM(auth, "unset", "unset|none", "who may: none = anybody who reaches the endpoint; has to be said") \
+    ENUM(wan, "unset", "unset|plaintext", "what sessions speak on the WAN: plaintext = TCP as it comes; has to be said") \
+    STR(data_ports, "5100-5200", "ports of the listeners of sessions") \
+    STR(data_address, "", "numeric address they are bound to; default: that of listen") \
+    STR(data_advertise, "", "numeric address of them that peers are told; default: the one at which the caller reached us") \
+    TIME(hello_timeout, "180s", 1 * NS_PER_S, 24 * 3600 * NS_PER_S, "how long a request waits for the hello of its application") \
+    INT(sessions, "1000", 1, 8000, "sessions at once") \
+    INT(connections, "1000", 1, 1000000, "connections open at once by each of their listeners") \
+    STR(plaintext_listen, "", "numeric address and port where this service is there without TLS; default: none") \
+    TIME(connect_timeout, "10s", 100 * NS_PER_MS, 3600 * NS_PER_S, "time for each address of a target to answer") \
+    TIME(keepalive, "1m", 0, 9 * 3600 * NS_PER_S, "after this much silence a peer is asked whether it lives; 0 = never")
+
 #define CONF_ROUTE(FLAG, INT, SIZE, RATE, TIME, ENUM, STR, LIST) \
     LIST(accept, "link", "transports by which senders attach, best first; tcp://ADDRESS:PORT = where TCP peers connect") \
     LIST(deliver, "", "transports by which receivers attach, best first; instead of connect") \

@@ -8,7 +8,8 @@
 
 #define STATS_CHANNELS 8192 /* slots a worker has; pages of unused ones are never touched */
 #define STATS_RELAYS 32768  /* more for the connections that it relays by itself */
-#define STATS_DOORS 64
+#define STATS_ROUTE_DOORS 64 /* of routes; the places behind them are for doors of sessions */
+#define STATS_DOORS 8192     /* places of doors, as above */
 
 /* What a flow waits for when it cannot move; WAIT_RATE: for the clock, since it is paced (--rate). */
 enum stats_wait { WAIT_SOURCE, WAIT_CREDITS, WAIT_SINK, WAIT_RATE, WAIT_KINDS };
@@ -31,7 +32,7 @@ struct stats_relay {
     union sockaddr_any peer, backend;
 };
 
-/* What came to one listening socket for TCP peers. */
+/* What came to one listening socket for TCP peers; of sessions, to all that ever were at that place. */
 struct stats_door {
     _Atomic uint64_t accepted, refused, failed, open;           /* connections; refused: by a limit; failed: ended otherwise than clean */
     _Atomic uint64_t bytes[2], wait_ns[2][WAIT_KINDS];          /* of relays that ended, forward and backward */

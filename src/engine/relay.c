@@ -48,6 +48,7 @@ struct relays {
     relay_emit *emit;
     void *user;
     struct list doors, channels, tickets;
+    struct door **at;            /* doors by their places */
     unsigned n, n_tickets;
     unsigned brief;              /* of those that ended lately the part that had lived for less than BRIEF_NS, of BRIEF_ALL */
     uint64_t serial;             /* of ids and tickets */
@@ -57,16 +58,14 @@ struct relays {
 };
 
 static struct board_row *my_row(const struct relays *rs) { return &rs->env->board->row[rs->env->index]; }
-static struct stats_door *stats_of(const struct relays *rs, unsigned door) { return &rs->env->stats->door[door]; }
+static struct stats_door *stats_of(const struct relays *rs, unsigned door) { return &rs->env->stats->door[board_place(door)]; }
 
 static void count(_Atomic uint64_t *c, int64_t by) { stats_set(c, stats_get(c) + (uint64_t)by); }
 
 static struct door *find_door(const struct relays *rs, unsigned number)
 {
-    list_for_each(n, &rs->doors)
-        if (list_entry(n, struct door, node)->number == number)
-            return list_entry(n, struct door, node);
-    return NULL;
+    struct door *d = rs->at[board_place(number)];
+    return d && d->number == number ? d : NULL;
 }
 
 /* So that the peer reads a reset, not an end of file, whoever closes it. What a listening socket accepts inherits it. */
@@ -145,7 +144,7 @@ static void count_end(const struct relay *r)
     stats_add(&d->failed, r->rc != 0);
     count(&d->open, -1);
     count(&my_row(r->rs)->relays, -1);
-    count(&my_row(r->rs)->open[r->door], -1);
+    count(&my_row(r->rs)->open[board_place(r->door)], -1);
     count(&my_row(r->rs)->reserved, -2 * (int64_t)BOARD_RELAY_RING);
 }
 
@@ -236,7 +235,7 @@ static void begin(struct relays *rs, const struct door *d, int fd, const union s
     rs->n++;
     count(&stats_of(rs, d->number)->open, 1);
     count(&my_row(rs)->relays, 1);
-    count(&my_row(rs)->open[d->number], 1);
+    count(&my_row(rs)->open[board_place(d->number)], 1);
     count(&my_row(rs)->reserved, 2 * (int64_t)BOARD_RELAY_RING);
     if (d->is->to->proxy)
         (void)getsockname(fd, &local.sa, &len);
@@ -258,8 +257,9 @@ static void refuse(struct relays *rs, const struct door *d, int fd, const union 
 static bool has_place(const struct relays *rs, const struct door *d, char *why, size_t size)
 {
     char limit[UNITS_TEXT];
-    if (board_open(rs->env->board, d->number) >= d->is->connections) {
-        snprintf(why, size, "the route has its %llu connections: raise connections", (unsigned long long)d->is->connections);
+    if (board_open(rs->env->board, board_place(d->number)) >= d->is->connections) {
+        snprintf(why, size, "the %s has its %llu connections: raise connections", d->is->of_session ? "listener" : "route",
+                 (unsigned long long)d->is->connections);
         return false;
     }
     if (d->is->to && board_reserved(rs->env->board) + 2 * (uint64_t)BOARD_RELAY_RING > stats_get(&rs->env->board->memory_limit)) {
@@ -409,6 +409,7 @@ static struct door *add_door(struct relays *rs, unsigned number)
     d->number = number;
     d->listener.fd = -1;
     list_add_tail(&rs->doors, &d->node);
+    rs->at[board_place(number)] = d;
     return d;
 }
 
@@ -420,11 +421,26 @@ static void listen_at(struct door *d, int fd)
         log_error("door %u: %s", d->number, err_text(rc));
 }
 
+static void close_door(struct door *d)
+{
+    listener_stop(&d->listener);
+    list_del(&d->node);
+    d->rs->at[board_place(d->number)] = NULL;
+    if (d->is)
+        scistream__worker__door__free_unpacked(d->is, NULL);
+    free(d);
+}
+
+/* NULL: that is no number, or the place is another door's. */
+static struct door *need_door(struct relays *rs, unsigned number)
+{
+    struct door *d = find_door(rs, number);
+    return d || !board_number_ok(number) || rs->at[board_place(number)] ? d : add_door(rs, number);
+}
+
 void relays_door(struct relays *rs, const Scistream__Worker__Door *m, int fd)
 {
-    struct door *d = find_door(rs, m->number);
-    if (!d && m->number < BOARD_DOORS && fd >= 0)
-        d = add_door(rs, m->number);
+    struct door *d = fd >= 0 ? need_door(rs, m->number) : find_door(rs, m->number);
     if (d && d->listener.fd < 0 && fd >= 0)
         listen_at(d, fd_take(&fd));
     fd_close(&fd);
@@ -435,14 +451,6 @@ void relays_door(struct relays *rs, const Scistream__Worker__Door *m, int fd)
         scistream__worker__door__free_unpacked(d->is, NULL);
     d->is = is;
     d->listener.what = is->name;
-}
-
-static void close_door(struct door *d)
-{
-    listener_stop(&d->listener);
-    list_del(&d->node);
-    scistream__worker__door__free_unpacked(d->is, NULL);
-    free(d);
 }
 
 void relays_undoor(struct relays *rs, unsigned number)
@@ -464,8 +472,9 @@ struct relays *relays_new(struct xport_env *env, relay_emit *emit, void *user)
     rs->pool.cap = BOARD_RELAY_RING;
     rs->pool.board = env->board;
     rs->pool.row = my_row(rs);
-    memset(my_row(rs), 0, sizeof(struct board_row)); /* of one that died here before us */
+    board_clear_row(env->board, my_row(rs)); /* of one that died here before us */
     rs->serial = now_ns() / NS_PER_US; /* no ticket, and no id, is one of a worker that died */
+    rs->at = mem_zalloc(BOARD_DOORS, sizeof(*rs->at));
     rs->spare = mem_zalloc(STATS_RELAYS, sizeof(*rs->spare));
     list_init(&rs->doors);
     list_init(&rs->channels);
@@ -499,15 +508,29 @@ static void close_all(struct relays *rs, const struct relay_reason *why)
 
 void relays_close_doors(struct relays *rs, const uint32_t *doors, size_t n, const struct relay_reason *why)
 {
-    bool wanted[BOARD_DOORS] = { false };
+    bool wanted[BOARD_ROUTE_DOORS] = { false };
     for (size_t i = 0; i < n; i++)
-        if (doors[i] < BOARD_DOORS)
+        if (doors[i] < BOARD_ROUTE_DOORS)
             wanted[doors[i]] = true;
     list_for_each_safe(k, &rs->channels) {
         struct channel *c = list_entry(k, struct channel, node);
-        if (wanted[((const struct relay *)c->owner)->door])
+        unsigned door = ((const struct relay *)c->owner)->door;
+        if (door < BOARD_ROUTE_DOORS && wanted[door])
             close_one(c, why);
     }
+}
+
+void relays_forget_door(struct relays *rs, unsigned number, const struct relay_reason *why)
+{
+    struct door *d = find_door(rs, number);
+    bool any = board_number_ok(number) && stats_get(&my_row(rs)->open[board_place(number)]);
+    for (struct list *k = rs->channels.next, *next = k->next; any && k != &rs->channels; k = next, next = k->next) {
+        struct channel *c = list_entry(k, struct channel, node);
+        if (((const struct relay *)c->owner)->door == number)
+            close_one(c, why);
+    }
+    if (d)
+        close_door(d);
 }
 
 bool relays_close(struct relays *rs, uint64_t id, const struct relay_reason *why)
@@ -546,5 +569,6 @@ void relays_free(struct relays *rs)
         return;
     ring_pool_fini(&rs->pool);
     free(rs->spare);
+    free(rs->at);
     free(rs);
 }

@@ -18,19 +18,22 @@ struct relays;
 /* Queue a message to control, with a descriptor that is taken, or -1. */
 typedef void relay_emit(void *user, const FromWorker *m, int fd);
 
+/* Why a relay is ended: as channel_close, and the words for it; NULL or empty: those of rc. */
+struct relay_reason { int rc; const char *text; };
+
 /* env must outlive it; env->stats and env->board must be there. */
 struct relays *relays_new(struct xport_env *env, relay_emit *emit, void *user);
 /* fd: its listening socket (taken), or -1 when the door is there already. */
 void relays_door(struct relays *rs, const Scistream__Worker__Door *m, int fd);
 /* Accept nobody there any more. What another worker had accepted and passed on before is still served. */
 void relays_undoor(struct relays *rs, unsigned number);
+/* Nothing is known of that door any more: end what came by it, and reset what may still be passed on. */
+void relays_forget_door(struct relays *rs, unsigned number, const struct relay_reason *why);
 /* A connection that another worker passed on; fd is taken. */
 void relays_take(struct relays *rs, unsigned number, int fd);
 /* The connection that Came with ticket, which is the caller's now; -1: there is none (any more). */
 int relays_claim(struct relays *rs, uint64_t ticket);
 void relays_drop(struct relays *rs, uint64_t ticket);
-/* Why a relay is ended: as channel_close, and the words for it; NULL or empty: those of rc. */
-struct relay_reason { int rc; const char *text; };
 /* End one, or by RELAY_ID all. False: there is no such relay. */
 bool relays_close(struct relays *rs, uint64_t id, const struct relay_reason *why);
 /* End all that came by one of these doors. */

@@ -453,12 +453,27 @@ static void handle_take(struct worker *w, const Scistream__Worker__Take *m, int 
         relays_take(w->relays, m->number, fd);
 }
 
+static void undoor(struct worker *w, const Scistream__Worker__Undoor *m, unsigned number)
+{
+    if (m->code)
+        relays_forget_door(w->relays, number, &(struct relay_reason){ err_from_wire(m->code), m->text });
+    else
+        relays_undoor(w->relays, number);
+}
+
+static void handle_undoor(struct worker *w, const Scistream__Worker__Undoor *m)
+{
+    undoor(w, m, m->number);
+    for (size_t i = 0; i < m->n_more; i++)
+        undoor(w, m, m->more[i]);
+}
+
 /* Of doors, once there is something to serve them with. */
 static bool handle_relays(struct worker *w, const ToWorker *m, int *fds, size_t n_fds)
 {
     switch (w->relays ? m->what_case : SCISTREAM__WORKER__TO_WORKER__WHAT__NOT_SET) {
     case SCISTREAM__WORKER__TO_WORKER__WHAT_DOOR: relays_door(w->relays, m->door, first_fd(fds, n_fds)); return true;
-    case SCISTREAM__WORKER__TO_WORKER__WHAT_UNDOOR: relays_undoor(w->relays, m->undoor->number); return true;
+    case SCISTREAM__WORKER__TO_WORKER__WHAT_UNDOOR: handle_undoor(w, m->undoor); return true;
     case SCISTREAM__WORKER__TO_WORKER__WHAT_TAKE: handle_take(w, m->take, first_fd(fds, n_fds)); return true;
     case SCISTREAM__WORKER__TO_WORKER__WHAT_DROP: relays_drop(w->relays, m->drop->ticket); return true;
     default: return false;

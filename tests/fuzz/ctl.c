@@ -18,6 +18,8 @@ unsigned pool_size(const struct pool *p UNUSED) { return WORKERS; }
 struct pool_worker *pool_at(struct pool *p UNUSED, unsigned i) { return &worker[i]; }
 struct board *pool_board(struct pool *p UNUSED) { return NULL; }
 size_t doors_count(const struct doors *ds UNUSED) { return 1; }
+unsigned doors_places(const struct doors *ds UNUSED) { return BOARD_ROUTE_DOORS; }
+const char *doors_uid(const struct doors *ds UNUSED, uint32_t number UNUSED) { return ""; }
 struct route *doors_route(const struct doors *ds UNUSED, unsigned number UNUSED) { return &route; }
 const char *doors_route_name(const void *ds UNUSED, unsigned number UNUSED) { return name; }
 

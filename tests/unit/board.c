@@ -79,6 +79,32 @@ static void test_sums(void)
     board_unmap(NULL);
 }
 
+/* What no door has ever used is not written, and so takes no memory. */
+static void test_clear(void)
+{
+    struct board *b = board_create(NULL);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+    stats_set(&b->row[2].relays, 7);
+    for (unsigned i = 0; i < BOARD_DOORS; i += BOARD_ROUTE_DOORS)
+        stats_set(&b->row[2].open[i], 9);
+    board_clear_row(b, &b->row[2]);
+    CU_ASSERT(stats_get(&b->row[2].relays) == 0 && stats_get(&b->row[2].open[0]) == 0 && stats_get(&b->row[2].open[BOARD_ROUTE_DOORS]) == 9);
+    stats_set(&b->places, BOARD_ROUTE_DOORS + 1);
+    board_clear_row(b, &b->row[2]);
+    CU_ASSERT(stats_get(&b->row[2].open[BOARD_ROUTE_DOORS]) == 0 && stats_get(&b->row[2].open[2 * BOARD_ROUTE_DOORS]) == 9);
+    stats_set(&b->places, UINT64_MAX); /* somebody wrote nonsense */
+    board_clear_row(b, &b->row[2]);
+    CU_ASSERT(stats_get(&b->row[2].open[BOARD_DOORS - BOARD_ROUTE_DOORS]) == 0 && stats_get(&b->row[3].away) == 0);
+    board_unmap(b);
+}
+
+static void test_numbers(void)
+{
+    CU_ASSERT(board_number_ok(0) && board_number_ok(BOARD_ROUTE_DOORS - 1) && board_number_ok(BOARD_ROUTE_DOORS) && board_number_ok(UINT32_MAX));
+    CU_ASSERT(!board_number_ok(BOARD_DOORS) && !board_number_ok(3 * BOARD_DOORS + BOARD_ROUTE_DOORS - 1));
+    CU_ASSERT(board_place(BOARD_DOORS + BOARD_ROUTE_DOORS) == BOARD_ROUTE_DOORS && board_place(UINT32_MAX) == BOARD_DOORS - 1);
+}
+
 static void test_least(void)
 {
     struct board *b = board_create(NULL);
@@ -112,4 +138,4 @@ static void test_passed(void)
     close(small);
 }
 
-UNIT_MAIN("board", UNIT(test_shared), UNIT(test_private), UNIT(test_not_that), UNIT(test_sums), UNIT(test_least), UNIT(test_passed))
+UNIT_MAIN("board", UNIT(test_shared), UNIT(test_private), UNIT(test_not_that), UNIT(test_sums), UNIT(test_clear), UNIT(test_numbers), UNIT(test_least), UNIT(test_passed))

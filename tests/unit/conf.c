@@ -93,8 +93,9 @@ static void test_sections(void)
 {
     size_t n;
     const struct conf_section *s = conf_sections(&n);
-    CU_ASSERT_EQUAL(n, 7);
+    CU_ASSERT_EQUAL(n, 8);
     CU_ASSERT(str_eq(s[0].name, "") && str_eq(s[1].name, "ucx") && str_eq(s[2].name, "rdma") && str_eq(s[3].name, "link") && str_eq(s[4].name, "auth"));
+    CU_ASSERT(str_eq(s[5].name, "scistream") && !s[5].titled);
     CU_ASSERT(!s[0].titled && s[n - 2].titled && s[n - 1].titled && str_eq(s[n - 2].name, "route") && str_eq(s[n - 1].name, "policy"));
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < s[i].n; k++) {
@@ -514,6 +515,12 @@ static void test_check_good(void)
     check_good("control_socket=/run/x.sock");
     check_good("metrics=");
     check_good("metrics=[::]:9501");
+    check_good("scistream.data_ports=6000");
+    check_good("scistream.plaintext_listen=[::1]:5001");
+    check_set("scistream.auth=none");
+    check_set("scistream.wan=plaintext");
+    check_set("scistream.enable=yes");
+    CU_ASSERT_EQUAL(conf_check(c, why, sizeof(why)), 0);
     check_good("records=log");
     check_good("records=/var/log/x");
     check_good("route.in.secret_file=s");
@@ -539,6 +546,16 @@ static void test_check_global(void)
     check_fault("control_socket=./gw.sock", "control_socket = ./gw.sock: must be an absolute path");
     check_fault("metrics=localhost:9500", "metrics = localhost:9500: must be a numeric address and a port, like 127.0.0.1:9500 or [::]:9500, or \"\" for none");
     check_fault("metrics=::1:9500", "metrics: '::1:9500': write an IPv6 address in brackets, like [::1]:5000");
+    check_fault("scistream.data_ports=0", "scistream.data_ports = 0: must be a port or a range like 5100-5200");
+    check_fault("scistream.data_address=gw", "scistream.data_address = gw: must be a numeric address, like 192.0.2.1 or 2001:db8::1");
+    check_fault("scistream.data_advertise=gw", "scistream.data_advertise = gw: must be a numeric address, like 192.0.2.1 or 2001:db8::1");
+    check_fault("scistream.plaintext_listen=gw:1", "scistream.plaintext_listen = gw:1: must be a numeric address and a port, like 127.0.0.1:5001 or "
+                                                   "[::]:5001, or \"\" for none");
+    check_fault("scistream.enable=yes", "scistream.auth is not set: say who may arrange sessions; auth = none lets anybody who reaches the endpoint, to "
+                                        "any target");
+    check_set("scistream.auth=none");
+    CU_ASSERT_EQUAL(conf_check(c, why, sizeof(why)), -SST_ECONF);
+    CU_ASSERT_STRING_EQUAL(why, "scistream.wan is not set: say what sessions speak on the WAN; wan = plaintext sends their bytes as they come, unencrypted");
     check_fault("records=x.jsonl", "records = x.jsonl: must be an absolute path, log, or \"\" for none");
     check_fault("key=/k", "key is set and certificate is not: both are needed");
     check_fault("certificate=/c", "certificate is set and key is not: both are needed");

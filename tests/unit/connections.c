@@ -11,6 +11,7 @@ typedef Scistream__Worker__Close CloseMsg;
 #define WORKERS 3
 #define DOORS 4
 #define SENT_MAX 8
+#define SESSION_DOOR (BOARD_DOORS + BOARD_ROUTE_DOORS) /* the second one at the first place of sessions */
 
 static struct pool_worker worker[WORKERS];
 static struct route route[DOORS];
@@ -20,14 +21,16 @@ static struct board *board;
 static const struct connections all = { .pool = NULL, .doors = NULL };
 
 static struct { unsigned worker; uint64_t channel; uint32_t code, doors[BOARD_DOORS]; size_t n_doors; char text[80]; } sent[SENT_MAX];
-static unsigned n_sent;
+static unsigned n_sent, places = BOARD_ROUTE_DOORS; /* places: of doors of sessions, too */
 
 unsigned pool_size(const struct pool *p UNUSED) { return WORKERS; }
 struct pool_worker *pool_at(struct pool *p UNUSED, unsigned i) { return &worker[i]; }
 struct board *pool_board(struct pool *p UNUSED) { return board; }
 size_t doors_count(const struct doors *ds UNUSED) { return DOORS; }
+unsigned doors_places(const struct doors *ds UNUSED) { return places; }
+const char *doors_uid(const struct doors *ds UNUSED, uint32_t number) { return number == SESSION_DOOR ? "u1" : ""; }
 struct route *doors_route(const struct doors *ds UNUSED, unsigned number) { return number < DOORS ? &route[number] : NULL; }
-const char *doors_route_name(const void *ds UNUSED, unsigned number) { return number < DOORS ? route[number].c->name : NULL; }
+const char *doors_route_name(const void *ds UNUSED, unsigned number) { return number >= BOARD_ROUTE_DOORS ? DOORS_SESSIONS : number < DOORS ? route[number].c->name : NULL; }
 
 static int on_sent(struct pool_worker *w, const ToWorker *m, int fd)
 {
@@ -262,6 +265,33 @@ static void test_pages(void)
 }
 
 /* The longest that there can be, more than are listed at once: a reply is below what a call may have unsent. */
+/* Sessions are one group; a connection names its own, as long as its door is known. */
+static void test_sessions(void)
+{
+    begin();
+    places = BOARD_ROUTE_DOORS + 1;
+    put(0, 0, 0, 1, 100);
+    struct stats_relay *st = put(0, 1, BOARD_ROUTE_DOORS, 2, 1000), *late = put(1, 0, BOARD_ROUTE_DOORS, 3, 10);
+    atomic_store(&st->door, SESSION_DOOR);
+    atomic_store(&late->door, SESSION_DOOR + BOARD_DOORS);
+    SessionsReply *r = list("", "", false, 5);
+    CU_ASSERT_FATAL(r->n_routes == 2 && r->n_connections == 3);
+    CU_ASSERT(str_eq(r->routes[1]->route, DOORS_SESSIONS) && r->routes[1]->open == 2 && r->routes[1]->forward->bytes == 1010);
+    CU_ASSERT(str_eq(r->connections[1]->session, "u1") && str_eq(r->connections[1]->route, DOORS_SESSIONS)); /* newest first */
+    CU_ASSERT(*r->connections[0]->session == 0 && *r->connections[2]->session == 0);
+    drop(r);
+    r = list(DOORS_SESSIONS, "", false, 5);
+    CU_ASSERT(r->n_routes == 1 && r->n_connections == 2);
+    drop(r);
+    r = list("app", "", false, 5);
+    CU_ASSERT(r->n_routes == 1 && r->n_connections == 1);
+    drop(r);
+    CU_ASSERT_TRUE(connections_know(&all, DOORS_SESSIONS));
+    places = BOARD_ROUTE_DOORS;
+    CU_ASSERT_FALSE(connections_know(&all, DOORS_SESSIONS));
+    end();
+}
+
 static void test_cap(void)
 {
     char longest[ADDR_ROUTE_MAX + 1];
@@ -429,5 +459,5 @@ static void test_release_route(void)
     end();
 }
 
-UNIT_MAIN("connections", UNIT(test_ids), UNIT(test_top), UNIT(test_sums), UNIT(test_one), UNIT(test_pages), UNIT(test_cap), UNIT(test_look),
+UNIT_MAIN("connections", UNIT(test_ids), UNIT(test_top), UNIT(test_sums), UNIT(test_one), UNIT(test_pages), UNIT(test_sessions), UNIT(test_cap), UNIT(test_look),
           UNIT(test_died), UNIT(test_fastest), UNIT(test_release), UNIT(test_release_route))

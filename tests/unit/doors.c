@@ -9,17 +9,21 @@
 
 #define TOLD_MAX 256
 
-struct told { int what; unsigned number; bool with_fd; size_t n_addresses; char address[64], name[128]; bool to; };
+struct told { int what; unsigned number, more, code; bool with_fd, of_session; size_t n_addresses; char address[64], name[128]; bool to; };
 
 static struct pool_worker worker[2];
 static struct told told[2][TOLD_MAX];
 static unsigned n_told[2];
+static int keep;                       /* a copy of the first socket that a worker gets, as it has one */
 static struct loop loop;
 static struct conf *conf;
 static struct routes routes;
 static struct doors *doors;
 static struct resolver *resolver;
+static struct records no_records = { .fd = -1 };
 
+static struct board board;
+struct board *pool_board(struct pool *p UNUSED) { return &board; }
 unsigned pool_size(const struct pool *p UNUSED) { return 2; }
 struct pool_worker *pool_at(struct pool *p UNUSED, unsigned i) { return &worker[i]; }
 
@@ -27,6 +31,7 @@ static void note_door(struct told *t, const Scistream__Worker__Door *d)
 {
     t->number = d->number;
     t->to = d->to != NULL;
+    t->of_session = d->of_session;
     t->n_addresses = d->to ? d->to->n_addresses : 0;
     str_copy(t->name, sizeof(t->name), d->name);
     if (t->n_addresses)
@@ -36,12 +41,14 @@ static void note_door(struct told *t, const Scistream__Worker__Door *d)
 static int on_told(struct pool_worker *w, const ToWorker *m, int fd)
 {
     CU_ASSERT_FATAL(n_told[w->index] < TOLD_MAX);
+    if (fd >= 0 && keep < 0)
+        keep = dup(fd);
     struct told *t = &told[w->index][n_told[w->index]++];
     *t = (struct told){ .what = (int)m->what_case, .with_fd = fd >= 0 };
     if (m->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_DOOR)
         note_door(t, m->door);
     else if (m->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_UNDOOR)
-        t->number = m->undoor->number;
+        *t = (struct told){ .what = t->what, .number = m->undoor->number, .more = (unsigned)m->undoor->n_more, .code = m->undoor->code };
     return 0;
 }
 
@@ -75,6 +82,7 @@ static void begin(const char *text)
     CU_ASSERT_EQUAL_FATAL(loop_init(&loop), 0);
     resolver = resolver_new(&loop);
     memset(n_told, 0, sizeof(n_told));
+    keep = -1;
     for (unsigned i = 0; i < 2; i++)
         worker[i] = (struct pool_worker){ .index = i, .send = on_told };
     conf = read_conf(text);
@@ -83,13 +91,14 @@ static void begin(const char *text)
     if (!doors)
         printf("\n  %s", why);
     CU_ASSERT_PTR_NOT_NULL_FATAL(doors);
-    doors_start(doors, &loop, (struct pool *)(void *)worker, resolver, NULL);
+    doors_start(doors, &loop, (struct pool *)(void *)worker, resolver, &no_records);
     doors_begin(doors); /* while no worker has started: a test says when */
     worker[0].started = true;
 }
 
 static void end(void)
 {
+    fd_close(&keep);
     doors_close(doors);
     doors_close(doors);
     doors_free(doors);
@@ -170,6 +179,7 @@ static void test_told(void)
     CU_ASSERT_FATAL(n_told[0] == 4 && n_told[1] == 0); /* the other one has not started */
     CU_ASSERT(told[0][3].number == 2 && !told[0][3].with_fd && told[0][3].n_addresses >= 1);
     CU_ASSERT(answers(port) && answers(port + 2));
+    fd_close(&keep);
     doors_close(doors);
     CU_ASSERT(n_told[0] == 7 && n_told[1] == 3 && IS_UNDOOR(&told[0][6]) && told[0][6].number == 2 && !answers(port));
     end();
@@ -192,9 +202,9 @@ static void refused(const char *text, const char *want)
 static void test_refused(void)
 {
     union sockaddr_any at;
-    unsigned port = free_ports(BOARD_DOORS + 1);
+    unsigned port = free_ports(BOARD_ROUTE_DOORS + 1);
     AUTO_FD int taken = stage_listen("127.0.0.1", (uint16_t)(port + 1), 1, &at);
-    AUTO_FREE char *two = many(2, port), *all = many(BOARD_DOORS + 1, port);
+    AUTO_FREE char *two = many(2, port), *all = many(BOARD_ROUTE_DOORS + 1, port);
     refused(two, "cannot listen on tcp://127.0.0.1:");
     CU_ASSERT_FALSE(answers(port)); /* the first one is given back */
     refused("route a { accept = {\"tcp://192.0.2.1:7\"} connect = \"tcp://127.0.0.1:9\" }\n", "this machine has no such address");
@@ -205,20 +215,21 @@ static void test_refused(void)
 /* As many as there may be, and then as many others: numbers are used again. */
 static void test_all_others(void)
 {
-    unsigned port = free_ports(2 * BOARD_DOORS);
-    AUTO_FREE char *first = many(BOARD_DOORS, port), *second = many(BOARD_DOORS, port + BOARD_DOORS / 2);
+    unsigned port = free_ports(2 * BOARD_ROUTE_DOORS);
+    AUTO_FREE char *first = many(BOARD_ROUTE_DOORS, port), *second = many(BOARD_ROUTE_DOORS, port + BOARD_ROUTE_DOORS / 2);
     begin(first);
-    CU_ASSERT_EQUAL(doors_count(doors), BOARD_DOORS);
+    CU_ASSERT_EQUAL(doors_count(doors), BOARD_ROUTE_DOORS);
+    fd_close(&keep);
     follow(second);
-    CU_ASSERT(!answers(port) && answers(port + BOARD_DOORS / 2) && answers(port + BOARD_DOORS + 5));
+    CU_ASSERT(!answers(port) && answers(port + BOARD_ROUTE_DOORS / 2) && answers(port + BOARD_ROUTE_DOORS + 5));
     unsigned undoors = 0, with_fd = 0, without = 0;
     for (unsigned i = 0; i < n_told[0]; i++) {
         undoors += IS_UNDOOR(&told[0][i]);
         with_fd += IS_DOOR(&told[0][i]) && told[0][i].with_fd;
         without += IS_DOOR(&told[0][i]) && !told[0][i].with_fd;
     }
-    CU_ASSERT(undoors == BOARD_DOORS / 2 && with_fd == BOARD_DOORS / 2 && without == BOARD_DOORS / 2);
-    CU_ASSERT_EQUAL(doors_count(doors), BOARD_DOORS);
+    CU_ASSERT(undoors == BOARD_ROUTE_DOORS / 2 && with_fd == BOARD_ROUTE_DOORS / 2 && without == BOARD_ROUTE_DOORS / 2);
+    CU_ASSERT_EQUAL(doors_count(doors), BOARD_ROUTE_DOORS);
     end();
 }
 
@@ -247,4 +258,163 @@ static void test_pause(void)
     end();
 }
 
-UNIT_MAIN("doors", UNIT(test_told), UNIT(test_refused), UNIT(test_all_others), UNIT(test_pause))
+/* ------------------------------------------------------------ sessions */
+
+/* The port behind the last is a route's. */
+static void begin_sessions(unsigned first, unsigned last)
+{
+    char why[200];
+    AUTO_FREE char *text = many(1, last + 1), *range = mem_printf("scistream.data_ports=%u-%u", first, last);
+    begin(text);
+    log_threshold = LOG_LEVEL_ERROR;
+    CU_ASSERT(conf_set(conf, range, why, sizeof(why)) == 0 && conf_set(conf, "scistream.data_address=127.0.0.1", why, sizeof(why)) == 0);
+    for (unsigned i = 0; i < 2; i++)
+        worker[i].stats = stats_create(NULL);
+}
+
+static void end_sessions(void)
+{
+    end();
+    for (unsigned i = 0; i < 2; i++)
+        stats_unmap(worker[i].stats);
+}
+
+static int lend(const char *uid, uint32_t *numbers, unsigned n, char why[200])
+{
+    return doors_lend(doors, &(struct doors_borrower){ uid, "anna" }, numbers, n, why, 200);
+}
+
+static void aim(uint32_t number)
+{
+    static char *const to[] = { "192.0.2.1", "192.0.2.2" };
+    doors_aim(doors, number, &(struct doors_target){ .addresses = to, .n = 2, .port = 9 });
+}
+
+/* Bound at once, told to workers when it is aimed, and free again in the moment it is given back, though others have copies of the socket. */
+static void test_lent(void)
+{
+    unsigned port = free_ports(4);
+    char why[200] = "";
+    uint32_t a[3], b[2];
+    begin_sessions(port, port + 2);
+    CU_ASSERT(doors_places(doors) == BOARD_ROUTE_DOORS && !doors_route_name(doors, BOARD_ROUTE_DOORS));
+    CU_ASSERT_EQUAL_FATAL(lend("u1", a, 2, why), 0);
+    CU_ASSERT(board_number_ok(a[0]) && a[0] >= BOARD_ROUTE_DOORS && a[0] != a[1] && n_told[0] == 0);
+    CU_ASSERT(answers(doors_port(doors, a[0])) && answers(doors_port(doors, a[1])) && doors_port(doors, a[0]) == port);
+    CU_ASSERT_EQUAL(lend("u2", b, 2, why), -SST_ELIMIT);
+    CU_ASSERT(strstr(why, "2 ports are asked for, 1 of data_ports") && !answers(port + 2));
+    CU_ASSERT_EQUAL_FATAL(lend("u2", b, 1, why), 0);
+    aim(a[0]);
+    CU_ASSERT_FATAL(n_told[0] == 1 && n_told[1] == 0);
+    CU_ASSERT(IS_DOOR(&told[0][0]) && told[0][0].number == a[0] && told[0][0].with_fd && told[0][0].of_session && told[0][0].n_addresses == 2);
+    CU_ASSERT(str_eq(told[0][0].address, "192.0.2.1") && str_starts(told[0][0].name, "session u1, port "));
+    aim(a[0]); /* again: they have the socket */
+    CU_ASSERT(n_told[0] == 2 && !told[0][1].with_fd);
+    worker[1].started = true;
+    doors_worker_started(doors, &worker[1]);
+    CU_ASSERT(n_told[1] == 2 && told[1][1].number == a[0] && told[1][1].with_fd); /* that of the route, and what is aimed */
+    CU_ASSERT(str_eq(doors_uid(doors, a[1]), "u1") && str_eq(doors_route_name(doors, a[0]), DOORS_SESSIONS) && doors_places(doors) == BOARD_ROUTE_DOORS + 3);
+    doors_take_back(doors, a, 2, -SST_ERELEASED, "enough");
+    CU_ASSERT(IS_UNDOOR(&told[0][2]) && told[0][2].number == a[0] && told[0][2].more == 1 && told[0][2].code == err_to_wire(-SST_ERELEASED));
+    CU_ASSERT(keep >= 0 && !answers(port) && !answers(port + 1) && answers(doors_port(doors, b[0])));
+    CU_ASSERT_STRING_EQUAL(doors_uid(doors, a[0]), "u1"); /* what ends now is still known by it */
+    uint32_t old = a[0];
+    CU_ASSERT_EQUAL_FATAL(lend("u3", a, 2, why), 0);
+    CU_ASSERT(a[0] != old && board_place(a[0]) == board_place(old) && *doors_uid(doors, old) == 0 && doors_places(doors) == BOARD_ROUTE_DOORS + 3);
+    doors_retire(doors); /* those of routes */
+    CU_ASSERT_TRUE(answers(doors_port(doors, a[0])));
+    end_sessions();
+    CU_ASSERT_FALSE(answers(port));
+}
+
+/* A place from which not all have gone is not used again; what was counted there before is not the next one's. */
+static void test_counted(void)
+{
+    unsigned port = free_ports(5);
+    char why[200] = "";
+    uint32_t a[1], b[1];
+    struct doors_sum sum = { .open = 0 };
+    begin_sessions(port, port + 3);
+    CU_ASSERT_EQUAL_FATAL(lend("u1", a, 1, why), 0);
+    struct stats_door *d = &worker[1].stats->door[board_place(a[0])];
+    stats_set(&d->accepted, 5);
+    stats_set(&d->open, 1);
+    stats_set(&d->bytes[0], 100);
+    doors_add_sum(doors, a[0], &sum);
+    CU_ASSERT(sum.accepted == 5 && sum.open == 1 && sum.moved.bytes[0] == 100);
+    doors_take_back(doors, a, 1, -SST_ERELEASED, "enough");
+    CU_ASSERT_EQUAL_FATAL(lend("u2", b, 1, why), 0);
+    CU_ASSERT(board_place(b[0]) != board_place(a[0]));
+    doors_take_back(doors, b, 1, -SST_ERELEASED, "enough");
+    stats_set(&d->open, 0);
+    CU_ASSERT_EQUAL_FATAL(lend("u3", a, 1, why), 0);
+    CU_ASSERT_PTR_EQUAL(d, &worker[1].stats->door[board_place(a[0])]);
+    stats_set(&d->accepted, 7);
+    stats_set(&d->bytes[0], 130);
+    sum = (struct doors_sum){ .open = 0 };
+    doors_add_sum(doors, a[0], &sum);
+    CU_ASSERT(sum.accepted == 2 && sum.open == 0 && sum.moved.bytes[0] == 30);
+    /* one is open and has moved something when the worker dies: it has failed, and what it moved stays */
+    struct stats_relay *r = &worker[1].stats->relay[0];
+    stats_set(&worker[1].stats->relay_high, 1);
+    stats_set(&r->c.id, ALL_RELAYS | 1);
+    atomic_store(&r->door, a[0]);
+    stats_set(&r->c.flow[1].put, 1000);
+    stats_set(&r->c.flow[1].rel, 1000);
+    struct stats_sum *live = doors_live(doors);
+    CU_ASSERT_EQUAL(live[board_place(a[0])].bytes[1], 1000);
+    free(live);
+    doors_worker_died(doors, &worker[1]);
+    memset(worker[1].stats, 0, sizeof(struct stats_page));
+    sum = (struct doors_sum){ .open = 0 };
+    doors_add_sum(doors, a[0], &sum);
+    CU_ASSERT(sum.accepted == 2 && sum.failed == 1 && sum.moved.bytes[0] == 30 && sum.moved.bytes[1] == 1000);
+    doors_add_sum(doors, 77, &sum); /* of nobody */
+    CU_ASSERT_EQUAL(sum.accepted, 2);
+    end_sessions();
+}
+
+static void test_lent_while_paused(void)
+{
+    unsigned port = free_ports(3);
+    char why[200] = "";
+    uint32_t a[2];
+    begin_sessions(port, port + 1);
+    CU_ASSERT_EQUAL_FATAL(lend("u1", a, 2, why), 0);
+    aim(a[0]);
+    doors_pause(doors);
+    unsigned before = n_told[0];
+    aim(a[1]);
+    CU_ASSERT_EQUAL(n_told[0], before);
+    doors_resume(doors);
+    CU_ASSERT_FATAL(n_told[0] == before + 3); /* the route's, and both */
+    CU_ASSERT(told[0][before + 1].with_fd && told[0][before + 2].with_fd && told[0][before + 2].number == a[1]);
+    doors_close(doors);
+    doors_take_back(doors, a, 2, -SST_EDRAINING, NULL); /* only connections are left to end */
+    CU_ASSERT(told[0][n_told[0] - 1].more == 1 && !answers(port));
+    end_sessions();
+}
+
+/* As many as there are places for; the ports are the limit as a rule. */
+static void test_places(void)
+{
+    unsigned port = free_ports(41);
+    char why[200] = "";
+    uint32_t a[40];
+    begin_sessions(port, port + 39);
+    for (unsigned i = 0; i < (BOARD_DOORS - BOARD_ROUTE_DOORS) / 40; i++) {
+        CU_ASSERT_EQUAL_FATAL(lend("u", a, 40, why), 0);
+        for (unsigned k = 0; k < 40; k++)
+            stats_set(&worker[0].stats->door[board_place(a[k])].open, 1); /* stays */
+        doors_take_back(doors, a, 40, -SST_ERELEASED, NULL);
+        n_told[0] = 0;
+    }
+    unsigned left = (BOARD_DOORS - BOARD_ROUTE_DOORS) % 40;
+    CU_ASSERT_EQUAL(lend("u", a, left + 1, why), -SST_ELIMIT);
+    AUTO_FREE char *want = mem_printf("the gateway has places for %u more", left);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why, want));
+    CU_ASSERT_EQUAL(lend("u", a, left, why), 0);
+    end_sessions();
+}
+
+UNIT_MAIN("doors", UNIT(test_lent), UNIT(test_counted), UNIT(test_lent_while_paused), UNIT(test_places), UNIT(test_told), UNIT(test_refused), UNIT(test_all_others), UNIT(test_pause))

@@ -437,6 +437,7 @@ static void test_board_of_the_dead(void)
         stats_set(&b->row[i].relays, 3);
         stats_set(&b->row[i].reserved, 300);
         stats_set(&b->row[i].open[BOARD_DOORS - 1], 3);
+        stats_set(&b->places, BOARD_DOORS);
     }
     CU_ASSERT_EQUAL(children(&pid), 2);
     kill(pid, SIGKILL); /* the last that was started */
@@ -497,7 +498,8 @@ static void make_sense(void)
     pass = (Scistream__Worker__Pass)SCISTREAM__WORKER__PASS__INIT;
     relayed = (Scistream__Worker__Relayed)SCISTREAM__WORKER__RELAYED__INIT;
     came.peer = relayed.peer = relayed.backend = relayed.text = text;
-    came.door = pass.door = relayed.door = BOARD_DOORS - 1;
+    pass.door = relayed.door = 2 * BOARD_DOORS - 1;
+    came.door = BOARD_ROUTE_DOORS - 1;
     relayed.wait_ns = waits;
     relayed.n_wait_ns = 2 * WAIT_KINDS;
     transport.name = transport.problem = text;
@@ -618,10 +620,11 @@ static void test_values_out_of_range(void)
     WRONG(addresses[0] = "host.example.org", SAY_STARTED);
     WRONG(addresses[0] = "10.0.0.1 10.0.0.2", SAY_STARTED);
     WRONG(came.door = BOARD_DOORS, SAY_CAME);
+    WRONG(came.door = BOARD_DOORS - 1, SAY_CAME); /* what comes to the doors of sessions is relayed */
     WRONG(came.peer = NULL, SAY_CAME);
     WRONG(came.peer = "\033[2J", SAY_CAME);
     WRONG(pass.door = BOARD_DOORS, SAY_PASS);
-    WRONG(relayed.door = UINT32_MAX, SAY_RELAYED);
+    WRONG(relayed.door = 2 * BOARD_DOORS, SAY_RELAYED);
     WRONG(relayed.peer = long_text, SAY_RELAYED);
     WRONG(relayed.backend = "a\nb", SAY_RELAYED);
     WRONG(relayed.text = NULL, SAY_RELAYED);
@@ -736,9 +739,9 @@ static void on_mutant(struct pool_client *c UNUSED, const FromWorker *m)
 static void on_mutant_at_door(struct pool_worker *from UNUSED, const FromWorker *m)
 {
     if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_CAME)
-        CU_ASSERT_FATAL(m->came->door < BOARD_DOORS && strlen(m->came->peer) < 1024);
+        CU_ASSERT_FATAL(m->came->door < BOARD_ROUTE_DOORS && strlen(m->came->peer) < 1024);
     if (m->what_case == SCISTREAM__WORKER__FROM_WORKER__WHAT_RELAYED)
-        CU_ASSERT_FATAL(m->relayed->door < BOARD_DOORS && strlen(m->relayed->peer) + strlen(m->relayed->text) < 2048);
+        CU_ASSERT_FATAL(board_number_ok(m->relayed->door) && strlen(m->relayed->peer) + strlen(m->relayed->text) < 2048);
 }
 
 static void test_mutants(void)

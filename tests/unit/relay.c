@@ -434,6 +434,39 @@ static void test_close_doors(void)
     end();
 }
 
+/* Doors of sessions: each has a number of its own at a place that others had. */
+static void test_forget_door(void)
+{
+    const struct relay_reason why = { .rc = -SST_ERELEASED, .text = "released by its owner" };
+    const unsigned number = 3 * BOARD_DOORS + BOARD_ROUTE_DOORS + 7, place = BOARD_ROUTE_DOORS + 7;
+    begin();
+    TcpPeer to = to_backend();
+    Door d = a_door(&to);
+    d.number = number;
+    d.of_session = true;
+    open_door(0, &d);
+    come_through(0);
+    CU_ASSERT_EQUAL(board_open(board, place), 1);
+    relays_forget_door(side[0].rs, number + BOARD_DOORS, &why); /* another one at this place */
+    relays_forget_door(side[0].rs, place, &why);
+    relays_forget_door(side[0].rs, 2 * BOARD_DOORS, &why);      /* no number */
+    relays_take(side[0].rs, number - BOARD_DOORS, open("/dev/null", O_RDONLY | O_CLOEXEC)); /* late, for one that is gone */
+    turn();
+    CU_ASSERT(board_open(board, place) == 1 && silent());
+    relays_forget_door(side[0].rs, number, &why);
+    UNTIL(board_open(board, place) == 0 && app_over(&client[0]) && app_over(&server[0]));
+    const Relayed *m = NEXT(0, RELAYED)->relayed;
+    CU_ASSERT(m->door == number && m->code == err_to_wire(-SST_ERELEASED) && str_eq(m->text, why.text));
+    CU_ASSERT(client[0].error == ECONNRESET && server[0].error == ECONNRESET && board_open(board, place) == 0);
+    CU_ASSERT(stage_connect(&door_at) < 0 && errno == ECONNREFUSED);
+    relays_forget_door(side[0].rs, number, &why);
+    d.number = number + BOARD_DOORS; /* the next one */
+    open_door(0, &d);
+    come_through(1);
+    CU_ASSERT_EQUAL(stats_get(&rig.env[0].stats->door[place].accepted), 2);
+    end();
+}
+
 static void test_close_all(void)
 {
     begin();
@@ -928,7 +961,7 @@ static void test_shut_while_dialing(void)
 
 UNIT_MAIN("relay", UNIT(test_relay), UNIT(test_pipes), UNIT(test_not_told), UNIT(test_many), UNIT(test_backend_refuses), UNIT(test_no_address), UNIT(test_reset),
           UNIT(test_close_by_id),
-          UNIT(test_close_doors), UNIT(test_close_all), UNIT(test_close_what_ended), UNIT(test_drain_spares_finished),
+          UNIT(test_close_doors), UNIT(test_forget_door), UNIT(test_close_all), UNIT(test_close_what_ended), UNIT(test_drain_spares_finished),
           UNIT(test_drain_while_parting), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass), UNIT(test_pass_of_brief_ones),
           UNIT(test_take_is_final), UNIT(test_take_refused), UNIT(test_undoor), UNIT(test_take_behind_undoor), UNIT(test_door_moves), UNIT(test_door_refused),
           UNIT(test_tickets), UNIT(test_tickets_are_unique), UNIT(test_passed_resets), UNIT(test_shut), UNIT(test_shut_while_dialing))

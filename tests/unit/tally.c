@@ -124,20 +124,55 @@ static void test_pages(void)
     stats_unmap(p);
 }
 
+static const char *session_doors(const void *doors UNUSED, unsigned number)
+{
+    return number < 1 ? "doors" : number >= STATS_ROUTE_DOORS && number < STATS_ROUTE_DOORS + 2 ? "sessions" : NULL;
+}
+
+/* All sessions are one, whatever the numbers of their doors. */
+static void test_sessions(void)
+{
+    struct tally t;
+    struct conf *c = make_conf();
+    struct stats_page *p = stats_create(NULL);
+    tally_init(&t);
+    tally_use_doors(&t, session_doors, NULL);
+    set_page(p);
+    for (unsigned i = 0; i < 3; i++) { /* the third place was never used */
+        stats_set(&p->door[STATS_ROUTE_DOORS + i].accepted, 100);
+        stats_set(&p->door[STATS_ROUTE_DOORS + i].open, 1);
+        stats_set(&p->door[STATS_ROUTE_DOORS + i].bytes[0], 5);
+    }
+    atomic_store(&p->relay[1].door, 7 * STATS_DOORS + STATS_ROUTE_DOORS + 1);
+    tally_begin(&t, c);
+    tally_page(&t, c, p);
+    const struct tally_route *sessions = tally_route(&t, "sessions");
+    CU_ASSERT(sessions->now.accepted == 200 && sessions->now.open == 2 && sessions->now.moved.bytes[0] == 410);
+    CU_ASSERT_EQUAL(tally_route(&t, "doors")->now.accepted, 10);
+    tally_keep(&t, c, p);
+    memset(p, 0, sizeof(*p));
+    tally_begin(&t, c);
+    tally_page(&t, c, p);
+    CU_ASSERT(sessions->now.accepted == 200 && sessions->now.open == 0 && sessions->now.failed == 2 && sessions->now.moved.bytes[0] == 410);
+    tally_fini(&t);
+    conf_free(c);
+    stats_unmap(p);
+}
+
 static void test_doors_bounded(void)
 {
     struct tally t;
     struct conf *c = conf_new();
     struct stats_page *p = stats_create(NULL);
     char setting[64];
-    for (unsigned i = 0; i < STATS_DOORS + 3; i++) {
+    for (unsigned i = 0; i < STATS_ROUTE_DOORS + 3; i++) {
         snprintf(setting, sizeof(setting), "route.r%u.accept=tcp://127.0.0.1:%u", i, 7000 + i);
         CU_ASSERT_EQUAL_FATAL(conf_set(c, setting, why, sizeof(why)), 0);
     }
     stats_set(&p->relay_high, UINT64_MAX); /* a page is written by a worker, whose memory may be anybody's */
     stats_set(&p->relay[STATS_RELAYS - 1].c.id, 1);
-    atomic_store(&p->relay[STATS_RELAYS - 1].door, STATS_DOORS);
-    stats_set(&p->door[STATS_DOORS - 1].accepted, 4);
+    atomic_store(&p->relay[STATS_RELAYS - 1].door, STATS_ROUTE_DOORS);
+    stats_set(&p->door[STATS_ROUTE_DOORS - 1].accepted, 4);
     tally_init(&t);
     tally_begin(&t, c);
     tally_page(&t, c, p);
@@ -166,4 +201,4 @@ static void test_text(void)
     free(text);
 }
 
-UNIT_MAIN("tally", UNIT(test_channel_sum), UNIT(test_never_back), UNIT(test_ended), UNIT(test_pages), UNIT(test_doors_bounded), UNIT(test_text))
+UNIT_MAIN("tally", UNIT(test_channel_sum), UNIT(test_never_back), UNIT(test_ended), UNIT(test_pages), UNIT(test_sessions), UNIT(test_doors_bounded), UNIT(test_text))

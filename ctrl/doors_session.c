@@ -1,0 +1,307 @@
+/* Doors of sessions: ports of a range, each bound before it is promised, and free again when it is given back.
+ *
+ * Happy path: doors_lend (bound, whoever connects waits in the kernel's queue) -> doors_aim (workers have the socket and accept) -> doors_take_back.
+ * What fails: fewer ports are free than are asked for: none is taken, and it is said how many there were.
+ * Workers have copies of the socket, and close them when they hear of it. So it is shut down first, which ends the listening in all of them at once:
+ * the port can be bound again before they have heard. A door has a number that no other had, so that what is late finds nobody.
+ */
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "ctrl/doors_priv.h"
+#include "src/core/err.h"
+#include "tcp/sock.h"
+
+/* ------------------------------------------------------------ ports */
+
+static bool is_lent(const struct doors *ds, unsigned port) { return ds->lent[port / 64] >> port % 64 & 1; }
+static void mark(struct doors *ds, unsigned port) { ds->lent[port / 64] ^= 1ULL << port % 64; }
+
+struct range { uint16_t first, last; union sockaddr_any at; };
+
+static void read_range(const struct doors *ds, struct range *r)
+{
+    char host[ADDR_HOST_MAX + 1], why[200];
+    uint16_t port;
+    const char *address = ds->conf->scistream.data_address;
+    addr_parse_ports(ds->conf->scistream.data_ports, &r->first, &r->last); /* conf_check has seen all of it */
+    addr_parse_hostport(ds->conf->g.listen, ADDR_PORT_DEFAULT, host, &port, why, sizeof(why));
+    addr_numeric(*address ? address : host, 1, &r->at);
+}
+
+static int bind_port(struct range *r, unsigned port)
+{
+    if (r->at.sa.sa_family == AF_INET6)
+        r->at.in6.sin6_port = htons((uint16_t)port);
+    else
+        r->at.in.sin_port = htons((uint16_t)port);
+    return sock_listen(&r->at);
+}
+
+struct bound { int fd; uint16_t port; };
+
+/* At most n; how many there were. Each port is tried once, those that were given back last at the end. */
+static unsigned bind_some(struct doors *ds, struct range *r, struct bound *out, unsigned n)
+{
+    unsigned got = 0, count = r->last - r->first + 1U;
+    for (unsigned i = 0; i < count && got < n; i++) {
+        if (ds->next_port < r->first || ds->next_port > r->last)
+            ds->next_port = r->first;
+        unsigned port = ds->next_port;
+        ds->next_port = port == r->last ? r->first : (uint16_t)(port + 1);
+        int fd = is_lent(ds, port) ? -EADDRINUSE : bind_port(r, port);
+        if (fd >= 0)
+            out[got++] = (struct bound){ .fd = fd, .port = (uint16_t)port };
+    }
+    return got;
+}
+
+/* ------------------------------------------------------------ places */
+
+static uint64_t still_open(const struct doors *ds, unsigned place)
+{
+    uint64_t n = 0;
+    for (unsigned k = 0; k < pool_size(ds->pool); k++) {
+        const struct stats_page *p = pool_at(ds->pool, k)->stats;
+        n += p ? stats_get(&p->door[place].open) : 0;
+    }
+    return n;
+}
+
+/* One from which the last connection of the door before has gone. NULL: there is none. */
+static struct door *take_place(struct doors *ds)
+{
+    for (struct list *n = ds->free.next; n != &ds->free; n = n->next) {
+        struct door *d = list_entry(n, struct door, free);
+        if (still_open(ds, board_place(d->number)) > 0)
+            continue;
+        list_del(&d->free);
+        return d;
+    }
+    if (ds->places == BOARD_DOORS)
+        return NULL;
+    struct door *d = &ds->door[ds->places];
+    d->number = ds->places - BOARD_DOORS; /* it gets the next one */
+    d->fd = d->refusing.fd = -1;
+    list_init(&d->free);
+    stats_set(&pool_board(ds->pool)->places, ++ds->places);
+    return d;
+}
+
+static void add_pages(const struct doors *ds, unsigned place, struct doors_sum *to)
+{
+    for (unsigned k = 0; k < pool_size(ds->pool); k++) {
+        const struct stats_page *p = pool_at(ds->pool, k)->stats;
+        if (!p)
+            continue;
+        to->open += stats_get(&p->door[place].open);
+        to->accepted += stats_get(&p->door[place].accepted);
+        to->refused += stats_get(&p->door[place].refused);
+        to->failed += stats_get(&p->door[place].failed);
+        stats_sum_door(&to->moved, &p->door[place]);
+    }
+}
+
+/* May pass below 0 and come back: they are added up before anybody looks. */
+static void subtract(struct doors_sum *from, const struct doors_sum *s)
+{
+    from->open -= s->open;
+    from->accepted -= s->accepted;
+    from->refused -= s->refused;
+    from->failed -= s->failed;
+    for (unsigned f = 0; f < 2; f++) {
+        from->moved.bytes[f] -= s->moved.bytes[f];
+        for (unsigned w = 0; w < WAIT_KINDS; w++)
+            from->moved.wait_ns[f][w] -= s->moved.wait_ns[f][w];
+    }
+}
+
+void doors_add_sum(const struct doors *ds, uint32_t number, struct doors_sum *to)
+{
+    const struct door *d = doors_find(ds, number);
+    if (!d || !d->lease)
+        return;
+    add_pages(ds, board_place(number), to);
+    subtract(to, &d->lease->base);
+}
+
+/* ------------------------------------------------------------ lending */
+
+void door_lease_free(struct door *d)
+{
+    if (!d->lease)
+        return;
+    strv_free(d->lease->address);
+    free(d->lease->uid);
+    free(d->lease->principal);
+    free(d->lease);
+    d->lease = NULL;
+}
+
+static uint32_t open_door(struct doors *ds, struct door *d, const struct doors_borrower *b, const struct bound *at)
+{
+    door_lease_free(d);
+    free(d->name);
+    *d = (struct door){ .number = d->number + BOARD_DOORS, .fd = at->fd, .refusing.fd = -1, .clean = LOG_GATE, .failed = LOG_GATE,
+                        .lease = mem_zalloc(1, sizeof(*d->lease)), .name = mem_printf("session %s, port %u", b->uid, at->port) };
+    list_init(&d->free);
+    d->lease->uid = mem_strdup(b->uid);
+    d->lease->principal = mem_strdup(b->principal);
+    d->lease->port = at->port;
+    add_pages(ds, board_place(d->number), &d->lease->base);
+    d->lease->base.open = 0;
+    mark(ds, at->port);
+    if (ds->paused)
+        doors_refuse(ds, d);
+    return d->number;
+}
+
+static int refuse_all(struct bound *b, unsigned got)
+{
+    for (unsigned i = 0; i < got; i++)
+        close(b[i].fd);
+    return -SST_ELIMIT;
+}
+
+int doors_lend(struct doors *ds, const struct doors_borrower *b, uint32_t *numbers, unsigned n, char *why, size_t why_size)
+{
+    struct range r;
+    AUTO_FREE struct bound *bound = mem_zalloc(n, sizeof(*bound));
+    read_range(ds, &r);
+    unsigned got = bind_some(ds, &r, bound, n), free_places = 0;
+    if (got < n) {
+        snprintf(why, why_size, "%u port%s asked for, %u of data_ports %s %s free: try again later, or give the gateway more of them", n,
+                 n == 1 ? " is" : "s are", got, ds->conf->scistream.data_ports, got == 1 ? "is" : "are");
+        return refuse_all(bound, got);
+    }
+    struct door **places = mem_zalloc(n, sizeof(struct door *));
+    while (free_places < n && (places[free_places] = take_place(ds)))
+        free_places++;
+    for (unsigned i = 0; i < free_places && free_places == n; i++)
+        numbers[i] = open_door(ds, places[i], b, &bound[i]);
+    for (unsigned i = 0; i < free_places && free_places < n; i++)
+        list_add_tail(&ds->free, &places[i]->free);
+    free(places);
+    if (free_places == n)
+        return 0;
+    snprintf(why, why_size, "%u ports are asked for, the gateway has places for %u more: release sessions", n, free_places);
+    return refuse_all(bound, got);
+}
+
+uint16_t doors_port(const struct doors *ds, uint32_t number)
+{
+    const struct door *d = doors_find(ds, number);
+    return d && d->lease ? d->lease->port : 0;
+}
+
+const char *doors_uid(const struct doors *ds, uint32_t number)
+{
+    const struct door *d = doors_find(ds, number);
+    return d && d->lease ? d->lease->uid : "";
+}
+
+unsigned doors_places(const struct doors *ds) { return ds->places; }
+
+/* ------------------------------------------------------------ where connections go */
+
+void door_lease_fill(const struct doors *ds, const struct door *d, Scistream__Worker__Door *m, Scistream__Worker__TcpPeer *to)
+{
+    const struct conf_scistream *c = &ds->conf->scistream;
+    scistream__worker__tcp_peer__init(to);
+    to->addresses = d->lease->address;
+    to->n_addresses = strv_len(d->lease->address);
+    to->port = d->lease->target_port;
+    to->connect_ns = c->connect_timeout;
+    to->keep_ns = m->keep_ns = c->keepalive;
+    m->connections = (uint64_t)c->connections;
+    m->of_session = true;
+    m->to = to;
+}
+
+void doors_aim(struct doors *ds, uint32_t number, const struct doors_target *t)
+{
+    struct door *d = doors_find(ds, number);
+    if (!d || !d->lease)
+        return;
+    strv_free(d->lease->address);
+    d->lease->address = mem_zalloc(t->n + 1, sizeof(char *));
+    for (size_t i = 0; i < t->n; i++)
+        d->lease->address[i] = mem_strdup(t->addresses[i]);
+    d->lease->target_port = t->port;
+    if (d->fd >= 0)
+        doors_tell(ds, d, !d->lease->told);
+    d->lease->told |= !ds->paused;
+}
+
+/* ------------------------------------------------------------ giving back */
+
+static void close_door(struct doors *ds, struct door *d)
+{
+    int fd = fd_take(&d->fd);
+    mark(ds, d->lease->port);
+    list_add_tail(&ds->free, &d->free);
+    if (fd < 0)
+        return;
+    loop_del(ds->loop, &d->refusing);
+    (void)shutdown(fd, SHUT_RDWR);
+    close(fd);
+}
+
+void doors_take_back(struct doors *ds, const uint32_t *numbers, unsigned n, int rc, const char *text)
+{
+    Scistream__Worker__Undoor m = SCISTREAM__WORKER__UNDOOR__INIT;
+    for (unsigned i = 0; i < n; i++) {
+        struct door *d = doors_find(ds, numbers[i]);
+        if (d && d->lease)
+            close_door(ds, d);
+    }
+    if (n == 0)
+        return;
+    m.number = numbers[0];
+    m.more = (uint32_t *)(uintptr_t)(numbers + 1);
+    m.n_more = n - 1;
+    m.code = err_to_wire(rc);
+    m.text = (char *)(uintptr_t)text;
+    doors_tell_undoor(ds, &m);
+}
+
+/* ------------------------------------------------------------ counting */
+
+struct stats_sum *doors_live(const struct doors *ds)
+{
+    struct stats_sum *live = mem_zalloc(ds->places, sizeof(*live));
+    uint64_t now = now_ns();
+    for (unsigned k = 0; k < pool_size(ds->pool); k++) {
+        const struct stats_page *p = pool_at(ds->pool, k)->stats;
+        uint64_t high = p ? MIN(stats_get(&p->relay_high), STATS_RELAYS) : 0;
+        for (uint64_t i = 0; i < high; i++) {
+            uint32_t number = atomic_load_explicit(&p->relay[i].door, memory_order_relaxed);
+            if (number >= BOARD_ROUTE_DOORS && stats_get(&p->relay[i].c.id) && doors_find(ds, number))
+                stats_sum_channel(&live[board_place(number)], &p->relay[i].c, now);
+        }
+    }
+    return live;
+}
+
+/* It is no counter of the door's yet, and never will be. */
+void doors_session_lost(struct doors *ds, uint32_t number, const struct stats_relay *st)
+{
+    struct door *d = doors_find(ds, number);
+    struct doors_sum s = { .failed = 1 };
+    if (!d || !d->lease)
+        return;
+    stats_sum_channel(&s.moved, &st->c, now_ns());
+    subtract(&d->lease->base, &s);
+}
+
+/* What it counted goes with its page. */
+void doors_session_worker_died(struct doors *ds, const struct stats_page *p)
+{
+    for (unsigned i = BOARD_ROUTE_DOORS; i < ds->places; i++) {
+        struct doors_sum s = { .accepted = stats_get(&p->door[i].accepted), .refused = stats_get(&p->door[i].refused),
+                               .failed = stats_get(&p->door[i].failed) };
+        stats_sum_door(&s.moved, &p->door[i]);
+        if (ds->door[i].lease)
+            subtract(&ds->door[i].lease->base, &s);
+    }
+}

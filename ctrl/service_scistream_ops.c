@@ -1,0 +1,132 @@
+/* What is done for the sessions of scistream.Control: their doors, events for those who watch, and how Gateway.Sessions shows them. */
+#include "ctrl/policy.h"
+#include "ctrl/service_scistream.h"
+#include "src/core/board.h"
+
+typedef Scistream__Gateway__V1__Session SessionMsg;
+typedef Scistream__Gateway__V1__Arranged ArrangedMsg;
+
+/* ------------------------------------------------------------ doors */
+
+static enum grpc_status allows(void *user, const struct request_ask *a, const struct request *r, char *why, size_t size)
+{
+    const struct service *s = user;
+    const struct policy_question q = { .principal = a->principal, .role = r ? (r->cons ? "CONS" : "PROD") : a->role, .num_conn = a->num_conn,
+                                       .targets = a->listeners, .n_targets = a->n_listeners };
+    return policy_allows(s->conf, &q, why, size);
+}
+
+static int reserve(void *user, struct request *r, uint16_t *ports, char *why, size_t size)
+{
+    const struct service *s = user;
+    int rc = doors_lend(s->doors, &(struct doors_borrower){ r->uid, r->principal }, r->number, r->n, why, size);
+    for (unsigned i = 0; rc == 0 && i < r->n; i++)
+        ports[i] = doors_port(s->doors, r->number[i]);
+    return rc;
+}
+
+static void aim(void *user, struct request *r, unsigned listener, const struct request_target *to)
+{
+    const struct service *s = user;
+    doors_aim(s->doors, r->number[listener], &(struct doors_target){ .addresses = to->addresses, .n = to->n, .port = to->port });
+}
+
+static void sum_up(const struct doors *ds, const struct request *r, const struct stats_sum *live, struct doors_sum *sum)
+{
+    *sum = (struct doors_sum){ .open = 0 };
+    for (unsigned i = 0; i < r->n; i++) {
+        doors_add_sum(ds, r->number[i], sum);
+        if (live)
+            stats_sum_add(&sum->moved, &live[board_place(r->number[i])]);
+    }
+}
+
+static char *give_back(void *user, struct request *r, int rc, const char *text)
+{
+    const struct service *s = user;
+    char there[UNITS_TEXT], back[UNITS_TEXT];
+    struct doors_sum sum;
+    sum_up(s->doors, r, NULL, &sum);
+    if (sum.open) {
+        struct stats_sum *live = doors_live(s->doors);
+        sum_up(s->doors, r, live, &sum);
+        free(live);
+    }
+    doors_take_back(s->doors, r->number, r->n, rc, text);
+    return mem_printf("%u port%s given back, %llu connections came, %llu were open and are reset, %s there, %s back", r->n, r->n == 1 ? "" : "s",
+                      (unsigned long long)sum.accepted, (unsigned long long)sum.open, units_human_size(there, sum.moved.bytes[0]),
+                      units_human_size(back, sum.moved.bytes[1]));
+}
+
+static void answer(void *user UNUSED, void *call, const struct request_answer *a) { scistream_call_answer(call, a); }
+
+static void changed(void *user, const struct request *r, const char *what, const char *text)
+{
+    AUTO_FREE char *all = mem_printf("%s%s%s", what, *text ? ": " : "", text);
+    service_note_session(user, r->uid, all);
+}
+
+const struct requests_ops service_requests_ops = { .allows = allows, .reserve = reserve, .aim = aim, .give_back = give_back, .answer = answer,
+                                                   .changed = changed };
+
+/* ------------------------------------------------------------ Sessions */
+
+static char **words(char *const *w, size_t *n)
+{
+    *n = strv_len(w);
+    return strv_copy(w);
+}
+
+static ArrangedMsg *arranged_message(const struct request *r, const struct doors_sum *sum)
+{
+    ArrangedMsg *m = mem_zalloc(1, sizeof(*m));
+    scistream__gateway__v1__arranged__init(m);
+    m->role = mem_strdup(r->cons ? "CONS" : "PROD");
+    m->state = mem_strdup(request_state_name(r->state));
+    m->waiting_for = mem_strdup(request_waits_for(r));
+    m->state_ms = (now_ns() - r->since_ns) / NS_PER_MS;
+    m->principal = mem_strdup(r->principal);
+    m->security = mem_strdup("plaintext");
+    m->listeners = words(r->listeners, &m->n_listeners);
+    m->targets = words(r->targets, &m->n_targets);
+    m->open = sum->open;
+    m->accepted = sum->accepted;
+    m->refused = sum->refused;
+    m->failed = sum->failed;
+    m->bytes_forward = sum->moved.bytes[0];
+    m->bytes_backward = sum->moved.bytes[1];
+    return m;
+}
+
+struct listing { const struct service *s; const char *uid; struct stats_sum *live; SessionsReply *r; };
+
+static void add(void *user, const struct request *r)
+{
+    struct listing *l = user;
+    struct doors_sum sum;
+    if (*l->uid && !str_eq(l->uid, r->uid))
+        return;
+    SessionMsg *m = mem_zalloc(1, sizeof(*m));
+    scistream__gateway__v1__session__init(m);
+    sum_up(l->s->doors, r, l->live, &sum);
+    m->uid = mem_strdup(r->uid);
+    m->route = mem_strdup(DOORS_SESSIONS);
+    m->class_ = mem_strdup("best effort");
+    m->age_ms = (now_ns() - r->born_ns) / NS_PER_MS;
+    m->arranged = arranged_message(r, &sum);
+    l->r->sessions[l->r->n_sessions++] = m;
+}
+
+void service_list_requests(const struct service *s, const char *uid, const char *route, SessionsReply *r)
+{
+    if (!requests_count(s->requests) || (*route && !str_eq(route, DOORS_SESSIONS)))
+        return;
+    struct listing l = { .s = s, .uid = uid, .live = doors_live(s->doors), .r = r };
+    SessionMsg **more = mem_zalloc(r->n_sessions + requests_count(s->requests) + 1, sizeof(SessionMsg *));
+    if (r->n_sessions)
+        memcpy(more, r->sessions, r->n_sessions * sizeof(SessionMsg *));
+    free(r->sessions);
+    r->sessions = more;
+    requests_each(s->requests, add, &l);
+    free(l.live);
+}
