@@ -503,6 +503,9 @@ void doors_follow(struct doors *ds, const struct routes *now)
             close_door(ds, &ds->door[i]);
     for (size_t i = 0; i < now->n; i++)
         follow_doors(ds, now->r[i]);
+    for each_door(ds, d) /* limits and times may be others */
+        if (d->lease && door_is_ready(d))
+            doors_tell(ds, d, false);
     if (ds->paused)
         doors_pause(ds);
 }

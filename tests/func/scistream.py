@@ -12,21 +12,15 @@ import uuid
 import grpc
 
 sys.path.insert(0, sys.argv[2])
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 import scistream_pb2 as pb  # noqa: E402
+import tcp_ends  # noqa: E402
 
-PATIENCE = float(os.environ.get("PATIENCE", 10))
+from tcp_ends import PATIENCE, check, say, until  # noqa: E402
+
 TOKEN = (("authorization", "INVALID_TOKEN"),)    # s2uc's, when its user has none
 Code = grpc.StatusCode
 pool = concurrent.futures.ThreadPoolExecutor(64)
-
-
-def check(what, ok, *more):
-    if not ok:
-        sys.exit(f"{what} ({', '.join(map(str, more))})" if more else what)
-
-
-def say(text):
-    print(text, flush=True)
 
 
 class Gateway:
@@ -99,13 +93,6 @@ def listening(port):
         s.close()
 
 
-def until(what, condition):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        check(f"not in time: {what}", time.monotonic() < end)
-        time.sleep(0.02)
-
-
 def all_free(g, n=None):
     """All its ports can be had, and were not lost."""
     n = n or len(g.ports)
@@ -160,6 +147,51 @@ def released(folder, *uids):
     for uid in uids:
         g.release(uid).result()
         refused("released twice", g.release(uid), Code.NOT_FOUND, "uid")
+
+
+# ------------------------------------------------------------ applications
+
+def fan(servers, *local):
+    """Targets are taken by turns; a connection is carried both ways, ends half by half, and a reset arrives as one."""
+    listeners = [tcp_ends.listen(p) for p in servers.split(",")]
+    for i, port in enumerate(local):
+        for _ in range(2):
+            client = tcp_ends.dial(port)
+            client.sendall(b"there")
+            server, _ = tcp_ends.accept(listeners[i % len(listeners)])
+            check("there", tcp_ends.read_exactly(server, 5) == b"there")
+            client.shutdown(socket.SHUT_WR)
+            check("the end of one half", server.recv(1) == b"")
+            server.sendall(b"back" * 100000)
+            server.close()
+            check("the other half", tcp_ends.read_all(client) == b"back" * 100000)
+        client = tcp_ends.dial(port)
+        server, _ = tcp_ends.accept(listeners[i % len(listeners)])
+        tcp_ends.reset(server)
+        check("a reset", tcp_ends.outcome(client) == tcp_ends.RESET)
+    say(f"{len(local)} listeners, {len(listeners)} targets")
+
+
+def hold(door, behind):
+    """A connection with something through it, and lines, until standard input ends, or says that the server does; how it ended then."""
+    listener, client = tcp_ends.listen(behind), tcp_ends.dial(door)
+    client.sendall(b"x")
+    server, _ = tcp_ends.accept(listener)
+    check("a byte", server.recv(9) == b"x")
+    say("holds")
+    for line in sys.stdin:
+        if line == "bye\n":
+            server.close()
+            break
+        server.sendall(line.encode())
+        check("a line", tcp_ends.read_exactly(client, len(line)) == line.encode())
+        say(line.strip())
+    say(tcp_ends.outcome(client))
+
+
+def fate(door):
+    """What becomes of a new connection."""
+    say(tcp_ends.fate(door))
 
 
 # ------------------------------------------------------------ orders of calls
@@ -369,7 +401,7 @@ def off(g):
         refused("not enabled", call, Code.UNIMPLEMENTED, "not enabled")
 
 
-def draining(g, *uids):
+def draining(g):
     refused("draining", g.req(new_uid()), Code.UNAVAILABLE, "draining")
 
 
@@ -396,11 +428,32 @@ def plain(folder, port):
         check("other services", e.code() == Code.UNIMPLEMENTED, e.code())
 
 
+def arrange(folder, role, n, *targets):
+    """A session without s2uc's sleeps: its uid and listeners."""
+    uid = new_uid()
+    say(" ".join([uid] + Gateway(folder).arrange(uid, targets, role, int(n))))
+
+
+def update(folder, uid, *targets):
+    Gateway(folder).update(uid, targets).result()
+
+
+def many_sessions(folder, count, n):
+    """As many with n listeners each, that stay."""
+    g = Gateway(folder)
+    for begin in range(0, int(count), 50):
+        uids = [new_uid() for _ in range(50)]
+        answers = [(g.req(u, n=int(n), timeout=60), g.hello(u, timeout=60)) for u in uids]
+        for r, h in answers:
+            r.result(), h.result()
+        for u in [g.update(u, ["127.0.0.1:9"], timeout=60) for u in uids]:
+            u.result()
+
+
 def case(name, folder, *numbers):
     globals()[name](Gateway(folder), *map(int, numbers))
 
 
 if __name__ == "__main__":
-    argument = sys.argv[3:]
-    globals()[sys.argv[1]](*argument)
+    globals()[sys.argv[1]](*sys.argv[3:])
     os._exit(0)    # not waiting for threads of calls that were left alone

@@ -3,8 +3,9 @@
 # go through both: iperf3, curl, ZeroMQ, a half-closed connection. Requests that overlap, thousands of them, too few ports, callers that vanish, bad
 # input: each is answered clearly and nothing is lost. scistreamctl shows and ends them, drain and the death of a worker do as with routes.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_program protoc iperf3 curl
-requires_python grpc google.protobuf zmq
+requires_program protoc
+requires_python grpc google.protobuf
+. "$srcdir/tests/lib/apps.sh"
 unset http_proxy https_proxy
 mkdir "$tmp/messages"
 protoc -I "$srcdir/ctrl" --python_out="$tmp/messages" scistream.proto || fail "protoc"
@@ -45,17 +46,157 @@ ask()
 # through N RECEIVER...: a session at P and one at C; sets uid_p, uid_c and the array local: where the application connects
 through() { ask arranged "$tmp/P" "$tmp/C" "$@"; read -r uid_p uid_c local <<<"$told"; local=($local); door=${local[0]##*:}; }
 let_go() { ask released "$tmp/P" "$uid_p"; ask released "$tmp/C" "$uid_c"; }
-listens() { port_busy "$1"; }
+
+beside() { start "$1" $python "$srcdir/tests/func/scistream.py" "$2" "$tmp/messages" "${@:3}"; } # NAME CASE ARGUMENTS
+hold() { mkfifo "$tmp/$1.to"; input=$tmp/$1.to beside "$1" hold "$2" $behind; exec {held[$1]}>"$tmp/$1.to"; wait_until 10 "grep -q holds '$tmp/$1.out'"; }
+carries() { echo "$2" >&"${held[$1]}"; wait_until 10 "grep -qx '$2' '$tmp/$1.out'"; }
+ended() { local fd=${held[$1]}; exec {fd}>&-; unset "held[$1]"; rm "$tmp/$1.to"; ends "$1" 0; grep -qx "$2" "$tmp/$1.out" || fail "$1 ended as $(tail -n 1 "$tmp/$1.out")"; }
+declare -A held
+sessions() { ctl "$1" sessions --json >"$tmp/sessions" || fail "sessions"; } # GATEWAY: in $tmp/sessions
+of_session() { json "$tmp/sessions" "next(s for s in d['sessions'] if s['uid'] == '$1')$2"; } # UID ['field']
 
 step "one gateway: orders of calls, bad input, callers that vanish"
 gateway_defaults="workers = 2
 records = \"$tmp/records\""
-section='plaintext_listen = "127.0.0.1:'
-new_tcp_gateway X
-plain=$((port[X] + 10))
-section="plaintext_listen = \"127.0.0.1:$plain\"" new_scistream G
+section='plaintext_listen = "127.0.0.1:PLAIN"' new_scistream G
+plain=$((port[G] + 8))
+sed -i "s/:PLAIN/:$plain/" "$tmp/G/conf"
 start_gateway G
 ask cases "$tmp/G"
 step "    $told"
 ask plain "$tmp/G" $plain
-ask case again "$tmp/G" $((sanitized && 0 || 30))
+ask case again "$tmp/G" 40
+log_has G 'req of [0-9a-f-]+ by anonymous from 127.0.0.1:[0-9]+: allowed: PROD, 6 ports from '
+log_has G 'release of [0-9a-f-]+ by anonymous from 127.0.0.1:[0-9]+: allowed: '
+log_has G 'hello of \? by anonymous from 127.0.0.1:[0-9]+: refused: INVALID_ARGUMENT: uid: '
+
+step "listed, watched, released"
+behind=$((port[G] + 7))
+ask arrange "$tmp/G" PROD 2 127.0.0.1:$behind
+read -r uid at other <<<"$told"
+start watch "$builddir/scistreamctl" -S "$tmp/G/sock" watch --json
+wait_until 10 "grep -q '\"session\":\"$uid\"' '$tmp/watch.out'"
+hold app "${at##*:}"
+sessions G
+[ "$(of_session "$uid" "['arranged']['state']")" = Listening ] && [ "$(of_session "$uid" "['arranged']['role']")" = PROD ] || fail "$(cat "$tmp/sessions")"
+[ "$(of_session "$uid" "['arranged']['listeners'][0]")" = "$at" ] && [ "$(of_session "$uid" "['arranged']['targets']")" = "['127.0.0.1:$behind']" ] || fail "$(cat "$tmp/sessions")"
+[ "$(of_session "$uid" "['arranged']['open']")" = 1 ] && [ "$(of_session "$uid" "['arranged']['bytes_forward']")" = 1 ] || fail "$(cat "$tmp/sessions")"
+[ "$(json "$tmp/sessions" "d['routes'][0]['route']")" = scistream:sessions ] || fail "$(cat "$tmp/sessions")"
+ctl G sessions >"$tmp/text"
+grep -qF "PROD Listening, takes connections since " "$tmp/text" && grep -q 'connections 1 open, 1 came, 0 refused, 0 failed, 1 B there, 0 B back' "$tmp/text" || fail "$(cat "$tmp/text")"
+ctl G sessions --connections | grep -q " $uid " || fail "the connection does not name its session"
+sed -i 's/enable = yes/enable = yes  connections = 1/' "$tmp/G/conf"
+ctl G reload | grep -q '^scistream.connections' || fail "reload"
+ask fate "${at##*:}"
+[ "$told" = "reset " ] || fail "one connection more than the new limit: $told"
+wait_said G "session $uid, port ${at##*:}: 127.0.0.1:[0-9]+ refused: the listener has its 1 connections: raise connections"
+sed -i 's/connections = 1$//' "$tmp/G/conf"
+scrape G >"$tmp/metrics"
+[ "$(metric "$tmp/metrics" scistream_connections 'route="scistream:sessions"')" = 1 ] || fail "$(grep scistream_connections "$tmp/metrics")"
+! grep -q "$uid" "$tmp/metrics" || fail "a uid is a label"
+run ctl 0 "$builddir/scistreamctl" -S "$tmp/G/sock" release "$uid" --reason enough
+grep -qx '1 session released' "$tmp/ctl.out" || fail "$(cat "$tmp/ctl.out")"
+ended app reset
+wait_until 10 "grep -q '\"session\":\"$uid\".*ended: 2 ports given back, 1 connections came, 1 were open and are reset' '$tmp/watch.out'"
+wait_until 10 "grep -q '\"uid\":\"$uid\".*\"code\":\"ERELEASED\",\"reason\":\"released by an administrator: enough\"' '$tmp/records'"
+run ctl 64 "$builddir/scistreamctl" -S "$tmp/G/sock" release "$uid"
+kill "${pid[watch]}"
+finish watch
+
+step "the death of a worker resets its connections, listeners live on"
+ask arrange "$tmp/G" PROD 1 127.0.0.1:$behind
+read -r uid at <<<"$told"
+hold app "${at##*:}"
+kill -9 $(workers_of G)
+ended app reset
+wait_said G 'worker 1 .*a new one is started'
+hold again "${at##*:}"
+carries again lives
+sessions G
+[ "$(of_session "$uid" "['arranged']['failed']")" = 1 ] && [ "$(of_session "$uid" "['arranged']['accepted']")" = 2 ] || fail "$(cat "$tmp/sessions")"
+
+step "a drain refuses requests and leaves connections"
+run ctl 0 "$builddir/scistreamctl" -S "$tmp/G/sock" drain --timeout 10m
+ask case draining "$tmp/G"
+carries again goes-on
+ask fate "${at##*:}"
+[ "$told" = "reset " ] || fail "who came while it drained: $told"
+run ctl 0 "$builddir/scistreamctl" -S "$tmp/G/sock" drain --resume
+echo bye >&"${held[again]}"
+ended again end
+hold later "${at##*:}"
+
+step "an upgrade: the program of before keeps its sessions for drain_timeout, the new one has free ports"
+sed -i '1i drain_timeout = 6s' "$tmp/G/conf"
+ctl G reload >"$tmp/reload" || fail "$(cat "$tmp/reload")"
+old=${pid[G]}
+run ctl 0 "$builddir/scistreamctl" -S "$tmp/G/sock" upgrade
+pid[G]=$(ctl G info --json | sed 's/.*"pid":\([0-9]*\).*/\1/')
+started+=("${pid[G]}")
+ask arrange "$tmp/G" PROD 1 127.0.0.1:$behind
+[ "${told##*:}" != "${at##*:} " ] || fail "a port of the program of before was promised"
+carries later still
+ended later reset
+wait_until 20 "! kill -0 $old"
+kill "${pid[G]}"
+wait_until 20 "! kill -0 ${pid[G]}"
+
+step "two gateways: s2uc's inbound-request and outbound-request, and applications through both"
+new_scistream P
+new_scistream C
+start_gateway P
+start_gateway C
+behind=$((port[P] + 7))
+through 1 127.0.0.1:$behind
+all two
+let_go
+through 3 127.0.0.1:$behind 127.0.0.1:$((port[P] + 8))
+ask fan "$behind,$((port[P] + 8))" "${local[@]##*:}"
+step "    $told"
+let_go
+stop_gateway P
+stop_gateway C
+
+step "many at once"
+section='sessions = 1100' new_scistream M 1200
+start_gateway M
+ask case pending "$tmp/M" 1000
+step "    $told"
+stop_gateway M
+new_scistream H 100
+start_gateway H
+ask case hundred "$tmp/H"
+kill "${pid[H]}"
+ends H 0 20
+
+step "a thousand sessions of five listeners"
+new_scistream R
+sed -i 's/data_ports = .*/data_ports = "57000-65535"/' "$tmp/R/conf" # some of them are taken: by whom does not matter
+start_gateway R
+ask many_sessions "$tmp/R" 1000 5
+sessions R
+[ "$(json "$tmp/sessions" "len(set(w for s in d['sessions'] for w in s['arranged']['listeners']))")" = 5000 ] || fail "listeners"
+rss=$(rss_kib "${pid[R]}")
+step "    resident set of control: $rss KiB"
+sanitized || [ "$rss" -le $((24 * 1024)) ] || fail "more than 24 MiB"
+kill -9 $(workers_of R | head -n 1) # its replacement is told of all of them
+wait_said R 'worker 0 .*a new one is started'
+ctl R sessions >"$tmp/text" || fail "sessions"
+port_busy "$(json "$tmp/sessions" "d['sessions'][0]['arranged']['listeners'][0].split(':')[1]")" || fail "a listener is gone"
+run ctl 0 "$builddir/scistreamctl" -S "$tmp/R/sock" release --route scistream:sessions
+grep -qx '1000 sessions released' "$tmp/ctl.out" || fail "$(cat "$tmp/ctl.out")"
+stop_gateway R
+
+step "no hello in time; not enabled; not enough said"
+section='hello_timeout = 1s' new_scistream T
+start_gateway T
+ask case no_hello "$tmp/T"
+stop_gateway T
+new_scistream O
+sed -i 's/enable = yes/enable = no/' "$tmp/O/conf"
+start_gateway O
+ask case off "$tmp/O"
+stop_gateway O
+sed -i 's/enable = no/enable = yes/; s/wan = plaintext//' "$tmp/O/conf"
+run check 78 "$builddir/scistreamd" -c "$tmp/O/conf" --check-config
+says check 'scistream.wan is not set: say what sessions speak on the WAN'

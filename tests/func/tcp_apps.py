@@ -3,6 +3,8 @@
    tcp_apps.py bytes SIZE [SEED]    the same bytes on standard output
    tcp_apps.py publish PORT         ZeroMQ PUB, binds: numbered messages until standard input ends
    tcp_apps.py subscribe PORT N     ZeroMQ SUB, connects: N of them, whole, in order and without a gap
+   tcp_apps.py reply PORT           ZeroMQ REP, binds: sends back what it gets, until that is nothing
+   tcp_apps.py request PORT N       ZeroMQ REQ, connects: N requests, the last of them nothing
 """
 import hashlib
 import http.server
@@ -92,5 +94,29 @@ def subscribe(port, count):
     print(f"{count} messages from number {first}")
 
 
+def reply(port):
+    import zmq
+    s = zmq.Context().socket(zmq.REP)
+    s.rcvtimeo = 20000
+    s.bind(f"tcp://127.0.0.1:{port}")
+    while (got := s.recv_multipart()) != [b""]:
+        s.send_multipart(got)
+    s.send(b"")
+
+
+def request(port, count):
+    import zmq
+    s = zmq.Context().socket(zmq.REQ)
+    s.rcvtimeo = 20000
+    s.connect(f"tcp://127.0.0.1:{port}")
+    for i in range(int(count) - 1):
+        s.send_multipart(message(i))
+        if s.recv_multipart() != message(i):
+            sys.exit(f"another answer to request {i}")
+    s.send(b"")
+    s.recv()
+    print(f"{count} requests answered")
+
+
 if __name__ == "__main__":
-    {"http": serve_http, "bytes": write_bytes, "publish": publish, "subscribe": subscribe}[sys.argv[1]](*sys.argv[2:])
+    {"http": serve_http, "bytes": write_bytes, "publish": publish, "subscribe": subscribe, "reply": reply, "request": request}[sys.argv[1]](*sys.argv[2:])
