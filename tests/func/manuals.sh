@@ -138,7 +138,7 @@ step "examples: configurations, completion"
 dir=$tmp/etc
 "$builddir/scistreamd" --init "$dir" --name localhost >/dev/null || fail "--init"
 cp "$dir/secret" "$dir/secret-b"
-for f in one-gateway gateway-a gateway-b; do
+for f in one-gateway gateway-a gateway-b s2cs; do
     sed "s|/etc/scistream|$dir|" "$srcdir/etc/$f.conf" >"$tmp/$f.conf"
     if grep -q '^#define WITH_UCX 1' "$builddir/config.h" || ! grep -q ucx "$tmp/$f.conf"; then
         run check 0 "$builddir/scistreamd" -c "$tmp/$f.conf" --check-config -o user=root
