@@ -8,6 +8,7 @@
 
 #include "ctrl/principal.h"
 #include "ctrl/scistream.pb-c.h"
+#include "ctrl/strings.h"
 #include "src/core/log.h"
 
 struct scall;
@@ -72,38 +73,6 @@ void scistream_call_answer(void *call, const struct request_answer *a)
 }
 
 /* ------------------------------------------------------------ messages */
-
-static bool varint(const uint8_t **p, const uint8_t *end, uint64_t *out)
-{
-    *out = 0;
-    for (unsigned shift = 0; *p < end && shift < 64; shift += 7) {
-        uint8_t byte = *(*p)++;
-        *out |= (uint64_t)(byte & 0x7f) << shift;
-        if (!(byte & 0x80))
-            return true;
-    }
-    return false;
-}
-
-/* protobuf-c hands strings out without their length. */
-bool scistream_strings_ok(const uint8_t *data, size_t len)
-{
-    const uint8_t *p = data, *end = data + len;
-    uint64_t tag, n;
-    while (p < end) {
-        if (!varint(&p, end, &tag))
-            return false;
-        n = (tag & 7) == 1 ? 8 : (tag & 7) == 5 ? 4 : 0;
-        if (((tag & 7) == 0 || (tag & 7) == 2) && !varint(&p, end, &n))
-            return false;
-        if ((tag & 7) == 0)
-            n = 0;
-        if ((tag & 7) > 5 || (tag & 7) == 3 || (tag & 7) == 4 || n > (uint64_t)(end - p) || ((tag & 7) == 2 && memchr(p, 0, n)))
-            return false;
-        p += n;
-    }
-    return true;
-}
 
 static const char *address_of(const struct service *of, const struct grpc_conn *conn, char out[ADDR_TEXT])
 {
@@ -178,7 +147,7 @@ static void maybe_serve(struct scall *s)
 {
     if (!s->serve || !s->principal)
         return;
-    if (scistream_strings_ok(s->data, s->len))
+    if (strings_whole(s->data, s->len))
         s->serve(s);
     else
         unreadable(s);

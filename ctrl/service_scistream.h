@@ -7,7 +7,5 @@
 
 /* call: the one that requests were given; it is answered and not theirs any more. */
 void scistream_call_answer(void *call, const struct request_answer *a);
-/* False: a string field of a message whose fields are strings and numbers has a NUL within, or it cannot be read. */
-bool scistream_strings_ok(const uint8_t *data, size_t len);
 
 #endif

@@ -53,8 +53,8 @@ static char *give_back(void *user, struct request *r, int rc, const char *text)
         free(live);
     }
     doors_take_back(s->doors, r->number, r->n, rc, text);
-    return mem_printf("%u port%s given back, %llu connections came, %llu were open and are reset, %s there, %s back", r->n, r->n == 1 ? "" : "s",
-                      (unsigned long long)sum.accepted, (unsigned long long)sum.open, units_human_size(there, sum.moved.bytes[0]),
+    return mem_printf("%u port%s given back; connections: %llu came, %llu refused, %llu open and reset, %s there, %s back", r->n, r->n == 1 ? "" : "s",
+                      (unsigned long long)sum.accepted, (unsigned long long)sum.refused, (unsigned long long)sum.open, units_human_size(there, sum.moved.bytes[0]),
                       units_human_size(back, sum.moved.bytes[1]));
 }
 

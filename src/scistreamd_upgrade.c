@@ -77,8 +77,11 @@ static void tell_success(struct daemon *d)
     r.version = d->heir.said;
     r.channels = stop_channels(d);
     r.timeout_ms = timeout == TIME_FOREVER ? UINT64_MAX : timeout / NS_PER_MS;
-    AUTO_FREE char *text = mem_printf("pid %u, version %s, has taken over; %llu open channel%s of pid %u %s %s to finish", r.pid, r.version,
-                                      (unsigned long long)r.channels, r.channels == 1 ? "" : "s", (unsigned)getpid(), r.channels == 1 ? "gets" : "get",
+    unsigned sessions = requests_count(d->service.requests);
+    AUTO_FREE char *kept = sessions ? mem_printf(", and %u session%s of scistream.Control", sessions, sessions == 1 ? "" : "s") : mem_strdup("");
+    AUTO_FREE char *text = mem_printf("pid %u, version %s, has taken over; %llu open channel%s%s of pid %u %s %s to finish", r.pid, r.version,
+                                      (unsigned long long)r.channels, r.channels == 1 ? "" : "s", kept, (unsigned)getpid(),
+                                      r.channels + sessions == 1 ? "gets" : "get",
                                       timeout == TIME_FOREVER ? "all the time it takes" : units_human_time(time, timeout));
     r.text = text;
     log_info("upgraded: %s", text);

@@ -97,7 +97,7 @@ scrape G >"$tmp/metrics"
 run ctl 0 "$builddir/scistreamctl" -S "$tmp/G/sock" release "$uid" --reason enough
 grep -qx '1 session released' "$tmp/ctl.out" || fail "$(cat "$tmp/ctl.out")"
 ended app reset
-wait_until 10 "grep -q '\"session\":\"$uid\".*ended: 2 ports given back, 1 connections came, 1 were open and are reset' '$tmp/watch.out'"
+wait_until 10 "grep -q '\"session\":\"$uid\".*ended: 2 ports given back; connections: 2 came, 1 refused, 1 open and reset' '$tmp/watch.out'"
 wait_until 10 "grep -q '\"uid\":\"$uid\".*\"code\":\"ERELEASED\",\"reason\":\"released by an administrator: enough\"' '$tmp/records'"
 run ctl 64 "$builddir/scistreamctl" -S "$tmp/G/sock" release "$uid"
 kill "${pid[watch]}"
@@ -131,6 +131,7 @@ sed -i '1i drain_timeout = 6s' "$tmp/G/conf"
 ctl G reload >"$tmp/reload" || fail "$(cat "$tmp/reload")"
 old=${pid[G]}
 run ctl 0 "$builddir/scistreamctl" -S "$tmp/G/sock" upgrade
+grep -q 'has taken over; 1 open channel, and 1 session of scistream.Control of pid ' "$tmp/ctl.out" || fail "$(cat "$tmp/ctl.out")"
 pid[G]=$(ctl G info --json | sed 's/.*"pid":\([0-9]*\).*/\1/')
 started+=("${pid[G]}")
 ask arrange "$tmp/G" PROD 1 127.0.0.1:$behind
