@@ -1,5 +1,5 @@
-/* Doors: the listening sockets of routes for TCP peers (accept = {"tcp://..."}), kept by control and given to every worker, also to one that takes
- * the place of a dead one; and where the TCP peers are that routes connect to (connect = "tcp://..."). Names are looked up again and again.
+/* Doors: the listening sockets of routes for TCP peers (accept = {"tcp://..."}) and of sessions that scistream.Control arranges, kept by control and given
+ * to every worker, also to one that takes the place of a dead one; and where the TCP peers are that routes connect to (connect = "tcp://..."). Names are looked up again and again.
  */
 #ifndef CTRL_DOORS_H
 #define CTRL_DOORS_H

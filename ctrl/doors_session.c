@@ -5,6 +5,7 @@
  * Workers have copies of the socket, and close them when they hear of it. So it is shut down first, which ends the listening in all of them at once:
  * the port can be bound again before they have heard. A door has a number that no other had, so that what is late finds nobody.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -40,8 +41,9 @@ static int bind_port(struct range *r, unsigned port)
 
 struct bound { int fd; uint16_t port; };
 
-/* At most n; how many there were. Each port is tried once, those that were given back last at the end. */
-static unsigned bind_some(struct doors *ds, struct range *r, struct bound *out, unsigned n)
+/* At most n; how many there were. Each port is tried once, those that were given back last at the end. rc: why the last one could not be bound, if that
+ * is not because somebody has it. */
+static unsigned bind_some(struct doors *ds, struct range *r, struct bound *out, unsigned n, int *rc)
 {
     unsigned got = 0, count = r->last - r->first + 1U;
     for (unsigned i = 0; i < count && got < n; i++) {
@@ -52,6 +54,8 @@ static unsigned bind_some(struct doors *ds, struct range *r, struct bound *out, 
         int fd = is_lent(ds, port) ? -EADDRINUSE : bind_port(r, port);
         if (fd >= 0)
             out[got++] = (struct bound){ .fd = fd, .port = (uint16_t)port };
+        else if (fd != -EADDRINUSE)
+            *rc = fd;
     }
     return got;
 }
@@ -168,10 +172,11 @@ int doors_lend(struct doors *ds, const struct doors_borrower *b, uint32_t *numbe
     struct range r;
     AUTO_FREE struct bound *bound = mem_zalloc(n, sizeof(*bound));
     read_range(ds, &r);
-    unsigned got = bind_some(ds, &r, bound, n), free_places = 0;
+    int rc = 0;
+    unsigned got = bind_some(ds, &r, bound, n, &rc), free_places = 0;
     if (got < n) {
-        snprintf(why, why_size, "%u port%s asked for, %u of data_ports %s %s free: try again later, or give the gateway more of them", n,
-                 n == 1 ? " is" : "s are", got, ds->conf->scistream.data_ports, got == 1 ? "is" : "are");
+        snprintf(why, why_size, "%u port%s asked for, %u of data_ports %s %s free%s%s: try again later, or give the gateway more of them", n,
+                 n == 1 ? " is" : "s are", got, ds->conf->scistream.data_ports, got == 1 ? "is" : "are", rc ? ", others: " : "", rc ? err_text(rc) : "");
         return refuse_all(bound, got);
     }
     struct door **places = mem_zalloc(n, sizeof(struct door *));

@@ -16,8 +16,10 @@ static int print_release(const struct ctl_opts *o, const uint8_t *data, size_t l
 {
     Scistream__Gateway__V1__ReleaseReply *r = scistream__gateway__v1__release_reply__unpack(NULL, len, data);
     AUTO_FREE char *what = r ? units_streams("", r->channels, r->connections) : NULL;
-    if (r && o->json)
-        printf("{\"channels\":%u,\"connections\":%llu,\"sessions\":%u}\n", r->channels, (unsigned long long)r->connections, r->sessions);
+    if (r && o->json && r->sessions)
+        printf("{\"sessions\":%u}\n", r->sessions);
+    else if (r && o->json)
+        printf("{\"channels\":%u,\"connections\":%llu}\n", r->channels, (unsigned long long)r->connections);
     else if (r && r->sessions)
         printf("%u session%s released\n", r->sessions, r->sessions == 1 ? "" : "s");
     else if (r)
@@ -26,11 +28,13 @@ static int print_release(const struct ctl_opts *o, const uint8_t *data, size_t l
     return r ? 0 : 76;
 }
 
-/* "r0.1f2e"; uids of channels have hex digits only, those that SciStream's client chose hardly look like that. */
+/* "r0.1f2e", also when it is cut; uids of channels have hex digits only, and those that SciStream's client chooses do not look like that. */
 static bool is_connection(const char *s)
 {
-    size_t worker = *s == 'r' ? strspn(s + 1, "0123456789") : 0;
-    return worker && s[1 + worker] == '.' && s[2 + worker] && s[2 + worker + strspn(s + 2 + worker, "0123456789abcdef")] == 0;
+    if (*s++ != 'r')
+        return false;
+    s += strspn(s, "0123456789");
+    return !*s || (*s == '.' && !s[1 + strspn(s + 1, "0123456789abcdef")]);
 }
 
 int ctl_release(struct ctl_opts *o, int argc, char **argv)

@@ -93,17 +93,26 @@ def listening(port):
         s.close()
 
 
-def all_free(g, n=None):
-    """All its ports can be had, and were not lost."""
-    n = n or len(g.ports)
-    uids = []
+def take(g, n):
+    """A session with n listeners. The gateway may hear of a deadline later than its caller, who has gone on: again, until they are back."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        uid = new_uid()
+        call, hello = g.req(uid, n=n), g.hello(uid)
+        if call.exception() is None:
+            check("listeners are told twice", len(set(call.result().listeners)) == n)
+            hello.result()
+            return uid
+        hello.cancel()
+        check("ports are lost", call.exception().code() == Code.RESOURCE_EXHAUSTED and time.monotonic() < end, call.exception())
+
+
+def all_free(g):
+    """All its ports can be had at once: none was lost."""
+    uids, n = [], len(g.ports)
     while n > 0:
-        uids.append(new_uid())
-        take = min(n, 250)
-        call, hello = g.req(uids[-1], n=take), g.hello(uids[-1])
-        check("ports are lost", len(set(call.result().listeners)) == take)
-        hello.result()
-        n -= take
+        uids.append(take(g, min(n, 250)))
+        n -= 250
     for uid in uids:
         g.release(uid).result()
 

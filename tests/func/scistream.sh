@@ -14,6 +14,8 @@ protoc -I "$srcdir/ctrl" --python_out="$tmp/messages" scistream.proto || fail "p
 take_range()
 {
     local try
+    exec {ranges}>"${TMPDIR:-/tmp}/scistream-test-ports.$(id -u)/ranges"
+    flock $ranges # goes with the test and its processes
     for ((try = 0; try < 200; try++)); do
         first=$((61000 + RANDOM % (4500 - $1))) last=$((first + $1 - 1))
         port_busy $(seq $first $last) || return 0

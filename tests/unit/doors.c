@@ -374,6 +374,20 @@ static void test_counted(void)
     end_sessions();
 }
 
+/* Where it is not that others have the ports, that is said. */
+static void test_cannot_bind(void)
+{
+    unsigned port = free_ports(2);
+    char why[200] = "", problem[200];
+    uint32_t a[1];
+    begin_sessions(port, port);
+    CU_ASSERT_EQUAL(conf_set(conf, "scistream.data_address=192.0.2.1", problem, sizeof(problem)), 0);
+    CU_ASSERT_EQUAL(lend("u", a, 1, why), -SST_ELIMIT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why, "1 port is asked for, 0 of data_ports "));
+    CU_ASSERT_PTR_NOT_NULL(strstr(why, "are free, others: Cannot assign requested address: try again later"));
+    end_sessions();
+}
+
 static void test_lent_while_paused(void)
 {
     unsigned port = free_ports(3);
@@ -417,4 +431,4 @@ static void test_places(void)
     end_sessions();
 }
 
-UNIT_MAIN("doors", UNIT(test_lent), UNIT(test_counted), UNIT(test_lent_while_paused), UNIT(test_places), UNIT(test_told), UNIT(test_refused), UNIT(test_all_others), UNIT(test_pause))
+UNIT_MAIN("doors", UNIT(test_lent), UNIT(test_counted), UNIT(test_cannot_bind), UNIT(test_lent_while_paused), UNIT(test_places), UNIT(test_told), UNIT(test_refused), UNIT(test_all_others), UNIT(test_pause))
