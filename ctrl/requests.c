@@ -113,6 +113,7 @@ static void accept_call(struct request *r, void *call)
 /* ------------------------------------------------------------ life of one */
 
 static void on_patience(struct timer *t);
+static void on_life(struct timer *t);
 
 static struct request *new_request(struct requests *rq, const struct request_ask *a)
 {
@@ -123,6 +124,7 @@ static struct request *new_request(struct requests *rq, const struct request_ask
     r->from = mem_strdup(a->from);
     r->born_ns = r->since_ns = now_ns();
     r->patience.fire = on_patience;
+    r->life.fire = on_life;
     list_init(&r->held);
     list_init(&r->lookups);
     list_add_tail(bucket(rq, r->uid), &r->node);
@@ -142,6 +144,7 @@ static void free_held(struct held *h)
 static void free_request(struct request *r)
 {
     loop_timer_stop(r->rq->loop, &r->patience);
+    loop_timer_stop(r->rq->loop, &r->life);
     requests_stop_lookups(r);
     list_for_each_safe(n, &r->held)
         free_held(list_entry(n, struct held, node));
@@ -226,6 +229,11 @@ static void on_patience(struct timer *t)
         end(r, GRPC_DEADLINE_EXCEEDED, -SST_ERELEASED, no_update);
 }
 
+static void on_life(struct timer *t)
+{
+    end(container_of(t, struct request, life), GRPC_DEADLINE_EXCEEDED, -SST_ERELEASED, "the lifetime that its policy allows is over");
+}
+
 /* ------------------------------------------------------------ hello */
 
 /* Its application is there: req is answered. */
@@ -294,14 +302,14 @@ static void use_held(struct requests *rq, const char *uid)
 
 /* ------------------------------------------------------------ req */
 
-static bool may_have(struct requests *rq, const struct request_ask *a)
+static bool may_have(struct requests *rq, const struct request_ask *a, uint64_t *lifetime_ns)
 {
     char why[300] = "";
     if (rq->draining) {
         refuse(rq, REQ, a, GRPC_UNAVAILABLE, rq->draining);
         return false;
     }
-    enum grpc_status s = rq->ops->allows(rq->user, a, NULL, why, sizeof(why));
+    enum grpc_status s = rq->ops->allows(rq->user, a, lifetime_ns, why, sizeof(why));
     if (s == GRPC_OK && rq->n >= (unsigned)rq->conf->scistream.sessions) {
         snprintf(why, sizeof(why), "the gateway has its %lld sessions: try again later", (long long)rq->conf->scistream.sessions);
         s = GRPC_RESOURCE_EXHAUSTED;
@@ -323,7 +331,8 @@ static char **listeners_at(const char *address, const uint16_t *ports, unsigned 
 static void reserve(struct requests *rq, struct request *r, const struct request_ask *a)
 {
     char why[300] = "";
-    if (!may_have(rq, a))
+    uint64_t lifetime_ns = TIME_FOREVER;
+    if (!may_have(rq, a, &lifetime_ns))
         return;
     if (!r)
         r = new_request(rq, a);
@@ -349,6 +358,8 @@ static void reserve(struct requests *rq, struct request *r, const struct request
     r->call = a->call;
     r->born_ns = now_ns();
     wait(r, rq->conf->scistream.hello_timeout);
+    if (lifetime_ns != TIME_FOREVER)
+        loop_timer(rq->loop, &r->life, lifetime_ns);
     AUTO_FREE char *text = mem_printf("%s, %u port%s from %u: waits for its hello", a->role, r->n, r->n == 1 ? "" : "s", ports[0]);
     say(r, REQ, a->principal, a->from, text);
     enter(r, REQUEST_RESERVING, text);
@@ -383,14 +394,15 @@ static void busy(struct requests *rq, struct request *r UNUSED, const struct req
 
 static void look_up(struct requests *rq, struct request *r, const struct request_ask *a)
 {
-    char why[300] = "";
-    enum grpc_status s = rq->ops->allows(rq->user, a, r, why, sizeof(why));
-    if (s != GRPC_OK)
-        return refuse(rq, UPDATE, a, s, why);
     r->call = a->call;
     loop_timer_stop(rq->loop, &r->patience);
     enter(r, REQUEST_UPDATING, "");
     requests_start_lookups(r, a);
+}
+
+enum grpc_status requests_allows_target(const struct request *r, const struct request_target *t, char *why, size_t size)
+{
+    return r->rq->ops->allows_target(r->rq->user, r, t, why, size);
 }
 
 /* Without new targets: as before. */
@@ -403,14 +415,14 @@ static void back_to_listening(struct request *r, const char *text)
     enter(r, REQUEST_LISTENING, text);
 }
 
-void requests_not_found(struct request *r, const struct request_ask *a, const char *why)
+void requests_no_target(struct request *r, const struct request_ask *a, enum grpc_status s, const char *why)
 {
     struct request_ask asked = *a;
     struct requests *rq = r->rq;
     asked.call = r->call;
     asked.uid = r->uid;
     back_to_listening(r, why);
-    refuse(rq, UPDATE, &asked, GRPC_INVALID_ARGUMENT, why);
+    refuse(rq, UPDATE, &asked, s, why);
 }
 
 void requests_found(struct request *r, const struct request_ask *a, const struct request_target *t, size_t n)

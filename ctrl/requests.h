@@ -53,16 +53,19 @@ struct request {
     char **listeners, **prod, **targets; /* "192.0.2.1:5100"; NULL: not known yet */
     struct list held, lookups;  /* hellos that came first; names */
     void *call;                 /* of the req or update that waits */
-    struct timer patience;
+    struct timer patience, life;
     uint64_t born_ns, since_ns; /* since_ns: when it came to this state */
 };
 
-struct request_target { char *const *addresses; size_t n; uint16_t port; };
+/* where: the addresses with their ports. */
+struct request_target { char *const *addresses; size_t n; uint16_t port; const union sockaddr_any *where; };
 
 /* What is done for them; nobody may call back into requests from here, but of answer. */
 struct requests_ops {
-    /* May he? OK, or the status and why. Asked of req, and of update with its targets. */
-    enum grpc_status (*allows)(void *user, const struct request_ask *a, const struct request *r, char *why, size_t size);
+    /* May he have what his req asks for? OK, or the status and why. lifetime_ns: after which the session ends, TIME_FOREVER unless set. */
+    enum grpc_status (*allows)(void *user, const struct request_ask *a, uint64_t *lifetime_ns, char *why, size_t size);
+    /* May connections of r go there? */
+    enum grpc_status (*allows_target)(void *user, const struct request *r, const struct request_target *t, char *why, size_t size);
     /* Bind r->n listeners: r->number, and their ports. 0; -errno or -SST_E* and why. */
     int (*reserve)(void *user, struct request *r, uint16_t *ports, char *why, size_t size);
     void (*aim)(void *user, struct request *r, unsigned listener, const struct request_target *to);

@@ -13,10 +13,11 @@ bool requests_well_formed(const struct request_ask *a, bool is_req, bool is_upda
 /* Heap copy, NULL-terminated. */
 char **requests_words(char *const *words, size_t n);
 
-/* Look the listeners of a up; then requests_found or requests_not_found, from the loop. */
+/* Look the listeners of a up; then requests_found or requests_no_target, from the loop. */
 void requests_start_lookups(struct request *r, const struct request_ask *a);
 void requests_stop_lookups(struct request *r);
 void requests_found(struct request *r, const struct request_ask *a, const struct request_target *t, size_t n);
-void requests_not_found(struct request *r, const struct request_ask *a, const char *why);
+void requests_no_target(struct request *r, const struct request_ask *a, enum grpc_status s, const char *why);
+enum grpc_status requests_allows_target(const struct request *r, const struct request_target *t, char *why, size_t size);
 
 #endif

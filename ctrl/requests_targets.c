@@ -74,6 +74,7 @@ struct lookup {
     char *text, *principal, *from;
     uint16_t port;
     char **address;
+    union sockaddr_any *where;
 };
 
 static void free_lookup(struct lookup *l)
@@ -81,6 +82,7 @@ static void free_lookup(struct lookup *l)
     resolve_cancel(l->question);
     list_del(&l->node);
     strv_free(l->address);
+    free(l->where);
     free(l->text);
     free(l->principal);
     free(l->from);
@@ -102,16 +104,35 @@ static bool all_known(const struct request *r)
     return true;
 }
 
+/* What is judged is what will be used, not a name that may lead elsewhere by then. */
+static bool all_allowed(struct request *r, const struct request_ask *a)
+{
+    char why[300] = "";
+    list_for_each(i, &r->lookups) {
+        const struct lookup *l = list_entry(i, struct lookup, node);
+        const struct request_target t = { .addresses = l->address, .n = strv_len(l->address), .port = l->port, .where = l->where };
+        enum grpc_status s = requests_allows_target(r, &t, why, sizeof(why));
+        if (s == GRPC_OK)
+            continue;
+        AUTO_FREE char *field = mem_printf("remote_listeners: %s: %s", l->text, why);
+        requests_no_target(r, a, s, field);
+        return false;
+    }
+    return true;
+}
+
 static void take_targets(struct request *r, const struct request_ask *a)
 {
     struct request_target t[REQUEST_LISTENERS_MAX];
     size_t n = 0;
+    if (!all_allowed(r, a))
+        return;
     strv_free(r->targets);
     r->targets = mem_zalloc(REQUEST_LISTENERS_MAX + 1, sizeof(*r->targets));
     list_for_each(i, &r->lookups) {
         const struct lookup *l = list_entry(i, struct lookup, node);
         r->targets[n] = mem_strdup(l->text);
-        t[n++] = (struct request_target){ .addresses = l->address, .n = strv_len(l->address), .port = l->port };
+        t[n++] = (struct request_target){ .addresses = l->address, .n = strv_len(l->address), .port = l->port, .where = l->where };
     }
     requests_found(r, a, t, n);
 }
@@ -127,12 +148,15 @@ static void on_resolved(void *user, int rc, const union sockaddr_any *found, siz
     const struct request_ask a = { .principal = principal, .from = from };
     if (rc < 0) {
         AUTO_FREE char *field = mem_printf("remote_listeners: %s", why);
-        requests_not_found(r, &a, field);
+        requests_no_target(r, &a, GRPC_INVALID_ARGUMENT, field);
         return;
     }
     l->address = mem_zalloc(n + 1, sizeof(*l->address));
-    for (size_t i = 0; i < n; i++)
+    l->where = mem_zalloc(n + 1, sizeof(*l->where));
+    for (size_t i = 0; i < n; i++) {
+        l->where[i] = found[i];
         l->address[i] = mem_strdup(addr_format_host(&found[i], text));
+    }
     if (all_known(r))
         take_targets(r, &a);
 }

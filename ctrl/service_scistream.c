@@ -1,12 +1,11 @@
 /* scistream.Control: req, hello, update, release, as SciStream's own client calls them.
  *
- * Happy path: headers -> who is it? (principal.h) -> message -> requests.h -> answer, maybe much later: a req waits for its hello.
+ * Happy path: headers -> who is it? (who.h) -> message -> requests.h -> answer, maybe much later: a req waits for its hello.
  * What fails: the service is not enabled, nobody knows the caller, the message cannot be read: the call ends before any session is looked at. A
  * caller that goes away is told to requests.h.
  */
 #include "ctrl/service_scistream.h"
 
-#include "ctrl/principal.h"
 #include "ctrl/scistream.pb-c.h"
 #include "ctrl/strings.h"
 #include "src/core/log.h"
@@ -17,7 +16,7 @@ typedef void server(struct scall *s);
 struct scall {
     struct grpc_call *call;
     struct service *of;
-    struct principal_question *question;
+    struct who_asking *asking;
     char *principal;         /* NULL: not known yet */
     server *serve;           /* NULL: no message yet */
     uint8_t *data;
@@ -39,7 +38,7 @@ static void on_closed(struct grpc_call *c, enum grpc_status status UNUSED, const
     struct scall *s = grpc_user(c);
     if (!s)
         return;
-    principal_cancel(s->question);
+    who_cancel(s->asking);
     if (s->waits)
         requests_gone(s->of->requests, s);
     free(s->principal);
@@ -182,15 +181,15 @@ const struct grpc_handlers service_scistream_release_handlers = { .message = on_
 
 /* ------------------------------------------------------------ the beginning of a call */
 
-static void on_principal(void *user, const struct principal_answer *a)
+static void on_known(void *user, const struct caller *c, enum grpc_status refused, const char *text)
 {
     struct scall *s = user;
-    s->question = NULL;
-    if (!a->name) {
-        refuse(s, a->status, a->text);
+    s->asking = NULL;
+    if (!c) {
+        refuse(s, refused, text);
         return;
     }
-    s->principal = mem_strdup(a->name);
+    s->principal = mem_strdup(c->principal);
     maybe_serve(s);
 }
 
@@ -206,7 +205,12 @@ void service_scistream_start(struct grpc_call *c)
     s->call = c;
     s->of = of;
     grpc_set_user(c, s);
-    struct principal_question *q = principal_ask(of->conf, c, on_principal, s);
-    if (q)
-        s->question = q;
+    const struct caller anybody = { .principal = "anonymous" };
+    if (of->conf->scistream.auth == CONF_AUTH_NONE) {
+        on_known(s, &anybody, GRPC_OK, "");
+        return;
+    }
+    struct who_asking *asking = who_ask(of->who, c, on_known, s);
+    if (asking) /* else s may be gone */
+        s->asking = asking;
 }

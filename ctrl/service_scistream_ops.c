@@ -1,19 +1,55 @@
 /* What is done for the sessions of scistream.Control: their doors, events for those who watch, and how Gateway.Sessions shows them. */
-#include "ctrl/policy.h"
 #include "ctrl/service_scistream.h"
 #include "src/core/board.h"
+#include "src/core/err.h"
 
 typedef Scistream__Gateway__V1__Session SessionMsg;
 typedef Scistream__Gateway__V1__Arranged ArrangedMsg;
 
 /* ------------------------------------------------------------ doors */
 
-static enum grpc_status allows(void *user, const struct request_ask *a, const struct request *r, char *why, size_t size)
+/* Names that only we give say how it is known; who comes by the local socket as another user than ours or root is judged like everybody. */
+static struct caller caller_of(const char *principal)
+{
+    struct caller c = { .how = str_eq(principal, "anonymous") ? CALLER_ANONYMOUS : str_starts(principal, "local:") ? CALLER_LOCAL : CALLER_TOKEN };
+    str_copy(c.principal, sizeof(c.principal), principal);
+    long long uid = c.how == CALLER_LOCAL ? strtoll(principal + strlen("local:"), NULL, 10) : -1;
+    c.admin = c.how == CALLER_LOCAL && (uid == 0 || uid == (long long)geteuid());
+    return c;
+}
+
+struct own { const char *principal; uint64_t n; };
+
+static void count_own(void *user, const struct request *r)
+{
+    struct own *o = user;
+    o->n += str_eq(r->principal, o->principal);
+}
+
+static enum grpc_status judge(const struct service *s, const struct caller *c, const struct demand *d, char *why, size_t size)
+{
+    int rc = s->conf->scistream.auth == CONF_AUTH_POLICY ? policy_judge(who_policy(s->who), c, d, why, size) : 0;
+    return rc == 0 ? GRPC_OK : rc == -SST_ELIMIT ? GRPC_RESOURCE_EXHAUSTED : GRPC_PERMISSION_DENIED;
+}
+
+static enum grpc_status allows(void *user, const struct request_ask *a, uint64_t *lifetime_ns, char *why, size_t size)
 {
     const struct service *s = user;
-    const struct policy_question q = { .principal = a->principal, .role = r ? (r->cons ? "CONS" : "PROD") : a->role, .num_conn = a->num_conn,
-                                       .targets = a->listeners, .n_targets = a->n_listeners };
-    return policy_allows(s->conf, &q, why, size);
+    const struct caller c = caller_of(a->principal);
+    struct own own = { .principal = a->principal };
+    requests_each(s->requests, count_own, &own);
+    const struct demand d = { .role = str_eq(a->role, "CONS") ? ROLE_CONS : ROLE_PROD, .sessions = own.n + 1, .channels = (uint64_t)a->num_conn };
+    enum grpc_status status = judge(s, &c, &d, why, size);
+    const struct policy_row *row = status == GRPC_OK && s->conf->scistream.auth == CONF_AUTH_POLICY ? policy_row(who_policy(s->who), &c, d.role) : NULL;
+    *lifetime_ns = row ? row->lifetime_ns : TIME_FOREVER;
+    return status;
+}
+
+static enum grpc_status allows_target(void *user, const struct request *r, const struct request_target *t, char *why, size_t size)
+{
+    const struct caller c = caller_of(r->principal);
+    const struct demand d = { .role = r->cons ? ROLE_CONS : ROLE_PROD, .targets = t->where, .n_targets = t->n };
+    return judge(user, &c, &d, why, size);
 }
 
 static int reserve(void *user, struct request *r, uint16_t *ports, char *why, size_t size)
@@ -66,7 +102,7 @@ static void changed(void *user, const struct request *r, const char *what, const
     service_note_session(user, r->uid, all);
 }
 
-const struct requests_ops service_requests_ops = { .allows = allows, .reserve = reserve, .aim = aim, .give_back = give_back, .answer = answer,
+const struct requests_ops service_requests_ops = { .allows = allows, .allows_target = allows_target, .reserve = reserve, .aim = aim, .give_back = give_back, .answer = answer,
                                                    .changed = changed };
 
 /* ------------------------------------------------------------ Sessions */

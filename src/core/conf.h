@@ -9,7 +9,7 @@
 #include "src/core/units.h"
 #include "src/core/value.h"
 
-enum { CONF_AUTH_UNSET, CONF_AUTH_NONE };     /* scistream.auth */
+enum { CONF_AUTH_UNSET, CONF_AUTH_NONE, CONF_AUTH_POLICY }; /* scistream.auth */
 enum { CONF_WAN_UNSET, CONF_WAN_PLAINTEXT };  /* scistream.wan */
 
 #define CONF_TCP "tcp://" /* what words for TCP peers begin with */

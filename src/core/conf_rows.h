@@ -80,7 +80,7 @@
 
 #define CONF_SCISTREAM(FLAG, INT, SIZE, RATE, TIME, ENUM, STR, LIST) \
     FLAG(enable, "no", "serve scistream.Control, by which SciStream's own client arranges sessions") \
-    ENUM(auth, "unset", "unset|none", "who may: none = anybody who reaches the endpoint; has to be said") \
+    ENUM(auth, "unset", "unset|none|policy", "who may: none = anybody who reaches the endpoint; policy = by sections auth and policy; has to be said") \
     ENUM(wan, "unset", "unset|plaintext", "what sessions speak on the WAN: plaintext = TCP as it comes; has to be said") \
     STR(data_ports, "5100-5200", "ports of the listeners of sessions") \
     STR(data_address, "", "numeric address they are bound to; default: that of listen") \

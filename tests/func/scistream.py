@@ -18,7 +18,7 @@ import tcp_ends  # noqa: E402
 
 from tcp_ends import PATIENCE, check, say, until  # noqa: E402
 
-TOKEN = (("authorization", "INVALID_TOKEN"),)    # s2uc's, when its user has none
+NO_TOKEN = "INVALID_TOKEN"    # what s2uc sends when its user has none
 Code = grpc.StatusCode
 pool = concurrent.futures.ThreadPoolExecutor(64)
 
@@ -27,6 +27,7 @@ class Gateway:
     """The one whose configuration lies in that folder."""
 
     def __init__(self, folder, plain=None):
+        self.token = NO_TOKEN
         conf = open(folder + "/conf").read()
         self.port = int(re.search(r'^listen = ".*:(\d+)"', conf, re.M).group(1))
         first, last = re.search(r'data_ports = "(\d+)-(\d+)"', conf).groups()
@@ -45,7 +46,7 @@ class Gateway:
     def call(self, method, request, reply, timeout, channel=None):
         stub = (channel or self.channel).unary_unary("/scistream.Control/" + method, request_serializer=lambda m: m if isinstance(m, bytes) else
                                                      m.SerializeToString(), response_deserializer=reply.FromString)
-        return stub.future(request, timeout=timeout, metadata=TOKEN)
+        return stub.future(request, timeout=timeout, metadata=(("authorization", self.token),) if self.token else ())
 
     def req(self, uid, role="PROD", n=1, timeout=PATIENCE, channel=None):
         return self.call("req", pb.Request(uid=uid, role=role, num_conn=n, rate=10000), pb.Response, timeout, channel)
@@ -408,6 +409,34 @@ def no_hello(g):
 def off(g):
     for call in (g.req(new_uid()), g.hello("x"), g.update("x", ["a:1"]), g.release("x")):
         refused("not enabled", call, Code.UNIMPLEMENTED, "not enabled")
+
+
+def policies(g):
+    """The tokens of two principals in ANNA and BERT; what each may is in the gateway's configuration."""
+    anna, bert = os.environ["ANNA"], os.environ["BERT"]
+    here, elsewhere = f"127.0.0.1:{g.ports[0]}", "127.0.0.2:9"
+    for g.token in (None, NO_TOKEN, anna + "x"):
+        uid = new_uid()
+        text = "is missing for scope facility" if g.token is None else "is invalid for scope facility"
+        for call in (g.req(uid), g.hello(uid), g.update(uid, [here]), g.release(uid)):
+            refused(f"token {g.token}", call, Code.UNAUTHENTICATED, "Authentication token " + text)
+    g.token = bert
+    refused("bert's", g.req(new_uid()), Code.PERMISSION_DENIED, "no policy allows bert@example.org the role PROD")
+    g.token = "Bearer " + anna
+    refused("four channels", g.req(new_uid(), n=4), Code.RESOURCE_EXHAUSTED, 'policy "anna": channels of a session: 4 would be more than its limit of 3')
+    uids = [new_uid() for _ in range(2)]
+    g.arrange(uids[0], [here], n=3)
+    answer, hello = g.req(uids[1]), g.hello(uids[1])
+    answer.result(), hello.result()
+    refused("elsewhere", g.update(uids[1], [here, elsewhere]), Code.PERMISSION_DENIED, f"remote_listeners: {elsewhere}: ")
+    g.update(uids[1], ["localhost:%d" % g.ports[0]]).result()    # it is judged by its address
+    refused("a third session", g.req(new_uid()), Code.RESOURCE_EXHAUSTED, 'policy "anna": sessions at once: 3 would be more than its limit of 2')
+    g.token = bert
+    refused("anna's session", g.release(uids[0]), Code.PERMISSION_DENIED, "somebody else's")
+    g.token = anna
+    for uid in uids:
+        until("the lifetime of both ends", lambda: (e := g.update(uid, [here]).exception()) and e.code() == Code.NOT_FOUND)
+    check("their ports are given back", not any(map(listening, g.ports)))
 
 
 def draining(g):

@@ -190,6 +190,25 @@ run ctl 0 "$builddir/scistreamctl" -S "$tmp/R/sock" release --route scistream:se
 grep -qx '1000 sessions released' "$tmp/ctl.out" || fail "$(cat "$tmp/ctl.out")"
 stop_gateway R
 
+step "who may: tokens and policies"
+new_scistream W
+for name in ANNA BERT; do
+    run "token$name" 0 "$builddir/scistreamctl" token "${name,,}@example.org"
+    export "$name=$(cat "$tmp/token$name.out")"
+    tail -n 1 "$tmp/token$name.err" >>"$tmp/tokens"
+done
+chmod 600 "$tmp/tokens"
+sed -i 's/auth = none/auth = policy/' "$tmp/W/conf"
+cat >>"$tmp/W/conf" <<END
+auth { token_file = "$tmp/tokens"  scope_id = "facility" }
+policy "anna" { principals = {"anna@*"}  roles = {"PROD"}  targets = {"127.0.0.1:$first-$last", "[::1]:$first-$last"}  sessions = 2  channels = 3  lifetime = $((8 * slow))s }
+END
+start_gateway W
+ask case policies "$tmp/W"
+log_has W 'scistream: update of [0-9a-f-]+ by anna@example.org from .*: refused: PERMISSION_DENIED: remote_listeners: 127.0.0.2:9: policy "anna": 127.0.0.2:9 is in none of its targets'
+log_has W 'session [0-9a-f-]+ of anna@example.org has ended: the lifetime that its policy allows is over'
+stop_gateway W
+
 step "no hello in time; not enabled; not enough said"
 section='hello_timeout = 1s' new_scistream T
 start_gateway T

@@ -17,10 +17,16 @@ static struct caller { bool waits; } caller[CALLS];
 static unsigned n_calls;
 static int64_t reserved;
 
-static enum grpc_status allows(void *user UNUSED, const struct request_ask *a, const struct request *r UNUSED, char *why, size_t size)
+static enum grpc_status allows(void *user UNUSED, const struct request_ask *a, uint64_t *lifetime_ns UNUSED, char *why, size_t size)
 {
     str_copy(why, size, "not for you");
     return str_eq(a->uid, "no") ? GRPC_PERMISSION_DENIED : GRPC_OK;
+}
+
+static enum grpc_status allows_target(void *user UNUSED, const struct request *r UNUSED, const struct request_target *t, char *why, size_t size)
+{
+    str_copy(why, size, "not for you");
+    return t->port == 22 ? GRPC_PERMISSION_DENIED : GRPC_OK;
 }
 
 static int reserve(void *user UNUSED, struct request *r, uint16_t *ports, char *why, size_t size)
@@ -58,7 +64,8 @@ static void changed(void *user UNUSED, const struct request *r, const char *what
     FUZZ_CHECK(*what && text && *request_waits_for(r) && strlen(r->uid) <= REQUEST_UID_MAX && !strpbrk(r->uid, "/\n\033\177"));
 }
 
-static const struct requests_ops ops = { .allows = allows, .reserve = reserve, .aim = aim, .give_back = give_back, .answer = answer, .changed = changed };
+static const struct requests_ops ops = { .allows = allows, .allows_target = allows_target, .reserve = reserve, .aim = aim, .give_back = give_back, .answer = answer,
+                                          .changed = changed };
 
 /* Names would be asked of a server. */
 static bool numeric(char *const *words, size_t n)

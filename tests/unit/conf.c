@@ -73,7 +73,7 @@ static void test_defaults(void)
     CU_ASSERT_EQUAL(c->g.peer_timeout, 10 * NS_PER_S);
     CU_ASSERT_EQUAL(c->g.rendezvous_timeout, 600 * NS_PER_S);
     CU_ASSERT_EQUAL(c->g.log_level, LOG_LEVEL_INFO);
-    CU_ASSERT_EQUAL(c->link.chunk, 256 << 10);
+    CU_ASSERT_EQUAL(c->link.chunk, 1 << 20);
     CU_ASSERT_EQUAL(c->n_routes, 0);
     check_list(c->ucx.devices, "");
 }
@@ -551,8 +551,8 @@ static void test_check_global(void)
     check_fault("scistream.data_advertise=gw", "scistream.data_advertise = gw: must be a numeric address, like 192.0.2.1 or 2001:db8::1");
     check_fault("scistream.plaintext_listen=gw:1", "scistream.plaintext_listen = gw:1: must be a numeric address and a port, like 127.0.0.1:5001 or "
                                                    "[::]:5001, or \"\" for none");
-    check_fault("scistream.enable=yes", "scistream.auth is not set: say who may arrange sessions; auth = none lets anybody who reaches the endpoint, to "
-                                        "any target");
+    check_fault("scistream.enable=yes", "scistream.auth is not set: say who may arrange sessions: auth = policy goes by the sections auth and policy, "
+                "auth = none lets anybody who reaches the endpoint, to any target");
     check_set("scistream.auth=none");
     CU_ASSERT_EQUAL(conf_check(c, why, sizeof(why)), -SST_ECONF);
     CU_ASSERT_STRING_EQUAL(why, "scistream.wan is not set: say what sessions speak on the WAN; wan = plaintext sends their bytes as they come, unencrypted");

@@ -21,6 +21,7 @@ static unsigned reserved, aimed, given_back, changes, refuse_reserve, hang_up;
 static int given_rc;
 static char targets[200], last_change[80];
 static enum grpc_status allowed;
+static uint64_t lifetime = TIME_FOREVER;
 
 static void join(char *out, size_t size, char *const *w)
 {
@@ -29,9 +30,17 @@ static void join(char *out, size_t size, char *const *w)
         snprintf(out + strlen(out), size - strlen(out), "%s%s", i ? " " : "", w[i]);
 }
 
-static enum grpc_status allows(void *user UNUSED, const struct request_ask *a, const struct request *r, char *why, size_t size)
+static enum grpc_status allows(void *user UNUSED, const struct request_ask *a, uint64_t *lifetime_ns, char *why, size_t size)
 {
-    CU_ASSERT((r == NULL) == (a->n_listeners == 0));
+    CU_ASSERT(a->n_listeners == 0 && *lifetime_ns == TIME_FOREVER);
+    *lifetime_ns = lifetime;
+    snprintf(why, size, "not for you");
+    return allowed;
+}
+
+static enum grpc_status allows_target(void *user UNUSED, const struct request *r, const struct request_target *t, char *why, size_t size)
+{
+    CU_ASSERT(r->state == REQUEST_UPDATING && t->n > 0 && addr_port(&t->where[t->n - 1]) == t->port);
     snprintf(why, size, "not for you");
     return allowed;
 }
@@ -83,7 +92,8 @@ static void changed(void *user UNUSED, const struct request *r, const char *what
     str_copy(last_change, sizeof(last_change), what);
 }
 
-static const struct requests_ops ops = { .allows = allows, .reserve = reserve, .aim = aim, .give_back = give_back, .answer = answer, .changed = changed };
+static const struct requests_ops ops = { .allows = allows, .allows_target = allows_target, .reserve = reserve, .aim = aim, .give_back = give_back, .answer = answer,
+                                          .changed = changed };
 
 static void begin(void)
 {
@@ -250,8 +260,23 @@ static void test_owners(void)
     req(7, "w", "PROD", 1);
     CU_ASSERT(got(7, GRPC_PERMISSION_DENIED) && str_eq(said[7].text, "not for you") && reserved == 2);
     hello(8, "u");
-    update(9, "u");
+    update(9, "u"); /* judged when it is known where that leads */
+    UNTIL(!silent(9));
     CU_ASSERT(got(0, GRPC_OK) && got(9, GRPC_PERMISSION_DENIED) && aimed == 0 && str_eq(state("u"), "Listening"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(said[9].text, ": not for you"));
+    end();
+}
+
+static void test_lifetime(void)
+{
+    begin();
+    lifetime = SOON_NS;
+    req(0, "u", "PROD", 2); /* its hello never comes, in time */
+    lifetime = TIME_FOREVER;
+    req(1, "v", "PROD", 1);
+    UNTIL(!silent(0));
+    CU_ASSERT(got(0, GRPC_DEADLINE_EXCEEDED) && silent(1) && given_back == 2 && given_rc == -SST_ERELEASED && str_eq(state("u"), "none"));
+    CU_ASSERT_STRING_EQUAL(said[0].text, "the lifetime that its policy allows is over");
     end();
 }
 
@@ -442,5 +467,5 @@ static void test_form(void)
     end();
 }
 
-UNIT_MAIN("requests", UNIT(test_path), UNIT(test_every_state), UNIT(test_owners), UNIT(test_time), UNIT(test_unresolvable), UNIT(test_gone),
+UNIT_MAIN("requests", UNIT(test_path), UNIT(test_every_state), UNIT(test_owners), UNIT(test_lifetime), UNIT(test_time), UNIT(test_unresolvable), UNIT(test_gone),
           UNIT(test_limits), UNIT(test_drain), UNIT(test_form))
