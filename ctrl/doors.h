@@ -64,6 +64,12 @@ struct doors_target { char *const *addresses; size_t n; uint16_t port; };
 void doors_aim(struct doors *ds, uint32_t number, const struct doors_target *to);
 /* The ports are free again when this returns, and connections are reset, with that reason. */
 void doors_take_back(struct doors *ds, const uint32_t *numbers, unsigned n, int rc, const char *text);
+/* Listening sockets that another program had lent for it, taken: as doors_lend. 0; -SST_ELIMIT: there are no places, and they are closed. */
+int doors_adopt(struct doors *ds, const struct doors_borrower *b, int *fds, unsigned n, uint32_t *numbers);
+/* Another program has them: they are closed here, the ports stay, and so do connections until doors_take_back. */
+void doors_hand_over(struct doors *ds, const uint32_t *numbers, unsigned n);
+/* Its socket, which stays the doors'; -1: it has none. */
+int doors_fd(const struct doors *ds, uint32_t number);
 /* What came by one, since it was lent. Bytes: of those that have ended. */
 struct doors_sum { uint64_t open, accepted, refused, failed; struct stats_sum moved; };
 void doors_add_sum(const struct doors *ds, uint32_t number, struct doors_sum *to);

@@ -167,6 +167,21 @@ static int refuse_all(struct bound *b, unsigned got)
     return -SST_ELIMIT;
 }
 
+/* All of them, or none; for how many there are places. */
+static unsigned open_doors(struct doors *ds, const struct doors_borrower *b, const struct bound *bound, unsigned n, uint32_t *numbers)
+{
+    unsigned got = 0;
+    struct door **places = mem_zalloc(n, sizeof(struct door *));
+    while (got < n && (places[got] = take_place(ds)))
+        got++;
+    for (unsigned i = 0; i < got && got == n; i++)
+        numbers[i] = open_door(ds, places[i], b, &bound[i]);
+    for (unsigned i = 0; i < got && got < n; i++)
+        list_add_tail(&ds->free, &places[i]->free);
+    free(places);
+    return got;
+}
+
 int doors_lend(struct doors *ds, const struct doors_borrower *b, uint32_t *numbers, unsigned n, char *why, size_t why_size)
 {
     struct range r;
@@ -179,14 +194,7 @@ int doors_lend(struct doors *ds, const struct doors_borrower *b, uint32_t *numbe
                  n == 1 ? " is" : "s are", got, ds->conf->scistream.data_ports, got == 1 ? "is" : "are", rc ? ", others: " : "", rc ? err_text(rc) : "");
         return refuse_all(bound, got);
     }
-    struct door **places = mem_zalloc(n, sizeof(struct door *));
-    while (free_places < n && (places[free_places] = take_place(ds)))
-        free_places++;
-    for (unsigned i = 0; i < free_places && free_places == n; i++)
-        numbers[i] = open_door(ds, places[i], b, &bound[i]);
-    for (unsigned i = 0; i < free_places && free_places < n; i++)
-        list_add_tail(&ds->free, &places[i]->free);
-    free(places);
+    free_places = open_doors(ds, b, bound, n, numbers);
     if (free_places == n)
         return 0;
     snprintf(why, why_size, "%u ports are asked for, the gateway has places for %u more: release sessions", n, free_places);
@@ -268,6 +276,40 @@ void doors_take_back(struct doors *ds, const uint32_t *numbers, unsigned n, int 
     m.code = err_to_wire(rc);
     m.text = (char *)(uintptr_t)text;
     doors_tell_undoor(ds, &m);
+}
+
+/* ------------------------------------------------------------ from program to program */
+
+int doors_adopt(struct doors *ds, const struct doors_borrower *b, int *fds, unsigned n, uint32_t *numbers)
+{
+    AUTO_FREE struct bound *bound = mem_zalloc(n, sizeof(*bound));
+    for (unsigned i = 0; i < n; i++) {
+        union sockaddr_any at = { 0 };
+        socklen_t len = sizeof(at);
+        (void)getsockname(fds[i], &at.sa, &len);
+        bound[i] = (struct bound){ .fd = fd_take(&fds[i]), .port = addr_port(&at) };
+    }
+    return open_doors(ds, b, bound, n, numbers) == n ? 0 : refuse_all(bound, n);
+}
+
+void doors_hand_over(struct doors *ds, const uint32_t *numbers, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct door *d = doors_find(ds, numbers[i]);
+        Scistream__Worker__Undoor m = SCISTREAM__WORKER__UNDOOR__INIT;
+        if (!d || !d->lease || d->fd < 0)
+            continue;
+        m.number = d->number;
+        doors_tell_undoor(ds, &m);
+        loop_del(ds->loop, &d->refusing);
+        fd_close(&d->fd);
+    }
+}
+
+int doors_fd(const struct doors *ds, uint32_t number)
+{
+    const struct door *d = doors_find(ds, number);
+    return d && d->lease ? d->fd : -1;
 }
 
 /* ------------------------------------------------------------ counting */

@@ -22,7 +22,7 @@ struct requests {
     void *user;
     struct list bucket[BUCKETS]; /* by uid */
     unsigned n, n_idle;          /* with listeners, without */
-    const char *draining;
+    const char *draining, *moved;
 };
 
 enum event { REQ, HELLO, UPDATE, RELEASE, EVENTS };
@@ -485,6 +485,57 @@ void requests_drain(struct requests *rq, const char *text)
         end(r, GRPC_UNAVAILABLE, -SST_EDRAINING, text);
 }
 
+/* ------------------------------------------------------------ from program to program */
+
+bool requests_adopt(struct requests *rq, const struct request_given *g)
+{
+    const struct request_ask a = { .uid = g->uid, .principal = g->principal, .from = "the program before", .listeners = g->targets,
+                                   .n_listeners = strv_len(g->targets) };
+    char why[300];
+    if (!requests_well_formed(&a, false, a.n_listeners > 0, why, sizeof(why)) || find(rq, g->uid))
+        return false;
+    struct request *r = new_request(rq, &a);
+    rq->n_idle--;
+    rq->n++;
+    r->cons = g->cons;
+    r->n = g->n;
+    r->number = g->numbers;
+    r->listeners = strv_copy(g->listeners);
+    r->prod = strv_copy(g->prod);
+    enter(r, REQUEST_LISTENING, "taken over");
+    if (a.n_listeners == 0) {
+        wait(r, rq->conf->scistream.hello_timeout);
+        return true;
+    }
+    enter(r, REQUEST_UPDATING, "");
+    requests_start_lookups(r, &a);
+    return true;
+}
+
+static struct request *first_updating(const struct requests *rq)
+{
+    for (unsigned i = 0; i < BUCKETS; i++)
+        list_for_each(n, &rq->bucket[i])
+            if (list_entry(n, struct request, node)->state == REQUEST_UPDATING)
+                return list_entry(n, struct request, node);
+    return NULL;
+}
+
+/* Hellos that wait hear that there is no request, when their time is over. */
+void requests_moved(struct requests *rq, const char *text)
+{
+    const struct request_answer no = { .status = GRPC_UNAVAILABLE, .text = text };
+    rq->moved = text;
+    requests_drain(rq, text);
+    for (struct request *r; (r = first_updating(rq));) {
+        void *call = r->call;
+        back_to_listening(r, text);
+        answer(rq, call, &no);
+    }
+}
+
+/* ------------------------------------------------------------ callers that go away */
+
 static bool gone_held(struct request *r, void *call)
 {
     list_for_each(n, &r->held) {
@@ -537,6 +588,8 @@ static void step(struct requests *rq, enum event e, const struct request_ask *a)
 {
     char why[300];
     struct request *r = NULL;
+    if (rq->moved)
+        return refuse(rq, e, a, GRPC_UNAVAILABLE, rq->moved);
     if (requests_well_formed(a, e == REQ, e == UPDATE, why, sizeof(why)))
         r = find(rq, a->uid);
     else

@@ -94,6 +94,11 @@ void requests_gone(struct requests *rq, void *call);
 int requests_end(struct requests *rq, const char *uid, const char *text);
 /* All of them; how many. */
 unsigned requests_end_all(struct requests *rq, int rc, const char *text);
+/* One that another program had, with listeners that are the owner's by now: numbers are taken (heap), the rest is copied. False: its uid is in use, or something of it is malformed. */
+struct request_given { const char *uid, *principal; bool cons; uint32_t *numbers; unsigned n; char *const *listeners, *const *prod, *const *targets; };
+bool requests_adopt(struct requests *rq, const struct request_given *g);
+/* Another program has them from now on: every call is answered UNAVAILABLE, text must live on, also those that wait. */
+void requests_moved(struct requests *rq, const char *text);
 /* No new ones: req is answered UNAVAILABLE, text must live on; those that wait for a hello end. NULL: take them again. */
 void requests_drain(struct requests *rq, const char *text);
 /* Those that have listeners. */

@@ -18,6 +18,7 @@ struct service_admin {
     const char *(*drain)(void *user, const struct service_drain *d); /* NULL, or why not */
     const char *(*resume)(void *user);
     ReloadReply *(*reload)(void *user);                              /* heap */
+    void (*released)(void *user, const char *uid);                   /* a session of scistream.Control has ended; may be NULL */
     const char *(*upgrade)(void *user);                              /* NULL: service_upgraded will be called; or why not */
 };
 
@@ -91,6 +92,8 @@ void service_free_workers(Scistream__Gateway__V1__InfoReply *r);
 void service_attach_start(struct grpc_call *c);
 void service_unary_start(struct grpc_call *c);
 void service_scistream_start(struct grpc_call *c);
+/* One of them, for Gateway.Sessions and for another program; heap, scistream__gateway__v1__session__free_unpacked. */
+Scistream__Gateway__V1__Session *service_request_message(const struct service *s, const struct request *r, const struct stats_sum *live);
 /* Add them to a reply, all or the one of that uid. */
 void service_list_requests(const struct service *s, const char *uid, const char *route, SessionsReply *r);
 

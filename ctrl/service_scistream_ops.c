@@ -89,6 +89,8 @@ static char *give_back(void *user, struct request *r, int rc, const char *text)
         free(live);
     }
     doors_take_back(s->doors, r->number, r->n, rc, text);
+    if (s->admin->released)
+        s->admin->released(s->admin_user, r->uid);
     return mem_printf("%u port%s given back; connections: %llu came, %llu refused, %llu open and reset, %s there, %s back", r->n, r->n == 1 ? "" : "s",
                       (unsigned long long)sum.accepted, (unsigned long long)sum.refused, (unsigned long long)sum.open, units_human_size(there, sum.moved.bytes[0]),
                       units_human_size(back, sum.moved.bytes[1]));
@@ -125,6 +127,7 @@ static ArrangedMsg *arranged_message(const struct request *r, const struct doors
     m->security = mem_strdup("plaintext");
     m->listeners = words(r->listeners, &m->n_listeners);
     m->targets = words(r->targets, &m->n_targets);
+    m->application = words(r->prod, &m->n_application);
     m->open = sum->open;
     m->accepted = sum->accepted;
     m->refused = sum->refused;
@@ -136,21 +139,25 @@ static ArrangedMsg *arranged_message(const struct request *r, const struct doors
 
 struct listing { const struct service *s; const char *uid; struct stats_sum *live; SessionsReply *r; };
 
-static void add(void *user, const struct request *r)
+SessionMsg *service_request_message(const struct service *s, const struct request *r, const struct stats_sum *live)
 {
-    struct listing *l = user;
     struct doors_sum sum;
-    if (*l->uid && !str_eq(l->uid, r->uid))
-        return;
     SessionMsg *m = mem_zalloc(1, sizeof(*m));
     scistream__gateway__v1__session__init(m);
-    sum_up(l->s->doors, r, l->live, &sum);
+    sum_up(s->doors, r, live, &sum);
     m->uid = mem_strdup(r->uid);
     m->route = mem_strdup(DOORS_SESSIONS);
     m->class_ = mem_strdup("best effort");
     m->age_ms = (now_ns() - r->born_ns) / NS_PER_MS;
     m->arranged = arranged_message(r, &sum);
-    l->r->sessions[l->r->n_sessions++] = m;
+    return m;
+}
+
+static void add(void *user, const struct request *r)
+{
+    struct listing *l = user;
+    if (!*l->uid || str_eq(l->uid, r->uid))
+        l->r->sessions[l->r->n_sessions++] = service_request_message(l->s, r, l->live);
 }
 
 void service_list_requests(const struct service *s, const char *uid, const char *route, SessionsReply *r)

@@ -3,11 +3,15 @@
  *
  *   old -> new   socket WHAT     a listening socket goes with it
  *                begin VERSION   these were all
+ *                door PORT       a listening socket of a session of scistream.Control goes with it
+ *                session UID     these were its doors; a memory file with what else is to be known of it goes with it (Gateway.Session)
  *                yours PID       streams that begin are the new one's from now on; PID: who said it
  *                serves N        channels that are still open here
- *   new -> old   ready VERSION   it can serve
+ *   new -> old   sessions -      before ready: it takes these, too
+ *                ready VERSION   it can serve
  *                failed WHY      it cannot
  *                abort -         end what is still open
+ *                release UID     a session that it was given has ended: so do its connections
  * The end of the connection: that program has ended.
  */
 #ifndef SRC_HANDOVER_H

@@ -252,7 +252,8 @@ struct grpc_limits daemon_limits(const struct conf *c)
 
 static void make_services(struct daemon *d)
 {
-    static const struct service_admin admin = { .drain = drain_asked, .resume = drain_resume, .reload = reload_now, .upgrade = upgrade_asked };
+    static const struct service_admin admin = { .drain = drain_asked, .resume = drain_resume, .reload = reload_now, .upgrade = upgrade_asked,
+                                                .released = sessions_released };
     struct grpc_limits limits = daemon_limits(d->conf);
     d->service = (struct service){ .loop = &d->loop, .conf = d->conf, .name = d->name, .admin = &admin, .admin_user = d };
     service_init(&d->service);

@@ -6,6 +6,7 @@
 #include "ctrl/service.h"
 #include "src/core/conf_diff.h"
 #include "src/observe.h"
+#include "src/scistreamd_sessions.h"
 
 #define WHY 640
 
@@ -41,7 +42,10 @@ struct daemon {
         int rc;
         struct timer patience, grace, tell;
         char said[WHY];
+        bool told;               /* that all is its own */
     } heir;
+    struct giving giving;        /* sessions of scistream.Control that it is given, */
+    struct taking taking;        /* and that this one is */
     struct {                     /* the one that this program took over from */
         struct io io;
         int fd;                  /* until the loop runs */

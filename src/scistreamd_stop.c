@@ -68,7 +68,7 @@ static void on_look(struct timer *t)
 {
     struct daemon *d = container_of(t, struct daemon, look);
     bool others = connections_open(d->pool) > 0 || (d->stopping && takeover_waits(d));
-    if (d->retired && requests_count(d->service.requests)) /* nobody else knows of them: they have all the time there is */
+    if (sessions_stay(d)) /* nobody else knows of them: they have all the time there is */
         others = true;
     if (timer_pending(&d->heir.grace)) /* somebody is still between his connection and his stream */
         others = true;

@@ -114,6 +114,10 @@ static void on_before(struct io *io, uint32_t events UNUSED)
     struct handover_word w;
     int rc;
     while ((rc = handover_hear(io->fd, &w)) > 0) {
+        if (str_eq(w.word, "door"))
+            sessions_take_door(d, fd_take(&w.fd));
+        else if (str_eq(w.word, "session"))
+            sessions_take(d, w.value, w.fd);
         fd_close(&w.fd);
         if (str_eq(w.word, "yours") && !d->before.taken)
             ours(d, w.value);
@@ -138,6 +142,8 @@ int takeover_ready(struct daemon *d)
     if (rc < 0)
         return daemon_fail(d, 71, "cannot take over: %s", err_text(rc));
     d->before.fd = -1;
+    if (d->conf->scistream.enable)
+        (void)handover_say(d->before.io.fd, "sessions", "-", -1);
     (void)handover_say(d->before.io.fd, "ready", PACKAGE_VERSION, -1); /* one that is dead is heard of by the loop */
     return 0;
 }

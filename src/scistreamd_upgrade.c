@@ -77,7 +77,7 @@ static void tell_success(struct daemon *d)
     r.version = d->heir.said;
     r.channels = stop_channels(d);
     r.timeout_ms = timeout == TIME_FOREVER ? UINT64_MAX : timeout / NS_PER_MS;
-    unsigned sessions = requests_count(d->service.requests);
+    unsigned sessions = sessions_stay(d) ? d->giving.wanted ? (unsigned)d->giving.kept : requests_count(d->service.requests) : 0;
     AUTO_FREE char *kept = sessions ? mem_printf(", and %u session%s of scistream.Control", sessions, sessions == 1 ? "" : "s") : mem_strdup("");
     AUTO_FREE char *text = mem_printf("pid %u, version %s, has taken over; %llu open channel%s%s of pid %u %s %s to finish", r.pid, r.version,
                                       (unsigned long long)r.channels, r.channels == 1 ? "" : "s", kept, (unsigned)getpid(),
@@ -109,14 +109,29 @@ static void on_grace(struct timer *t)
     stop_retired(d);
 }
 
+/* Sessions first: who calls for one of them is to find it there. */
+static void hand_on(struct daemon *d)
+{
+    char pid[24];
+    snprintf(pid, sizeof(pid), "%d", (int)getpid());
+    int rc = sessions_give(d);
+    if (rc == 0)
+        rc = handover_say(d->heir.io.fd, "yours", pid, -1);
+    if (rc == -EAGAIN) {
+        loop_change(&d->loop, &d->heir.io, EPOLLIN | EPOLLOUT);
+        return;
+    }
+    loop_change(&d->loop, &d->heir.io, EPOLLIN);
+    d->heir.told = true;
+    tell_success(d);
+    on_tell(&d->heir.tell);
+}
+
 /* Its sockets are the other's by now, the path of the control socket too. */
 static void retire(struct daemon *d)
 {
-    char pid[24];
     AUTO_FREE char *state = mem_printf("MAINPID=%d", (int)d->heir.pid);
     notify(state);
-    snprintf(pid, sizeof(pid), "%d", (int)getpid());
-    (void)handover_say(d->heir.io.fd, "yours", pid, -1);
     loop_timer_stop(&d->loop, &d->heir.patience);
     loop_timer_stop(&d->loop, &d->reload);
     d->stopping = d->retired = true;
@@ -127,9 +142,9 @@ static void retire(struct daemon *d)
         grpc_server_deaf(d->plain);
     doors_retire(d->doors);
     metrics_deaf(d->observe.metrics);
-    tell_success(d);
-    on_tell(&d->heir.tell);
     loop_timer(&d->loop, &d->heir.grace, GRACE_NS);
+    sessions_give_begin(d);
+    hand_on(d);
 }
 
 /* ------------------------------------------------------------ hearing */
@@ -139,6 +154,10 @@ static void heard(struct daemon *d, const struct handover_word *w)
     if (str_eq(w->word, "ready") && !d->retired && d->heir.pid > 0) {
         str_copy(d->heir.said, sizeof(d->heir.said), w->value);
         retire(d);
+    } else if (str_eq(w->word, "sessions") && !d->retired) {
+        d->giving.wanted = true;
+    } else if (str_eq(w->word, "release") && d->retired) {
+        (void)requests_end(d->service.requests, w->value, "released at the program that took over");
     } else if (str_eq(w->word, "failed") && !d->retired) {
         str_copy(d->heir.said, sizeof(d->heir.said), w->value); /* told when it has ended */
     } else if (str_eq(w->word, "abort") && d->retired) {
@@ -147,9 +166,11 @@ static void heard(struct daemon *d, const struct handover_word *w)
     }
 }
 
-static void on_heir(struct io *io, uint32_t events UNUSED)
+static void on_heir(struct io *io, uint32_t events)
 {
     struct daemon *d = container_of(io, struct daemon, heir.io);
+    if (events & EPOLLOUT && d->retired && !d->heir.told)
+        hand_on(d);
     struct handover_word w;
     int rc = 1;
     while (d->heir.io.fd >= 0 && (rc = handover_hear(d->heir.io.fd, &w)) > 0) {
@@ -232,6 +253,7 @@ static const char *start_heir(struct daemon *d)
     }
     (void)setsockopt(sv[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
     d->heir.said[0] = 0;
+    d->giving.wanted = d->heir.told = false;
     int rc = spawn(d, sv[1]);
     if (rc == 0)
         rc = loop_add(&d->loop, &d->heir.io, sv[0], EPOLLIN);

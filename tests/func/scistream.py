@@ -439,6 +439,10 @@ def policies(g):
     check("their ports are given back", not any(map(listening, g.ports)))
 
 
+def take_one(g):
+    take(g, 1)
+
+
 def draining(g):
     refused("draining", g.req(new_uid()), Code.UNAVAILABLE, "draining")
 

@@ -14,8 +14,10 @@ protoc -I "$srcdir/ctrl" --python_out="$tmp/messages" scistream.proto || fail "p
 take_range()
 {
     local try
-    exec {ranges}>"${TMPDIR:-/tmp}/scistream-test-ports.$(id -u)/ranges"
-    flock $ranges # goes with the test and its processes
+    if [ -z "${ranges:-}" ]; then
+        exec {ranges}>"${TMPDIR:-/tmp}/scistream-test-ports.$(id -u)/ranges"
+        flock $ranges # goes with the test and its processes
+    fi
     for ((try = 0; try < 200; try++)); do
         first=$((61000 + RANDOM % (4500 - $1))) last=$((first + $1 - 1))
         port_busy $(seq $first $last) || return 0
@@ -128,16 +130,53 @@ echo bye >&"${held[again]}"
 ended again end
 hold later "${at##*:}"
 
-step "an upgrade: the program of before keeps its sessions for drain_timeout, the new one has free ports"
-sed -i '1i drain_timeout = 6s' "$tmp/G/conf"
-ctl G reload >"$tmp/reload" || fail "$(cat "$tmp/reload")"
-old=${pid[G]}
-run ctl 0 "$builddir/scistreamctl" -S "$tmp/G/sock" upgrade
-grep -q 'has taken over; 1 open channel, and 1 session of scistream.Control of pid ' "$tmp/ctl.out" || fail "$(cat "$tmp/ctl.out")"
-pid[G]=$(ctl G info --json | sed 's/.*"pid":\([0-9]*\).*/\1/')
-started+=("${pid[G]}")
+step "an upgrade: sessions go to the new program, connections stay until they end; a release ends both"
+ask case take_one "$tmp/G"
+upgraded() # now G is the program that took over, and $old the one before
+{
+    run ctl 0 "$builddir/scistreamctl" -S "$tmp/G/sock" upgrade
+    old=${pid[G]}
+    pid[G]=$(ctl G info --json | sed 's/.*"pid":\([0-9]*\).*/\1/')
+    started+=("${pid[G]}")
+}
+ask arrange "$tmp/G" CONS 2 127.0.0.1:$behind 127.0.0.1:$((behind - 1))
+read -r uid at other <<<"$told"
+echo bye >&"${held[later]}"
+ended later end
+hold later "${at##*:}"
+upgraded
+wait_said G "session $uid taken over, 2 ports"
+sessions G
+[ "$(of_session "$uid" "['arranged']['role']")" = CONS ] && [ "$(of_session "$uid" "['arranged']['listeners']")" = "['$at', '$other']" ] || fail "$(cat "$tmp/sessions")"
+[ "$(json "$tmp/sessions" "len(d['sessions'])")" = 3 ] || fail "$(cat "$tmp/sessions")"
+carries later stays
+behind=$((behind - 1)) hold fresh "${other##*:}"
+carries fresh new
+kill -0 $old || fail "the program of before has ended"
+ask released "$tmp/G" "$uid"
+ended fresh reset # started last: it has the pipes of the others
+ended later reset
+wait_until 20 "! kill -0 $old"
+run ctl 0 "$builddir/scistreamctl" -S "$tmp/G/sock" release --route scistream:sessions
+ask case all_free "$tmp/G"
+
+step "many at an upgrade: none is lost"
+sed -i 's/data_ports = .*/data_ports = "57000-65535"/; 1i drain_timeout = 6s' "$tmp/G/conf"
+upgraded
+wait_until 20 "! kill -0 $old" # data_ports needs a start
+ask many_sessions "$tmp/G" 400 5
+upgraded
+sessions G
+[ "$(json "$tmp/sessions" "len(d['sessions']), len(set(w for s in d['sessions'] for w in s['arranged']['listeners']))")" = "(400, 2000)" ] || fail "sessions were lost"
+wait_until 20 "! kill -0 $old"
+
+step "an upgrade to a program that does not take them: they stay for drain_timeout"
 ask arrange "$tmp/G" PROD 1 127.0.0.1:$behind
-[ "${told##*:}" != "${at##*:} " ] || fail "a port of the program of before was promised"
+read -r uid at <<<"$told"
+hold later "${at##*:}"
+sed -i 's/enable = yes/enable = no/' "$tmp/G/conf"
+upgraded
+grep -q 'has taken over; 1 open channel, and 401 sessions of scistream.Control of pid ' "$tmp/ctl.out" || fail "$(cat "$tmp/ctl.out")"
 carries later still
 ended later reset
 wait_until 20 "! kill -0 $old"

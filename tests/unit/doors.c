@@ -374,6 +374,32 @@ static void test_counted(void)
     end_sessions();
 }
 
+/* From program to program: the socket lives on, connections of before are the first one's. */
+static void test_handed_over(void)
+{
+    unsigned port = free_ports(3);
+    char why[200] = "";
+    uint32_t a[2], b[2];
+    begin_sessions(port, port + 1);
+    CU_ASSERT_EQUAL_FATAL(lend("u", a, 2, why), 0);
+    aim(a[0]);
+    int fds[2] = { dup(doors_fd(doors, a[0])), dup(doors_fd(doors, a[1])) };
+    doors_hand_over(doors, a, 2);
+    CU_ASSERT(doors_fd(doors, a[0]) == -1 && IS_UNDOOR(&told[0][n_told[0] - 1]) && told[0][n_told[0] - 1].code == 0);
+    CU_ASSERT(answers(port) && answers(port + 1));
+    CU_ASSERT_EQUAL(lend("v", b, 1, why), -SST_ELIMIT);
+    doors_take_back(doors, a, 2, -SST_ERELEASED, "released there"); /* only its connections */
+    CU_ASSERT(told[0][n_told[0] - 1].code && told[0][n_told[0] - 1].more == 1 && answers(port));
+    CU_ASSERT_EQUAL_FATAL(doors_adopt(doors, &(struct doors_borrower){ "u", "anna" }, fds, 2, b), 0);
+    CU_ASSERT(fds[0] == -1 && doors_port(doors, b[0]) == port && doors_port(doors, b[1]) == port + 1 && str_eq(doors_uid(doors, b[1]), "u"));
+    aim(b[1]);
+    CU_ASSERT(told[0][n_told[0] - 1].number == b[1] && told[0][n_told[0] - 1].with_fd);
+    fd_close(&keep);
+    doors_take_back(doors, b, 2, -SST_ERELEASED, NULL);
+    CU_ASSERT(!answers(port) && !answers(port + 1));
+    end_sessions();
+}
+
 /* Where it is not that others have the ports, that is said. */
 static void test_cannot_bind(void)
 {
@@ -431,4 +457,4 @@ static void test_places(void)
     end_sessions();
 }
 
-UNIT_MAIN("doors", UNIT(test_lent), UNIT(test_counted), UNIT(test_cannot_bind), UNIT(test_lent_while_paused), UNIT(test_places), UNIT(test_told), UNIT(test_refused), UNIT(test_all_others), UNIT(test_pause))
+UNIT_MAIN("doors", UNIT(test_lent), UNIT(test_counted), UNIT(test_handed_over), UNIT(test_cannot_bind), UNIT(test_lent_while_paused), UNIT(test_places), UNIT(test_told), UNIT(test_refused), UNIT(test_all_others), UNIT(test_pause))

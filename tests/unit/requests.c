@@ -416,6 +416,48 @@ static void test_drain(void)
     end();
 }
 
+static struct request_given given(const char *uid, unsigned n, char *const *to)
+{
+    static char *const listeners[] = { "192.0.2.1:6000", "192.0.2.1:6001", NULL };
+    struct request_given g = { .uid = uid, .principal = "anna", .cons = true, .n = n, .listeners = listeners, .targets = to, .numbers = mem_zalloc(n, sizeof(uint32_t)) };
+    for (unsigned i = 0; i < n; i++)
+        g.numbers[i] = 100 + i;
+    return g;
+}
+
+/* From another program, and to one. */
+static void test_moved(void)
+{
+    static char *const to[] = { "127.0.0.2:1", NULL }, *const bad[] = { "a..b:2", NULL };
+    begin();
+    struct request_given g = given("u", 2, to), again = given("u", 1, NULL), quiet = given("v", 1, NULL), lost = given("w", 1, bad);
+    CU_ASSERT(requests_adopt(rq, &g) && !requests_adopt(rq, &again) && requests_adopt(rq, &quiet) && !requests_adopt(rq, &lost));
+    free(again.numbers);
+    free(lost.numbers);
+    UNTIL(aimed == 2);
+    CU_ASSERT(requests_count(rq) == 2 && str_eq(state("u"), "Listening") && requests_find(rq, "u")->cons && str_eq(targets, "127.0.0.2:1 127.0.0.2:1 "));
+    CU_ASSERT_FALSE(requests_find(rq, "v")->aimed);
+    hello(0, "u");
+    CU_ASSERT(got(0, GRPC_OK) && str_eq(said[0].listeners, "192.0.2.1:6000 192.0.2.1:6001"));
+    principal = "bert";
+    release(1, "u");
+    principal = "anna";
+    release(2, "v");
+    CU_ASSERT(got(1, GRPC_PERMISSION_DENIED) && got(2, GRPC_OK) && given_back == 1);
+    update(3, "u");
+    req(4, "x", "PROD", 1);
+    requests_moved(rq, "elsewhere");
+    CU_ASSERT(got(3, GRPC_UNAVAILABLE) && got(4, GRPC_UNAVAILABLE) && str_eq(said[3].text, "elsewhere") && str_eq(state("u"), "Listening"));
+    req(5, "y", "PROD", 1);
+    hello(6, "u");
+    update(7, "u");
+    release(8, "u");
+    for (unsigned i = 5; i < 9; i++)
+        CU_ASSERT_TRUE(got(i, GRPC_UNAVAILABLE));
+    CU_ASSERT(requests_count(rq) == 1 && requests_end(rq, "u", "at the program that took over") == 0);
+    end();
+}
+
 static void bad_req(const char *uid, const char *role, int n, const char *field)
 {
     memset(said, 0, sizeof(said));
@@ -468,4 +510,4 @@ static void test_form(void)
 }
 
 UNIT_MAIN("requests", UNIT(test_path), UNIT(test_every_state), UNIT(test_owners), UNIT(test_lifetime), UNIT(test_time), UNIT(test_unresolvable), UNIT(test_gone),
-          UNIT(test_limits), UNIT(test_drain), UNIT(test_form))
+          UNIT(test_limits), UNIT(test_drain), UNIT(test_moved), UNIT(test_form))
