@@ -16,7 +16,7 @@ take_range()
     local try
     if [ -z "${ranges:-}" ]; then
         exec {ranges}>"${TMPDIR:-/tmp}/scistream-test-ports.$(id -u)/ranges"
-        flock $ranges # goes with the test and its processes
+        flock -w $((30 * slow)) $ranges || step "    another test has ports up there: tried beside it" # the lock goes with the test and its processes
     fi
     for ((try = 0; try < 200; try++)); do
         first=$((61000 + RANDOM % (4500 - $1))) last=$((first + $1 - 1))
