@@ -487,6 +487,17 @@ void requests_drain(struct requests *rq, const char *text)
 
 /* ------------------------------------------------------------ from program to program */
 
+/* Whatever the policy says now of what it may have: it has it. But not for longer. */
+static void go_on_living(struct request *r, uint64_t age_ns)
+{
+    const struct request_ask a = { .uid = r->uid, .principal = r->principal, .from = r->from, .role = r->cons ? "CONS" : "PROD", .num_conn = (int32_t)r->n };
+    uint64_t lifetime_ns = TIME_FOREVER;
+    char why[300];
+    (void)r->rq->ops->allows(r->rq->user, &a, &lifetime_ns, why, sizeof(why));
+    if (lifetime_ns != TIME_FOREVER)
+        loop_timer(r->rq->loop, &r->life, lifetime_ns > age_ns ? lifetime_ns - age_ns : 0);
+}
+
 bool requests_adopt(struct requests *rq, const struct request_given *g)
 {
     const struct request_ask a = { .uid = g->uid, .principal = g->principal, .from = "the program before", .listeners = g->targets,
@@ -502,6 +513,8 @@ bool requests_adopt(struct requests *rq, const struct request_given *g)
     r->number = g->numbers;
     r->listeners = strv_copy(g->listeners);
     r->prod = strv_copy(g->prod);
+    r->born_ns -= MIN(g->age_ns, r->born_ns);
+    go_on_living(r, g->age_ns);
     enter(r, REQUEST_LISTENING, "taken over");
     if (a.n_listeners == 0) {
         wait(r, rq->conf->scistream.hello_timeout);

@@ -62,7 +62,8 @@ struct request_target { char *const *addresses; size_t n; uint16_t port; const u
 
 /* What is done for them; nobody may call back into requests from here, but of answer. */
 struct requests_ops {
-    /* May he have what his req asks for? OK, or the status and why. lifetime_ns: after which the session ends, TIME_FOREVER unless set. */
+    /* May he have what his req asks for? OK, or the status and why. lifetime_ns: after which the session ends, TIME_FOREVER unless set,
+     * also where he may not. */
     enum grpc_status (*allows)(void *user, const struct request_ask *a, uint64_t *lifetime_ns, char *why, size_t size);
     /* May connections of r go there? */
     enum grpc_status (*allows_target)(void *user, const struct request *r, const struct request_target *t, char *why, size_t size);
@@ -94,8 +95,16 @@ void requests_gone(struct requests *rq, void *call);
 int requests_end(struct requests *rq, const char *uid, const char *text);
 /* All of them; how many. */
 unsigned requests_end_all(struct requests *rq, int rc, const char *text);
-/* One that another program had, with listeners that are the owner's by now: numbers are taken (heap), the rest is copied. False: its uid is in use, or something of it is malformed. */
-struct request_given { const char *uid, *principal; bool cons; uint32_t *numbers; unsigned n; char *const *listeners, *const *prod, *const *targets; };
+/* One that another program had, with listeners that are the owner's by now: numbers are taken (heap), the rest is copied. False: its uid is in use,
+ * or something of it is malformed. */
+struct request_given {
+    const char *uid, *principal;
+    bool cons;
+    uint32_t *numbers;
+    unsigned n;
+    char *const *listeners, *const *prod, *const *targets;
+    uint64_t age_ns; /* of its lifetime that much is over */
+};
 bool requests_adopt(struct requests *rq, const struct request_given *g);
 /* Another program has them from now on: every call is answered UNAVAILABLE, text must live on, also those that wait. */
 void requests_moved(struct requests *rq, const char *text);

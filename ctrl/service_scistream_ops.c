@@ -39,10 +39,9 @@ static enum grpc_status allows(void *user, const struct request_ask *a, uint64_t
     struct own own = { .principal = a->principal };
     requests_each(s->requests, count_own, &own);
     const struct demand d = { .role = str_eq(a->role, "CONS") ? ROLE_CONS : ROLE_PROD, .sessions = own.n + 1, .channels = (uint64_t)a->num_conn };
-    enum grpc_status status = judge(s, &c, &d, why, size);
-    const struct policy_row *row = status == GRPC_OK && s->conf->scistream.auth == CONF_AUTH_POLICY ? policy_row(who_policy(s->who), &c, d.role) : NULL;
+    const struct policy_row *row = s->conf->scistream.auth == CONF_AUTH_POLICY ? policy_row(who_policy(s->who), &c, d.role) : NULL;
     *lifetime_ns = row ? row->lifetime_ns : TIME_FOREVER;
-    return status;
+    return judge(s, &c, &d, why, size);
 }
 
 static enum grpc_status allows_target(void *user, const struct request *r, const struct request_target *t, char *why, size_t size)

@@ -267,6 +267,15 @@ static void test_owners(void)
     end();
 }
 
+static struct request_given given(const char *uid, unsigned n, char *const *to)
+{
+    static char *const listeners[] = { "192.0.2.1:6000", "192.0.2.1:6001", NULL };
+    struct request_given g = { .uid = uid, .principal = "anna", .cons = true, .n = n, .listeners = listeners, .targets = to, .numbers = mem_zalloc(n, sizeof(uint32_t)) };
+    for (unsigned i = 0; i < n; i++)
+        g.numbers[i] = 100 + i;
+    return g;
+}
+
 static void test_lifetime(void)
 {
     begin();
@@ -277,6 +286,13 @@ static void test_lifetime(void)
     UNTIL(!silent(0));
     CU_ASSERT(got(0, GRPC_DEADLINE_EXCEEDED) && silent(1) && given_back == 2 && given_rc == -SST_ERELEASED && str_eq(state("u"), "none"));
     CU_ASSERT_STRING_EQUAL(said[0].text, "the lifetime that its policy allows is over");
+    lifetime = 3600 * NS_PER_S;
+    struct request_given old = given("w", 1, NULL), young = given("x", 1, NULL);
+    old.age_ns = lifetime;
+    CU_ASSERT(requests_adopt(rq, &old) && requests_adopt(rq, &young));
+    lifetime = TIME_FOREVER;
+    UNTIL(given_back == 3);
+    CU_ASSERT(str_eq(state("w"), "none") && str_eq(state("x"), "Listening"));
     end();
 }
 
@@ -414,15 +430,6 @@ static void test_drain(void)
     CU_ASSERT_EQUAL(requests_end(rq, "x", "only a hello"), -ENOENT);
     CU_ASSERT(requests_end_all(rq, -SST_ERELEASED, "all") == 1 && requests_count(rq) == 0);
     end();
-}
-
-static struct request_given given(const char *uid, unsigned n, char *const *to)
-{
-    static char *const listeners[] = { "192.0.2.1:6000", "192.0.2.1:6001", NULL };
-    struct request_given g = { .uid = uid, .principal = "anna", .cons = true, .n = n, .listeners = listeners, .targets = to, .numbers = mem_zalloc(n, sizeof(uint32_t)) };
-    for (unsigned i = 0; i < n; i++)
-        g.numbers[i] = 100 + i;
-    return g;
 }
 
 /* From another program, and to one. */
