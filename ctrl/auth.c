@@ -51,3 +51,27 @@ void auth_lane_key(const struct secret *s, const uint8_t nonce[AUTH_NONCE], cons
     AUTO_FREE char *info = mem_printf("scistream lane v1|%s|%u", uid, channel);
     tls_hkdf(s->data, s->len, nonce, AUTH_NONCE, info, out);
 }
+
+void auth_wan_key(const struct secret *s, const char *uid, uint8_t out[TLS_KEY_SIZE])
+{
+    AUTO_FREE char *info = mem_printf("scistream wan v1|%s", uid);
+    if (s && s->len)
+        tls_hkdf(s->data, s->len, "", 0, info, out);
+    else
+        tls_hkdf(uid, strlen(uid), "", 0, info, out);
+}
+
+bool auth_uid_key(const char *uid, uint8_t out[AUTH_UID_KEY])
+{
+    char hex[2 * AUTH_UID_KEY + 1];
+    size_t n = 0;
+    for (; *uid; uid++)
+        if (*uid != '-' && n < sizeof(hex))
+            hex[n++] = *uid;
+    if (n != 2 * AUTH_UID_KEY)
+        return false;
+    hex[n] = 0;
+    bool ok = secret_unhex(out, AUTH_UID_KEY, hex);
+    secret_wipe(hex, sizeof(hex));
+    return ok;
+}

@@ -255,19 +255,23 @@ static FlowMsg *flow_message(const struct connection *c, unsigned f)
     return m;
 }
 
+struct peers { char peer[ADDR_TEXT], backend[ADDR_TEXT], security[2][STATS_SECURITY]; };
+
 /* Who came, and whom the worker dialed; false: it became another one while we read. */
-static bool read_peers(const struct stats_relay *st, uint64_t id, char peer[ADDR_TEXT], char backend[ADDR_TEXT])
+static bool read_peers(const struct stats_relay *st, uint64_t id, struct peers *p)
 {
     union sockaddr_any a = st->peer, b = { 0 };
-    if (atomic_load_explicit(&st->up, memory_order_acquire))
+    *p = (struct peers){ .peer = "" };
+    if (atomic_load_explicit(&st->up, memory_order_acquire)) {
         b = st->backend;
+        memcpy(p->security, st->security, sizeof(p->security));
+    }
     atomic_thread_fence(memory_order_acquire);
     if (stats_get(&st->c.id) != id)
         return false;
-    addr_format(&a, peer);
-    *backend = 0;
+    addr_format(&a, p->peer);
     if (b.sa.sa_family != AF_UNSPEC)
-        addr_format(&b, backend);
+        addr_format(&b, p->backend);
     return true;
 }
 
@@ -275,17 +279,20 @@ ConnectionMsg *connection_message(const struct connections *cs, const struct con
 {
     const struct stats_relay *st = &pool_at(cs->pool, p->worker)->stats->relay[p->slot];
     struct connection c = { .worker = p->worker };
-    char peer[ADDR_TEXT], backend[ADDR_TEXT], id[CONNECTION_ID];
+    struct peers peers;
+    char id[CONNECTION_ID];
     uint64_t now = now_ns();
-    if (!read_one(st, &c, now) || c.id != p->id || !read_peers(st, c.id, peer, backend))
+    if (!read_one(st, &c, now) || c.id != p->id || !read_peers(st, c.id, &peers))
         return NULL;
     ConnectionMsg *m = mem_zalloc(1, sizeof(*m));
     scistream__gateway__v1__connection__init(m);
     m->id = mem_strdup(connection_id(id, c.worker, c.id));
     m->route = mem_strdup(doors_route_name(cs->doors, c.door));
     m->session = mem_strdup(doors_uid(cs->doors, c.door));
-    m->peer = mem_strdup(peer);
-    m->backend = mem_strdup(backend);
+    m->peer = mem_strdup(peers.peer);
+    m->backend = mem_strdup(peers.backend);
+    m->peer_security = mem_strdup(peers.security[0]);
+    m->backend_security = mem_strdup(peers.security[1]);
     m->worker = c.worker;
     m->age_ms = (now - MIN(c.born_ns, now)) / NS_PER_MS;
     m->forward = flow_message(&c, 0);

@@ -7,6 +7,7 @@
 
 #include "src/core/log.h"
 #include "src/core/process.h"
+#include "src/core/secret.h"
 #include "src/engine/worker.h"
 
 #define MESSAGE_MAX (64U << 10)
@@ -98,6 +99,9 @@ static bool take_message(struct process *p)
         while (with.n)
             close(with.fd[--with.n]);
     }
+    if (t)
+        worker_wipe(t);
+    secret_wipe(data, (size_t)n);
     scistream__worker__to_worker__free_unpacked(t, NULL);
     return !p->cut && !worker_broken(p->worker);
 }

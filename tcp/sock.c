@@ -204,7 +204,7 @@ void sock_close(struct sock *s)
 uint64_t sock_unsent(const struct sock *s)
 {
     int n = 0;
-    return ioctl(s->io.fd, SIOCOUTQ, &n) < 0 ? 0 : (uint64_t)n;
+    return (ioctl(s->io.fd, SIOCOUTQ, &n) < 0 ? 0 : (uint64_t)n) + (s->tls ? tls_unsent(s->tls) : 0);
 }
 
 void sock_leave_begin(struct sock_leave *l, uint64_t most_ns)

@@ -57,7 +57,7 @@ bool sock_buffered(const struct sock *s);
 int sock_shut(struct sock *s);
 /* true: a close resets (SO_LINGER{1,0}); false: it ends cleanly. */
 void sock_reset_on_close(struct sock *s, bool reset);
-/* Bytes, and a FIN, that our kernel has and the peer's has not. A socket that cannot tell is believed: 0. */
+/* Bytes, and a FIN, that our kernel, or TLS, has and the peer's has not. A socket that cannot tell is believed: 0. */
 uint64_t sock_unsent(const struct sock *s);
 /* Who closes may wait for a peer's kernel as long as that takes something every SOCK_LEAVE_NS, and not longer than most_ns. */
 #define SOCK_LEAVE_NS (1500 * NS_PER_MS) /* time for a packet that is lost, and lost again; below what a worker has to end by itself */

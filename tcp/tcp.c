@@ -7,39 +7,19 @@
  * Simplex, as a sink: what the peer says is read and dropped, lest it be reset for unread bytes. As a source, the peer gets its FIN at the end.
  * Failures: refused, unreachable, no answer within connect_ns, reset, time-out of keepalive. The socket is set to reset when it is closed, from
  * the start until a clean end: an abort, or the death of this process, is never an end of file.
+ * With spec.psk it is an end of another kind: tcp_tls.c, which uses what is here for all but the bytes.
  * What a peer said before its reset waits in the socket, and is read when the failure is known already (last_words). Our own reset would take away
  * from the other peer what its kernel has not got yet: where it passes on a reset it waits for that, while there is progress (sock_leave).
  */
 #include <stdio.h>
 
-#include "src/seam/xport.h"
-#include "tcp/proxy.h"
-#include "tcp/sock.h"
+#include "tcp/tcp_priv.h"
+#include "tcp/tls.h"
 
 #define DROP_MAX (64U << 10)
 #define SETTLE_NS (20 * NS_PER_MS) /* between two looks whether the peer's kernel has everything */
 #define LEAVE_MAX_NS (30 * NS_PER_S) /* for one that takes a little now and then: nothing else ends a closing one */
 #define LEAVE_LOOK_NS NS_PER_MS     /* the first look; others are further apart */
-
-struct tcp {
-    struct xport x;
-    struct sock s;
-    struct timer patience;       /* connect; later: settle; closing: until the next look */
-    union sockaddr_any *to;      /* to dial, heap; at: the one that is tried */
-    size_t n_to, at;
-    union sockaddr_any source;   /* sa_family 0: any */
-    uint64_t connect_ns, keep_ns;
-    uint8_t head[PROXY_MAX];     /* still to be sent before anything else */
-    size_t head_len, head_at;
-    bool fin_sent, settle, fin_seen;
-    bool fin_first;              /* failed: its end of file came before, and is behind what it said */
-    bool stuffed;                /* the pipe took nothing when it was last tried, and has bytes: nobody reads behind them */
-    struct sock_leave leaving;   /* closing */
-    uint64_t look_ns;            /* closing: the next pause */
-    char peer[ADDR_TEXT];
-};
-
-static struct tcp *tcp_of(struct xport *x) { return container_of(x, struct tcp, x); }
 
 /* A reset, or a host that is gone, has a number that says so on the way to the other end; what went wrong with dialing keeps its own.
  * The kernel says EPIPE of a reset behind an end of file, and tells an error once: a read behind it says end of file in any case. */
@@ -47,8 +27,9 @@ static int broken(struct tcp *t, int rc)
 {
     bool reset = rc == -ECONNRESET || rc == -EPIPE || rc == -ENOTCONN, first = t->x.state == XPORT_UP;
     t->fin_first = first ? rc == -EPIPE || rc == -ENOTCONN : t->fin_first;
-    t->x.last_words = first && t->x.in && rc != -ENOMEM && rc != -ENOBUFS; /* after these the socket lives, and would say more and more */
-    return xport_fail(&t->x, reset ? -SST_ERESET : rc, "tcp with %s: %s", t->peer, reset ? "reset by the peer" : err_text(rc));
+    t->x.last_words = first && t->x.in && !t->s.tls && rc != -ENOMEM && rc != -ENOBUFS; /* after these the socket lives, and would say more and more */
+    return xport_fail(&t->x, reset ? -SST_ERESET : rc, "tcp with %s: %s", t->peer,
+                      reset ? "reset by the peer" : t->s.tls ? tls_why(t->s.tls) : err_text(rc));
 }
 
 /* ------------------------------------------------------------ events */
@@ -64,11 +45,11 @@ static void on_event(struct sock *s)
         xport_kick(&t->x);
 }
 
-static void become_up(struct tcp *t)
+void tcp_become_up(struct tcp *t, const char *detail)
 {
     loop_timer_stop(t->x.env->loop, &t->patience);
     str_copy(t->x.device, sizeof(t->x.device), "tcp");
-    str_copy(t->x.detail, sizeof(t->x.detail), "plaintext");
+    str_copy(t->x.detail, sizeof(t->x.detail), detail);
     xport_set_up(&t->x);
 }
 
@@ -88,7 +69,9 @@ static int dial_next(struct tcp *t, int rc)
 static void on_patience(struct timer *timer)
 {
     struct tcp *t = container_of(timer, struct tcp, patience);
-    if (t->x.state == XPORT_OPENING)
+    if (t->x.state == XPORT_OPENING && t->s.tls)
+        tcp_tls_late(t);
+    else if (t->x.state == XPORT_OPENING)
         dial_next(t, -SST_ETIMEOUT);
     else if (t->x.state == XPORT_CLOSING)
         leave(t);
@@ -121,7 +104,10 @@ static int adopt(struct tcp *t, const struct xport_spec *s)
     else
         sock_peer(&t->s, &t->x.peer);
     addr_format(&t->x.peer, t->peer);
-    become_up(t);
+    if (t->psk)
+        loop_timer(t->x.env->loop, &t->patience, t->connect_ns);
+    else
+        tcp_become_up(t, "plaintext");
     return 0;
 }
 
@@ -145,6 +131,8 @@ static int tcp_connect(struct xport *x, const struct xport_spec *s)
     t->keep_ns = s->keep_ns;
     t->settle = s->settle;
     t->connect_ns = s->connect_ns ? s->connect_ns : x->env->conf->g.attach_timeout;
+    if (s->psk)
+        tcp_tls_prepare(t, s->psk);
     if (s->fd >= 0)
         return adopt(t, s);
     int rc = take_addresses(t, s);
@@ -177,8 +165,8 @@ static int open_step(struct tcp *t)
         rc = send_head(t);
     if (rc < 0 && rc != -EAGAIN)
         return broken(t, rc);
-    if (rc == 0)
-        become_up(t);
+    if (rc == 0 && !t->psk)
+        tcp_become_up(t, "plaintext");
     return rc;
 }
 
@@ -277,6 +265,15 @@ static int tcp_drain(struct xport *x, struct ring *r)
     return 0;
 }
 
+int tcp_settle(struct tcp *t)
+{
+    if (!t->settle || sock_unsent(&t->s) == 0)
+        return 0;
+    if (!timer_pending(&t->patience))
+        loop_timer(t->x.env->loop, &t->patience, SETTLE_NS);
+    return -EAGAIN;
+}
+
 static int tcp_shut(struct xport *x, struct ring *r UNUSED)
 {
     struct tcp *t = tcp_of(x);
@@ -286,11 +283,7 @@ static int tcp_shut(struct xport *x, struct ring *r UNUSED)
             return broken(t, rc);
         t->fin_sent = true;
     }
-    if (!t->settle || sock_unsent(&t->s) == 0)
-        return 0;
-    if (!timer_pending(&t->patience))
-        loop_timer(x->env->loop, &t->patience, SETTLE_NS);
-    return -EAGAIN;
+    return tcp_settle(t);
 }
 
 /* As a sink only: nobody takes what the peer says. */
@@ -313,23 +306,29 @@ static bool nobody_reads(const struct tcp *t)
     return !r ? t->fin_seen : ring_ended(r) || ring_room(r) == 0 || (r->piped && t->stuffed);
 }
 
+bool tcp_failed_unread(struct tcp *t)
+{
+    if (!t->s.error || !nobody_reads(t))
+        return false;
+    int error = sock_error(&t->s);
+    t->s.error = false;
+    return error && broken(t, error) != 0;
+}
+
 static int tcp_progress(struct xport *x)
 {
     struct tcp *t = tcp_of(x);
     if (x->state == XPORT_OPENING && open_step(t) < 0)
         return 0;
-    if (t->s.error && nobody_reads(t)) {
-        int error = sock_error(&t->s);
-        t->s.error = false;
-        if (error)
-            return broken(t, error) != 0;
-    }
-    return drop_input(t);
+    return tcp_failed_unread(t) || drop_input(t);
 }
+
+int tcp_broken(struct tcp *t, int rc) { return broken(t, rc); }
+int tcp_open_step(struct tcp *t) { return open_step(t); }
 
 /* Whoever could move something has moved it in this turn, or waits for room or for the socket. */
 static int tcp_arm(struct xport *x UNUSED) { return 0; }
-static enum stats_wait tcp_blocked(const struct xport *x UNUSED) { return WAIT_SINK; }
+enum stats_wait tcp_blocked(const struct xport *x UNUSED) { return WAIT_SINK; }
 
 /* ------------------------------------------------------------ life */
 
@@ -344,6 +343,7 @@ static void bye(struct tcp *t)
     loop_timer_stop(t->x.env->loop, &t->patience);
     count_retransmits(t);
     sock_close(&t->s);
+    tcp_tls_forget(t);
     free(t->to);
     t->to = NULL;
     xport_bye(&t->x);
@@ -352,6 +352,7 @@ static void bye(struct tcp *t)
 /* Until the peer's kernel has what ours was given for it, or takes no more. */
 static void leave(struct tcp *t)
 {
+    (void)sock_flush(&t->s);
     uint64_t left = sock_unsent(&t->s);
     if (left == 0 || t->s.error || t->x.env->ending || !sock_leave_waits(&t->leaving, left)) {
         bye(t);
@@ -361,7 +362,7 @@ static void leave(struct tcp *t)
     t->look_ns = MIN(2 * t->look_ns, SETTLE_NS);
 }
 
-static void tcp_close(struct xport *x, int rc)
+void tcp_close(struct xport *x, int rc)
 {
     struct tcp *t = tcp_of(x);
     bool open = t->s.io.fd >= 0 && !t->s.connecting;
@@ -387,10 +388,9 @@ static struct xport *tcp_create(struct xport_env *env)
 }
 
 static int tcp_listen(struct xport_env *env UNUSED, char *why UNUSED, size_t n UNUSED) { return 0; }
-static void tcp_unlisten(struct xport_env *env UNUSED) {}
 
 const struct xport_ops xport_tcp_ops = {
-    .name = "tcp", .kind = XPORT_TCP, .listen = tcp_listen, .unlisten = tcp_unlisten, .create = tcp_create,
+    .name = "tcp", .kind = XPORT_TCP, .listen = tcp_listen, .unlisten = tcp_tls_unlisten, .create = tcp_create,
     .connect = tcp_connect, .accept = tcp_accept, .mem_add = xport_take_ring, .fill = tcp_fill, .drain = tcp_drain,
     .shut = tcp_shut, .progress = tcp_progress, .arm = tcp_arm, .close = tcp_close, .blocked = tcp_blocked,
 };

@@ -109,7 +109,7 @@ const BIO_METHOD *tls_bio_method(void)
 
 struct tls *tls_of(const SSL *ssl) { return SSL_get_app_data(ssl); }
 
-static struct tls *tls_new(struct tls_ctx *c, int fd, bool server)
+struct tls *tls_new(struct tls_ctx *c, int fd, bool server)
 {
     struct tls *t = mem_zalloc(1, sizeof(*t));
     BIO *b = BIO_new(tls_bio_method());
@@ -156,13 +156,19 @@ struct tls *tls_new_psk_client(struct tls_ctx *c, int fd, const char *identity, 
     return t;
 }
 
+static void wipe_keys(struct tls *t)
+{
+    secret_wipe(t->key, sizeof(t->key));
+    secret_wipe(t->uid_key, sizeof(t->uid_key));
+}
+
 void tls_free(struct tls *t)
 {
     if (!t)
         return;
     SSL_free(t->ssl);
     tls_ctx_free(t->ctx);
-    secret_wipe(t->key, sizeof(t->key));
+    wipe_keys(t);
     free(t->out);
     free(t);
 }
@@ -275,7 +281,7 @@ int tls_handshake(struct tls *t)
         return rc;
     t->up = true;
     snprintf(t->name, sizeof(t->name), "%s %s", SSL_get_version(t->ssl), SSL_get_cipher_name(t->ssl));
-    secret_wipe(t->key, sizeof(t->key));
+    wipe_keys(t);
     return 0;
 }
 
@@ -290,6 +296,15 @@ ssize_t tls_read(struct tls *t, void *to, size_t n)
 }
 
 bool tls_buffered(const struct tls *t) { return SSL_has_pending(t->ssl); }
+size_t tls_unsent(const struct tls *t) { return t->out_end - t->out_at; }
+
+void tls_trim(struct tls *t)
+{
+    if (tls_unsent(t))
+        return;
+    free(t->out);
+    t->out = NULL;
+}
 
 /* One record of at most RECORD_PLAIN bytes into out; the caller made room, so OpenSSL never has to keep half a record. */
 static int write_record(struct tls *t, const uint8_t *p, size_t n)

@@ -2,6 +2,7 @@
 #ifndef TCP_TLS_H
 #define TCP_TLS_H
 
+#include "src/core/psk.h"
 #include "src/core/secret.h"
 
 #define TLS_PIN_TEXT 72       /* "sha256:" + 64 hex digits + 0 */
@@ -28,6 +29,9 @@ int tls_ctx_show(struct tls_ctx *c, const char *cert_file, const char *key_file,
 typedef bool tls_psk_find(void *user, const char *identity, uint8_t key[TLS_KEY_SIZE]);
 struct tls_ctx *tls_ctx_psk_server(tls_psk_find *find, void *user, const char *alpn, enum tls_cipher cipher);
 struct tls_ctx *tls_ctx_psk_client(const char *alpn, enum tls_cipher cipher);
+/* For the ends of TCP connections over the WAN, each with keys of its own (tls_new_wan); which kinds of keys and ciphers, p says: legacy, null_ciphers,
+ * and whether there is an identity. Certificates and anonymous suites are never taken. */
+struct tls_ctx *tls_ctx_wan(bool server, const struct psk *p);
 /* Null-safe. Connections that were made of it live on with it. */
 void tls_ctx_free(struct tls_ctx *c);
 /* SPKI pin of a server context's own certificate. */
@@ -44,6 +48,8 @@ struct tls *tls_new_server(struct tls_ctx *c, int fd);
 struct tls *tls_new_client(struct tls_ctx *c, int fd, const char *name);
 /* identity: at most TLS_IDENTITY_MAX - 1 characters. */
 struct tls *tls_new_psk_client(struct tls_ctx *c, int fd, const char *identity, const uint8_t key[TLS_KEY_SIZE]);
+/* c: of tls_ctx_wan for the same kind. p is copied. */
+struct tls *tls_new_wan(struct tls_ctx *c, int fd, const struct psk *p);
 void tls_free(struct tls *t); /* null-safe */
 
 /* 0; -EAGAIN; -SST_ETLS; -SST_ECERT. */
@@ -54,6 +60,10 @@ ssize_t tls_read(struct tls *t, void *to, size_t n);
 ssize_t tls_write(struct tls *t, const void *from, size_t n);
 int tls_flush(struct tls *t);
 bool tls_buffered(const struct tls *t);
+/* Bytes of records that wait for tls_flush. */
+size_t tls_unsent(const struct tls *t);
+/* Give back the memory in which records gather, when none waits there: for connections that rest. */
+void tls_trim(struct tls *t);
 /* Bytes of records that are gathered before a system call sends them; 64K unless set. Before the handshake. */
 void tls_set_batch(struct tls *t, size_t bytes);
 /* Send close_notify. 0 or -EAGAIN. */
@@ -62,6 +72,9 @@ int tls_shut(struct tls *t);
 const char *tls_why(const struct tls *t);
 /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; lives as long as t. */
 const char *tls_describe(const struct tls *t);
+/* Was it the key of PSK_UID_IDENTITY that let the peer in; does the cipher not encrypt? After the handshake. */
+bool tls_by_uid(const struct tls *t);
+bool tls_is_null(const struct tls *t);
 /* Records after which each direction gets a new key: 2^23 (RFC 8446 5.5: AES-GCM allows 2^24.5). A variable for the tests. */
 extern uint64_t tls_rekey_records;
 /* Keying material of this connection (RFC 5705/8446 7.5). 0 or -SST_ETLS. */

@@ -34,7 +34,7 @@ static int select_alpn(SSL *ssl UNUSED, const unsigned char **out, unsigned char
     return SSL_TLSEXT_ERR_OK;
 }
 
-static struct tls_ctx *ctx_new(bool server, const char *alpn)
+struct tls_ctx *tls_ctx_new(bool server, const char *alpn)
 {
     struct tls_ctx *c = mem_zalloc(1, sizeof(*c));
     c->users = 1;
@@ -76,7 +76,7 @@ static struct tls_ctx *give_up(struct tls_ctx *c, char *why, size_t size, const 
 
 struct tls_ctx *tls_ctx_server(const char *cert_file, const char *key_file, const char *alpn, char *why, size_t why_size)
 {
-    struct tls_ctx *c = ctx_new(true, alpn);
+    struct tls_ctx *c = tls_ctx_new(true, alpn);
     if (SSL_CTX_use_certificate_chain_file(c->ssl, cert_file) != 1)
         return give_up(c, why, why_size, cert_file);
     if (SSL_CTX_use_PrivateKey_file(c->ssl, key_file, SSL_FILETYPE_PEM) != 1)
@@ -118,7 +118,7 @@ static X509 *self_sign(const char *name, EVP_PKEY *key)
 
 struct tls_ctx *tls_ctx_self_signed(const char *name, const char *alpn, char *why, size_t why_size)
 {
-    struct tls_ctx *c = ctx_new(true, alpn);
+    struct tls_ctx *c = tls_ctx_new(true, alpn);
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *x = key ? self_sign(name, key) : NULL;
     bool ok = x && SSL_CTX_use_certificate(c->ssl, x) == 1 && SSL_CTX_use_PrivateKey(c->ssl, key) == 1;
@@ -221,7 +221,7 @@ static bool take_pins(struct tls_ctx *c, char *const *pins)
 
 struct tls_ctx *tls_ctx_client(const char *ca_file, char *const *pins, const char *alpn, char *why, size_t why_size)
 {
-    struct tls_ctx *c = ctx_new(false, alpn);
+    struct tls_ctx *c = tls_ctx_new(false, alpn);
     SSL_CTX_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);
     if (!take_pins(c, pins)) {
         snprintf(why, why_size, "a pin is sha256: and 64 hex digits, and there may be %d of them", TLS_PINS_MAX);
@@ -238,7 +238,7 @@ struct tls_ctx *tls_ctx_client(const char *ca_file, char *const *pins, const cha
 /* ------------------------------------------------------------ pre-shared keys (RFC 8446 2.2, 4.2.11) */
 
 /* A plain PSK callback would tie us to SHA-256; a session with its cipher set can use AES-256-GCM-SHA384. */
-static SSL_SESSION *psk_session(SSL *ssl, const struct tls_ctx *c, const uint8_t key[TLS_KEY_SIZE])
+SSL_SESSION *tls_psk_session(SSL *ssl, const struct tls_ctx *c, const uint8_t key[TLS_KEY_SIZE])
 {
     const SSL_CIPHER *cipher = SSL_CIPHER_find(ssl, c->suite);
     SSL_SESSION *s = SSL_SESSION_new();
@@ -260,15 +260,15 @@ static int find_psk(SSL *ssl, const unsigned char *identity, size_t n, SSL_SESSI
     memcpy(name, identity, n);
     name[n] = 0;
     if (c->find(c->find_user, name, key))
-        *out = psk_session(ssl, c, key);
+        *out = tls_psk_session(ssl, c, key);
     secret_wipe(key, sizeof(key));
     return 1;
 }
 
-static int use_psk(SSL *ssl, const EVP_MD *md, const unsigned char **identity, size_t *n, SSL_SESSION **out)
+int tls_psk_use(SSL *ssl, const EVP_MD *md, const unsigned char **identity, size_t *n, SSL_SESSION **out)
 {
     struct tls *t = tls_of(ssl);
-    *out = psk_session(ssl, t->ctx, t->key);
+    *out = tls_psk_session(ssl, t->ctx, t->key);
     if (!*out)
         return 0;
     if (md && SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(*out)) != md) {
@@ -283,7 +283,7 @@ static int use_psk(SSL *ssl, const EVP_MD *md, const unsigned char **identity, s
 
 static struct tls_ctx *psk_new(bool server, const char *alpn, enum tls_cipher cipher)
 {
-    struct tls_ctx *c = ctx_new(server, alpn);
+    struct tls_ctx *c = tls_ctx_new(server, alpn);
     memcpy(c->suite, ciphers[cipher].suite, sizeof(c->suite));
     SSL_CTX_set_ciphersuites(c->ssl, ciphers[cipher].names);
     SSL_CTX_set_verify(c->ssl, server ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL); /* a client never takes a certificate instead */
@@ -302,7 +302,7 @@ struct tls_ctx *tls_ctx_psk_server(tls_psk_find *find, void *user, const char *a
 struct tls_ctx *tls_ctx_psk_client(const char *alpn, enum tls_cipher cipher)
 {
     struct tls_ctx *c = psk_new(false, alpn, cipher);
-    SSL_CTX_set_psk_use_session_callback(c->ssl, use_psk);
+    SSL_CTX_set_psk_use_session_callback(c->ssl, tls_psk_use);
     return c;
 }
 

@@ -16,6 +16,7 @@ struct tls_ctx {
     uint8_t alpn[32]; /* length byte + name, as on the wire */
     tls_psk_find *find;
     void *find_user;
+    bool server;      /* of tls_ctx_wan only: certificates and link lanes tell with the connection */
     uint8_t suite[2]; /* PSK: the cipher suite's code point (RFC 8446 B.4) */
 };
 
@@ -28,13 +29,21 @@ struct tls {
     size_t out_cap, out_at, out_end;
     uint64_t records; /* since the last key update */
     char identity[TLS_IDENTITY_MAX];
-    uint8_t key[TLS_KEY_SIZE];
+    uint8_t key[TLS_KEY_SIZE], uid_key[PSK_UID_KEY];
+    bool by_uid;
     char name[64];
     char why[192];
 };
 
 /* The method of our BIO: reads straight from the descriptor, writes into tls.out. NULL: no memory. */
 const BIO_METHOD *tls_bio_method(void);
+/* A context with what all have in common: TLS 1.3 alone, no tickets. */
+struct tls_ctx *tls_ctx_new(bool server, const char *alpn);
+/* A session of c's cipher suite with that key, for find and use callbacks; NULL: no memory. The callback that a PSK client uses. */
+SSL_SESSION *tls_psk_session(SSL *ssl, const struct tls_ctx *c, const uint8_t key[TLS_KEY_SIZE]);
+int tls_psk_use(SSL *ssl, const EVP_MD *md, const unsigned char **identity, size_t *n, SSL_SESSION **out);
+/* The connection of a context, server or client. */
+struct tls *tls_new(struct tls_ctx *c, int fd, bool server);
 /* Callbacks that tls_ctx.c installs and that need the connection. */
 struct tls *tls_of(const SSL *ssl);
 /* Sentence for the newest OpenSSL error; empties its queue. */

@@ -17,8 +17,8 @@ floor   tcp/.*                      src/(core|seam)/.*|tcp/.*
 floor   rdma/.*                     src/(core|seam)/.*|rdma/.*
 floor   src/engine/flow\.[ch]       src/(core|seam)/.*|src/engine/flow\.h
 floor   src/engine/channel\.[ch]    src/(core|seam)/.*|src/engine/(flow|channel)\.h
-floor   src/engine/relay\.[ch]      src/(core|seam)/.*|src/engine/(flow|channel|relay)\.h|ctrl/worker\.pb-c\.h
-floor   src/engine/worker\.[ch]     src/(core|seam)/.*|src/engine/(flow|channel|relay|worker)\.h|ctrl/worker\.pb-c\.h
+floor   src/engine/relay(_[a-z]+)?\.[ch] src/(core|seam)/.*|src/engine/(flow|channel|relay(_[a-z]+)?)\.h|ctrl/worker\.pb-c\.h
+floor   src/engine/worker\.[ch]     src/(core|seam)/.*|src/engine/(flow|channel|relay(_[a-z]+)?|worker)\.h|ctrl/worker\.pb-c\.h
 floor   ctrl/.*                     src/core/.*|ctrl/.*|tcp/(sock|tls|resolve)\.h
 floor   src/transports\.c           src/seam/xport\.h
 floor   src/[^/]*                   .*
@@ -33,7 +33,7 @@ library nghttp2      nghttp2/       nghttp2_                             ctrl/h2
 library UCX          uc[pstm]/      uc[pstm]_                            rdma/ucx(_[a-z]+)?\.[ch]
 library verbs        infiniband/    ibv?_                                rdma/(dev|mr|verbs(_[a-z]+)?)\.[ch]
 library librdmacm    rdma/          rdma_                                rdma/(dev|mr|verbs(_[a-z]+)?)\.[ch]
-library protobuf-c   protobuf-c/    protobuf_c_                          ctrl/.*|src/engine/(relay|worker)\.[ch]|src/[a-z_]+\.[ch]
+library protobuf-c   protobuf-c/    protobuf_c_                          ctrl/.*|src/engine/(relay(_[a-z]+)?|worker)\.[ch]|src/[a-z_]+\.[ch]
 library CUnit        CUnit/         CU_                                  none
 library systemd      systemd/       sd_                                  none
 '

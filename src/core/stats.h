@@ -10,6 +10,7 @@
 #define STATS_RELAYS 32768  /* more for the connections that it relays by itself */
 #define STATS_ROUTE_DOORS 64 /* of routes; the places behind them are for doors of sessions */
 #define STATS_DOORS 8192     /* places of doors, as above */
+#define STATS_SECURITY 72 /* characters, of the longest name of a cipher, and what is said behind it */
 
 /* What a flow waits for when it cannot move; WAIT_RATE: for the clock, since it is paced (--rate). */
 enum stats_wait { WAIT_SOURCE, WAIT_CREDITS, WAIT_SINK, WAIT_RATE, WAIT_KINDS };
@@ -30,6 +31,7 @@ struct stats_relay {
     _Atomic uint64_t born_ns;
     _Atomic uint32_t door, up;
     union sockaddr_any peer, backend;
+    char security[2][STATS_SECURITY]; /* of the connection with each: "plaintext", cipher and kind of key; whole when up */
 };
 
 /* What came to one listening socket for TCP peers; of sessions, to all that ever were at that place. */

@@ -8,7 +8,9 @@
 #include "src/core/listener.h"
 #include "src/core/log.h"
 #include "src/core/stats_sum.h"
+#include "src/core/secret.h"
 #include "src/core/units.h"
+#include "src/engine/relay_psk.h"
 
 #define TICKETS_MAX 4096
 #define BRIEF_NS (100 * NS_PER_MS)
@@ -28,7 +30,8 @@ struct relay {
     struct relays *rs;
     struct stats_relay *st;
     unsigned slot, door;
-    bool tell;
+    bool tell, guest;            /* guest: its TLS handshake is not done, and nobody was dialed for it */
+    union sockaddr_any local;    /* where it came */
     int rc;                      /* why it ends */
     char why[XPORT_WHY];
 };
@@ -38,6 +41,7 @@ struct ticket {
     struct io io;                /* until it is served, only whether its peer leaves is looked at */
     struct relays *rs;
     uint64_t number;
+    unsigned door;
     int fd;                      /* control decides, maybe after a while (rendezvous_timeout); when control dies, so does this process */
 };
 
@@ -166,6 +170,7 @@ static void forget(struct relay *r)
         channel_free(r->c);
     atomic_store_explicit(&r->st->up, 0, memory_order_relaxed);
     r->st->backend.sa.sa_family = AF_UNSPEC;
+    memset(r->st->security, 0, sizeof(r->st->security));
     give_slot(rs, r->slot);
     free(r);
     if (--rs->n == 0 && rs->idle)
@@ -176,9 +181,25 @@ static void on_closed(struct channel *c) { forget(c->owner); }
 static void on_finished(struct channel *c) { channel_close(c, 0); }
 static void on_ended(struct channel *c UNUSED, unsigned flow UNUSED) {}
 
+static void dial(struct relay *r, const struct door *d);
+
+/* The door is there as long as we are; control may have made it one of another kind meanwhile. */
+static void let_in(struct relay *r)
+{
+    const struct door *d = find_door(r->rs, r->door);
+    r->guest = false;
+    if (d && d->is->to)
+        dial(r, d);
+    else
+        channel_close(r->c, r->rc = -SST_EDRAINING);
+}
+
 static void on_up(struct channel *c, enum channel_side side)
 {
     struct relay *r = c->owner;
+    str_copy(r->st->security[side], STATS_SECURITY, c->end[side]->detail);
+    if (side == SIDE_SOURCE && r->guest)
+        let_in(r);
     if (side != SIDE_SINK)
         return;
     r->st->backend = c->end[side]->peer;
@@ -192,10 +213,19 @@ static void note_failure(struct relay *r, enum channel_side side)
     str_copy(r->why, sizeof(r->why), x->why);
 }
 
+static void say_not_let_in(const struct relay *r)
+{
+    static struct log_gate gate = LOG_GATE;
+    const struct door *d = find_door(r->rs, r->door);
+    log_gated(&gate, LOG_LEVEL_WARN, "%s: refused: %s", d ? d->is->name : "door", r->why);
+}
+
 static void on_failed(struct channel *c, enum channel_side side)
 {
     struct relay *r = c->owner;
     note_failure(r, side);
+    if (r->guest)
+        say_not_let_in(r);
     channel_close(c, r->rc);
 }
 
@@ -203,22 +233,25 @@ static const struct channel_events events = { .up = on_up, .ended = on_ended, .f
 
 /* ------------------------------------------------------------ the beginning of one */
 
-static void dial(struct relay *r, const struct door *d, const union sockaddr_any *peer, const union sockaddr_any *local)
+static void dial(struct relay *r, const struct door *d)
 {
     const Scistream__Worker__TcpPeer *to = d->is->to;
     AUTO_FREE char **addresses = mem_zalloc(to->n_addresses + 1, sizeof(*addresses));
     for (size_t i = 0; i < to->n_addresses; i++)
         addresses[i] = to->addresses[i];
+    struct psk psk;
     const struct xport_spec s = { .fd = -1, .addresses = addresses, .port = (uint16_t)to->port, .source = to->source, .connect_ns = to->connect_ns,
-                                  .keep_ns = to->keep_ns, .proxy = to->proxy, .proxy_from = peer, .proxy_to = local };
+                                  .keep_ns = to->keep_ns, .proxy = to->proxy, .proxy_from = &r->st->peer, .proxy_to = &r->local,
+                                  .psk = relay_psk_take(to->psk, &psk) };
     channel_open_end(r->c, SIDE_SINK, r->rs->tcp, &s, NULL); /* a failure is told by the channel */
+    relay_psk_wipe(&psk);
 }
 
 static void begin(struct relays *rs, const struct door *d, int fd, const union sockaddr_any *peer, unsigned slot)
 {
     struct relay *r = mem_zalloc(1, sizeof(*r));
-    union sockaddr_any local = { 0 };
-    socklen_t len = sizeof(local);
+    socklen_t len = sizeof(r->local);
+    struct psk psk;
     r->rs = rs;
     r->slot = slot;
     r->st = &rs->env->stats->relay[slot];
@@ -238,10 +271,12 @@ static void begin(struct relays *rs, const struct door *d, int fd, const union s
     count(&my_row(rs)->open[board_place(d->number)], 1);
     count(&my_row(rs)->reserved, 2 * (int64_t)BOARD_RELAY_RING);
     if (d->is->to->proxy)
-        (void)getsockname(fd, &local.sa, &len);
-    const struct xport_spec s = { .fd = fd, .tuned = true, .from = peer };
-    if (channel_open_end(r->c, SIDE_SOURCE, rs->tcp, &s, NULL) == 0)
-        dial(r, d, peer, &local);
+        (void)getsockname(fd, &r->local.sa, &len);
+    const struct xport_spec s = { .fd = fd, .tuned = true, .from = peer, .psk = relay_psk_take(d->is->psk, &psk) };
+    r->guest = s.psk;
+    if (channel_open_end(r->c, SIDE_SOURCE, rs->tcp, &s, NULL) == 0 && !r->guest)
+        dial(r, d);
+    relay_psk_wipe(&psk);
 }
 
 static void refuse(struct relays *rs, const struct door *d, int fd, const union sockaddr_any *peer, const char *why)
@@ -288,6 +323,13 @@ static struct ticket *find_ticket(const struct relays *rs, uint64_t number)
     return NULL;
 }
 
+const struct psk *relays_ticket_psk(const struct relays *rs, uint64_t number, struct psk *out)
+{
+    const struct ticket *t = find_ticket(rs, number);
+    const struct door *d = t ? find_door(rs, t->door) : NULL;
+    return d ? relay_psk_take(d->is->psk, out) : NULL;
+}
+
 int relays_claim(struct relays *rs, uint64_t number)
 {
     struct ticket *t = find_ticket(rs, number);
@@ -329,6 +371,7 @@ static void ask_control(struct relays *rs, const struct door *d, int fd, const u
     struct ticket *t = mem_zalloc(1, sizeof(*t));
     t->rs = rs;
     t->number = ++rs->serial;
+    t->door = d->number;
     t->fd = fd;
     t->io = (struct io){ .fd = -1, .ready = on_ticket };
     (void)loop_add(rs->env->loop, &t->io, fd, EPOLLRDHUP | EPOLLET); /* else it is noticed when it is served */
@@ -399,7 +442,16 @@ static Scistream__Worker__Door *copy(const Scistream__Worker__Door *m)
     size_t n = scistream__worker__door__get_packed_size(m);
     AUTO_FREE uint8_t *data = mem_zalloc(1, n + 1);
     scistream__worker__door__pack(m, data);
-    return scistream__worker__door__unpack(NULL, n, data);
+    Scistream__Worker__Door *is = scistream__worker__door__unpack(NULL, n, data);
+    secret_wipe(data, n);
+    return is;
+}
+
+static void forget_door(Scistream__Worker__Door *is)
+{
+    if (is)
+        relay_psk_wipe_door(is);
+    scistream__worker__door__free_unpacked(is, NULL);
 }
 
 static struct door *add_door(struct relays *rs, unsigned number)
@@ -426,8 +478,7 @@ static void close_door(struct door *d)
     listener_stop(&d->listener);
     list_del(&d->node);
     d->rs->at[board_place(d->number)] = NULL;
-    if (d->is)
-        scistream__worker__door__free_unpacked(d->is, NULL);
+    forget_door(d->is);
     free(d);
 }
 
@@ -440,6 +491,11 @@ static struct door *need_door(struct relays *rs, unsigned number)
 
 void relays_door(struct relays *rs, const Scistream__Worker__Door *m, int fd)
 {
+    if (!relay_psk_ok(m->psk) || (m->to && !relay_psk_ok(m->to->psk))) {
+        log_error("%s: what control says of its keys makes no sense", m->name);
+        fd_close(&fd);
+        return;
+    }
     struct door *d = fd >= 0 ? need_door(rs, m->number) : find_door(rs, m->number);
     if (d && d->listener.fd < 0 && fd >= 0)
         listen_at(d, fd_take(&fd));
@@ -447,8 +503,7 @@ void relays_door(struct relays *rs, const Scistream__Worker__Door *m, int fd)
     Scistream__Worker__Door *is = d ? copy(m) : NULL;
     if (!is)
         return;
-    if (d->is)
-        scistream__worker__door__free_unpacked(d->is, NULL);
+    forget_door(d->is);
     d->is = is;
     d->listener.what = is->name;
 }

@@ -33,6 +33,8 @@ void relays_forget_door(struct relays *rs, unsigned number, const struct relay_r
 void relays_take(struct relays *rs, unsigned number, int fd);
 /* The connection that Came with ticket, which is the caller's now; -1: there is none (any more). */
 int relays_claim(struct relays *rs, uint64_t ticket);
+/* The keys of the door by which it came, for the same spec; NULL: none, it is plaintext. Before it is claimed; wipe out afterwards. */
+const struct psk *relays_ticket_psk(const struct relays *rs, uint64_t ticket, struct psk *out);
 void relays_drop(struct relays *rs, uint64_t ticket);
 /* End one, or by RELAY_ID all. False: there is no such relay. */
 bool relays_close(struct relays *rs, uint64_t id, const struct relay_reason *why);

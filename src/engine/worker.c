@@ -6,6 +6,7 @@
 #include "src/core/log.h"
 #include "src/core/secret.h"
 #include "src/core/units.h"
+#include "src/engine/relay_psk.h"
 
 #define BUCKETS 256
 
@@ -229,6 +230,8 @@ static bool spec_of(const Scistream__Worker__Hop *m, const struct hop_words *wor
                               .low_latency = m->low_latency, .simplex = m->simplex, .peer_addresses = m->n_peer_addresses ? words->peers : NULL };
     if (m->tcp)
         add_tcp(m->tcp, words->addresses, s);
+    if (m->tcp && !relay_psk_ok(m->tcp->psk))
+        return false;
     if ((m->cookie.len && m->cookie.len != XPORT_COOKIE) || (m->key.len && m->key.len != XPORT_KEY) || m->port > UINT16_MAX)
         return false;
     if (m->cookie.len)
@@ -261,6 +264,7 @@ static void handle_hop(struct worker *w, const Scistream__Worker__Hop *m)
     const struct hop_words words = { files, peers, addresses };
     struct xport_spec s;
     struct xport_answer a = { .chunk_max = 0 };
+    struct psk psk;
     bool sense = c && ops && ticket_ok(m, ops) && spec_of(m, &words, &s), taken = c && (c->end[side] || c->closing);
     if (!sense || taken)
         drop_ticket(w, m);
@@ -269,11 +273,13 @@ static void handle_hop(struct worker *w, const Scistream__Worker__Hop *m)
     if (!sense)
         return emit_failed(w, m->channel, side, -SST_ENOTRANSPORT, "transport is not known to this worker, or malformed request");
     s.tuned = m->ticket != 0;
+    s.psk = m->ticket ? relays_ticket_psk(w->relays, m->ticket, &psk) : m->tcp ? relay_psk_take(m->tcp->psk, &psk) : NULL;
     if (m->ticket && !taken && (s.fd = relays_claim(w->relays, m->ticket)) < 0)
         return emit_failed(w, m->channel, side, -SST_ELOST, "the connection that came is not here any more");
     bool accepts = m->how == SCISTREAM__WORKER__HOP__HOW__ACCEPT;
     int rc = channel_open_end(c, side, ops, &s, accepts ? &a : NULL);
     secret_wipe(s.key, sizeof(s.key));
+    relay_psk_wipe(&psk);
     if (rc < 0 && !c->closing && (rc == -EEXIST || !c->end[side])) /* others are reported by the channel */
         emit_failed(w, m->channel, side, rc, rc == -EEXIST ? "that end of the channel is open already" : err_text(rc));
     else if (rc == 0 && accepts)
@@ -500,6 +506,18 @@ void worker_handle(struct worker *w, const ToWorker *m, int *fds, size_t n_fds)
         handle_other(w, m, fds, n_fds);
     for (size_t i = 0; i < n_fds; i++)
         fd_close(&fds[i]);
+}
+
+void worker_wipe(ToWorker *m)
+{
+    if (m->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_DOOR)
+        relay_psk_wipe_door(m->door);
+    if (m->what_case != SCISTREAM__WORKER__TO_WORKER__WHAT_HOP)
+        return;
+    if (m->hop->key.len)
+        secret_wipe(m->hop->key.data, m->hop->key.len);
+    if (m->hop->tcp)
+        relay_psk_wipe_message(m->hop->tcp->psk);
 }
 
 /* ------------------------------------------------------------ life */

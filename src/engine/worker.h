@@ -17,6 +17,8 @@ typedef void worker_emit(void *user, const FromWorker *m, int fd);
 struct worker *worker_new(struct loop *loop, struct conf *conf, worker_emit *emit, void *user);
 /* Act on one message; m stays the caller's. fds came with it (Init: statistics page, board, link port; Door, Take: a socket) and are taken. */
 void worker_handle(struct worker *w, const ToWorker *m, int *fds, size_t n_fds);
+/* Wipe the keys in a message that was handled. */
+void worker_wipe(ToWorker *m);
 /* Init could not be acted on, why was logged, and the loop was stopped: there is nothing to serve anybody with. */
 bool worker_broken(const struct worker *w);
 /* Abort all channels; idle() is called from the loop when the last is closed. */

@@ -6,6 +6,7 @@
 #include "src/core/conf.h"
 #include "src/core/loop.h"
 #include "src/core/offload.h"
+#include "src/core/psk.h"
 #include "src/core/stats.h"
 
 #define XPORT_COOKIE 16
@@ -66,6 +67,7 @@ struct xport_spec {
     bool settle;                     /* tcp, sink: it counts as done when the peer's kernel has everything, not when ours has */
     bool proxy;                      /* tcp: a PROXY header first, about a connection of proxy_from to proxy_to; NULL: of our own */
     const union sockaddr_any *proxy_from, *proxy_to;
+    const struct psk *psk;           /* tcp: TLS, as the server where fd is given, else as the client; NULL: plaintext */
     bool sync;                       /* file, sink: fsync before it counts as done */
     uint64_t stop_after_ns;          /* file, source: end of file after this time; 0: never */
     bool simplex;                    /* the channel is duplex and this end is not: it takes only, or brings only */

@@ -27,6 +27,16 @@ void tls_pair_open_psk(struct tls_pair *p, struct tls_ctx *client, struct tls_ct
     p->t[SERVER] = tls_new_server(server, p->fd[SERVER]);
 }
 
+void tls_pair_open_wan(struct tls_pair *p, const struct psk *client, const struct psk *server)
+{
+    struct tls_ctx *c = tls_ctx_wan(false, client), *s = tls_ctx_wan(true, server);
+    open_sockets(p);
+    p->t[CLIENT] = tls_new_wan(c, p->fd[CLIENT], client);
+    p->t[SERVER] = tls_new_wan(s, p->fd[SERVER], server);
+    tls_ctx_free(c);
+    tls_ctx_free(s);
+}
+
 void tls_pair_small_buffers(struct tls_pair *p)
 {
     int least = 1;

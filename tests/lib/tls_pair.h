@@ -17,6 +17,8 @@ enum { CLIENT, SERVER };
 /* Sockets and ends, with certificates (name as in tls_new_client) or with a key. */
 void tls_pair_open(struct tls_pair *p, struct tls_ctx *client, struct tls_ctx *server, const char *name);
 void tls_pair_open_psk(struct tls_pair *p, struct tls_ctx *client, struct tls_ctx *server, const char *identity, const uint8_t *key);
+/* Both by tls_ctx_wan. */
+void tls_pair_open_wan(struct tls_pair *p, const struct psk *client, const struct psk *server);
 void tls_pair_small_buffers(struct tls_pair *p);
 /* Both handshakes, until each is done or failed. True: both done. */
 bool tls_pair_shake(struct tls_pair *p);

@@ -56,6 +56,31 @@ int stage_connect(const union sockaddr_any *to)
 
 int stage_accept(int listener) { return ready(accept4(listener, NULL, NULL, SOCK_CLOEXEC)); }
 
+/* ------------------------------------------------------------ bytes, plain or by TLS: -errno, -SST_E* */
+
+static ssize_t put(struct app *a, const void *data, size_t n)
+{
+    ssize_t took = a->tls ? tls_write(a->tls, data, n) : send(a->fd, data, n, MSG_NOSIGNAL);
+    if (!a->tls)
+        return took < 0 ? -errno : took;
+    int rc = tls_flush(a->tls);
+    return took >= 0 && rc < 0 && rc != -EAGAIN ? rc : took;
+}
+
+static ssize_t get(struct app *a, void *data, size_t n)
+{
+    if (a->tls)
+        return tls_read(a->tls, data, n);
+    ssize_t got = recv(a->fd, data, n, 0);
+    return got < 0 ? -errno : got;
+}
+
+static void finish(struct app *a)
+{
+    int rc = a->tls ? tls_shut(a->tls) : shutdown(a->fd, SHUT_WR) < 0 ? -errno : 0;
+    a->fin_sent = rc == 0;
+}
+
 static void send_some(struct app *a)
 {
     uint8_t data[PIECE];
@@ -63,14 +88,14 @@ static void send_some(struct app *a)
         size_t n = (size_t)MIN(a->to_send - a->sent, sizeof(data));
         for (size_t i = 0; i < n; i++)
             data[i] = mem_byte(a->seed, a->sent + i);
-        ssize_t took = send(a->fd, data, n, MSG_NOSIGNAL);
-        if (took < 0 && errno == EAGAIN)
+        ssize_t took = put(a, data, n);
+        if (took == -EAGAIN)
             return;
-        a->error = took < 0 ? errno : 0;
+        a->error = took < 0 ? (int)-took : 0;
         a->sent += took > 0 ? (uint64_t)took : 0;
     }
     if (a->fin && !a->fin_sent && !a->error)
-        a->fin_sent = shutdown(a->fd, SHUT_WR) == 0;
+        finish(a);
 }
 
 static void check(struct app *a, const uint8_t *data, size_t n)
@@ -86,19 +111,38 @@ static void check(struct app *a, const uint8_t *data, size_t n)
 static void receive_all(struct app *a)
 {
     uint8_t data[PIECE];
-    ssize_t n;
-    while (!app_over(a) && (n = recv(a->fd, data, sizeof(data), 0)) >= 0) {
+    ssize_t n = 0;
+    while (!app_over(a) && (n = get(a, data, sizeof(data))) >= 0) {
         a->eof = n == 0;
         check(a, data, (size_t)n);
     }
-    if (!app_over(a) && errno != EAGAIN)
-        a->error = errno;
+    if (!app_over(a) && n != -EAGAIN)
+        a->error = (int)-n;
+}
+
+/* True: there is none to be done, or it is done. */
+static bool shake(struct app *a)
+{
+    int rc = a->tls && !a->shaken ? tls_handshake(a->tls) : 0;
+    a->shaken = rc == 0;
+    if (rc < 0 && rc != -EAGAIN)
+        a->error = -rc;
+    return a->shaken;
+}
+
+void app_tls(struct app *a, bool server, const struct psk *p)
+{
+    struct tls_ctx *c = tls_ctx_wan(server, p);
+    a->tls = tls_new_wan(c, a->fd, p);
+    tls_ctx_free(c);
 }
 
 void app_play(struct app *a)
 {
-    if (a->fd < 0)
+    if (a->fd < 0 || a->error || !shake(a))
         return;
+    if (a->tls)
+        (void)tls_flush(a->tls);
     send_some(a);
     if (!a->lazy)
         receive_all(a);
@@ -108,7 +152,12 @@ void app_reset(struct app *a)
 {
     const struct linger l = { .l_onoff = 1 };
     setsockopt(a->fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
-    fd_close(&a->fd);
+    app_close(a);
 }
 
-void app_close(struct app *a) { fd_close(&a->fd); }
+void app_close(struct app *a)
+{
+    tls_free(a->tls);
+    a->tls = NULL;
+    fd_close(&a->fd);
+}

@@ -4,6 +4,7 @@
 #define TESTS_UNIT_TCP_STAGE_H
 
 #include "src/core/addr.h"
+#include "tcp/tls.h"
 
 struct app {
     int fd;                  /* -1: none */
@@ -11,11 +12,12 @@ struct app {
     uint64_t to_send;
     bool fin;                /* half-close when all is sent */
     bool lazy;               /* does not read */
+    struct tls *tls;         /* it speaks that; ours */
     /* what was seen */
     uint64_t sent, got, wrong;
     char text[256];          /* the first bytes that came */
-    bool fin_sent, eof;
-    int error;               /* errno of recv or send */
+    bool fin_sent, eof, shaken;
+    int error;               /* errno of recv or send; of TLS also a number of err.h */
 };
 
 /* A non-blocking listening socket; port 0: any. *at: where it is. -1: there is no such address on this machine. */
@@ -27,6 +29,8 @@ int stage_connect(const union sockaddr_any *to);
 /* A connection that waits there, non-blocking; -1: none yet. */
 int stage_accept(int listener);
 
+/* From now on it speaks TLS, as tls_new_wan. */
+void app_tls(struct app *a, bool server, const struct psk *p);
 void app_play(struct app *a);
 void app_reset(struct app *a);
 void app_close(struct app *a);
