@@ -65,6 +65,8 @@ void ctl_connection_json(const Connection *c, bool rates)
         ctl_json_text("session", c->session, ",");
     ctl_json_text("peer", c->peer, ",");
     ctl_json_text("backend", c->backend, ",");
+    ctl_json_text("peer_security", c->peer_security, ",");
+    ctl_json_text("backend_security", c->backend_security, ",");
     printf("\"worker\":%u,\"age_ms\":%llu", c->worker, (unsigned long long)c->age_ms);
     ctl_flow_json("forward", c->forward, rates);
     ctl_flow_json("backward", c->backward, rates);

@@ -8,6 +8,7 @@
 #include "src/core/log.h"
 #include "src/engine/relay.h"
 #include "tests/lib/rig.h"
+#include "tests/lib/tls_pair.h"
 #include "tests/lib/unit.h"
 #include "tests/unit/tcp_stage.h"
 
@@ -135,8 +136,10 @@ static void shut(struct side *s)
 /* Nothing is left: no relay, no ring, no descriptor; and the board says so. */
 static void end(void)
 {
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 2; i++) {
         shut(&side[i]);
+        xport_tcp_ops.unlisten(&rig.env[i]);
+    }
     for (unsigned i = 0; i < APPS; i++) {
         app_close(&client[i]);
         app_close(&server[i]);
@@ -959,9 +962,122 @@ static void test_shut_while_dialing(void)
     end();
 }
 
+/* ------------------------------------------------------------ TLS by pre-shared key */
+
+static const struct psk keys = { .identity = "session 7", .key = "thirty-two bytes of a secret key" };
+
+typedef Scistream__Worker__Psk Psk;
+
+static Psk a_psk(char identity[], uint8_t key[PSK_KEY])
+{
+    Psk m = SCISTREAM__WORKER__PSK__INIT;
+    str_copy(identity, PSK_IDENTITY, keys.identity);
+    memcpy(key, keys.key, PSK_KEY);
+    m.identity = identity;
+    m.key = (ProtobufCBinaryData){ PSK_KEY, key };
+    return m;
+}
+
+/* What OpenSSL keeps for ever once it was used is no leak. */
+static void begin_psk(void)
+{
+    struct tls_pair p;
+    tls_pair_open_wan(&p, &keys, &keys);
+    CU_ASSERT_TRUE(tls_pair_shake(&p));
+    tls_pair_close(&p);
+    begin();
+}
+
+static void open_psk_door(bool accepts, bool connects)
+{
+    char identity[PSK_IDENTITY];
+    uint8_t key[PSK_KEY];
+    Psk psk = a_psk(identity, key);
+    TcpPeer to = to_backend();
+    Door d = a_door(&to);
+    d.psk = accepts ? &psk : NULL;
+    to.psk = connects ? &psk : NULL;
+    open_door(0, &d);
+}
+
+/* Nobody is dialed before the handshake is done. */
+static void test_let_in(void)
+{
+    begin_psk();
+    open_psk_door(true, false);
+    const struct stats_relay *st = &rig.env[0].stats->relay[0];
+    come(0);
+    turn();
+    CU_ASSERT(n_servers == 0 && open_relays() == 1 && !st->up);
+    app_tls(&client[0], false, &keys);
+    client[0].to_send = server[0].to_send = 100000;
+    UNTIL(n_servers == 1 && server[0].got == 100000 && client[0].got == 100000 && st->up);
+    CU_ASSERT_STRING_EQUAL(st->security[0], "TLSv1.3 TLS_AES_256_GCM_SHA384, psk");
+    CU_ASSERT_STRING_EQUAL(st->security[1], "plaintext");
+    client[0].fin = server[0].fin = true;
+    for (int i = 0; i < 20; i++) turn();
+    printf("DBG c eof %d err %d fin %d sent %lu | s eof %d err %d fin %d | open %lu n %u\n", client[0].eof, client[0].error, client[0].fin_sent, client[0].sent, server[0].eof, server[0].error, server[0].fin_sent, open_relays(), side[0].n);
+    UNTIL(client[0].eof && server[0].eof && open_relays() == 0 && side[0].n == 1);
+    CU_ASSERT(NEXT(0, RELAYED)->relayed->code == 0);
+    end();
+}
+
+static void test_not_let_in(void)
+{
+    begin_psk();
+    open_psk_door(true, false);
+    come(0);
+    client[0].to_send = 1000;
+    UNTIL(app_over(&client[0]) && side[0].n == 1);
+    const Relayed *m = NEXT(0, RELAYED)->relayed;
+    CU_ASSERT(n_servers == 0 && m->code != 0 && strstr(m->text, "TLS handshake") && stats_get(&door_stats(0)->failed) == 1);
+    CU_ASSERT_STRING_EQUAL(m->backend, "");
+    end();
+}
+
+static void test_backend_by_tls(void)
+{
+    begin_psk();
+    open_psk_door(false, true);
+    server[0].lazy = true; /* until it speaks TLS */
+    come_through(0);
+    server[0].lazy = false;
+    app_tls(&server[0], true, &keys);
+    client[0].to_send = server[0].to_send = 100000;
+    UNTIL(server[0].got == 100000 && client[0].got == 100000);
+    CU_ASSERT_STRING_EQUAL(rig.env[0].stats->relay[0].security[1], "TLSv1.3 TLS_AES_256_GCM_SHA384, psk");
+    app_reset(&client[0]);
+    UNTIL(server[0].error && side[0].n == 1);
+    CU_ASSERT(server[0].error == ECONNRESET && NEXT(0, RELAYED)->relayed->code == err_to_wire(-SST_ERESET));
+    end();
+}
+
+/* Nothing is listened at for a door whose keys are none. */
+static void test_keys_of_no_sense(void)
+{
+    char identity[PSK_IDENTITY];
+    uint8_t key[PSK_KEY];
+    begin_psk();
+    for (int i = 0; i < 5; i++) {
+        Psk psk = a_psk(identity, key);
+        TcpPeer to = to_backend();
+        Door d = a_door(&to);
+        psk.key.len -= i == 0;
+        identity[0] = i == 1 ? 0 : identity[0];
+        psk.legacy = i == 2;                /* without its key */
+        psk.null_ciphers = i == 3;          /* without legacy */
+        *(i == 4 ? &to.psk : &d.psk) = &psk;
+        psk.uid_key = (ProtobufCBinaryData){ i == 4 ? PSK_UID_KEY : 0, key };
+        open_door(0, &d);
+        CU_ASSERT(stage_connect(&door_at) < 0);
+    }
+    end();
+}
+
 UNIT_MAIN("relay", UNIT(test_relay), UNIT(test_pipes), UNIT(test_not_told), UNIT(test_many), UNIT(test_backend_refuses), UNIT(test_no_address), UNIT(test_reset),
           UNIT(test_close_by_id),
           UNIT(test_close_doors), UNIT(test_forget_door), UNIT(test_close_all), UNIT(test_close_what_ended), UNIT(test_drain_spares_finished),
           UNIT(test_drain_while_parting), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass), UNIT(test_pass_of_brief_ones),
           UNIT(test_take_is_final), UNIT(test_take_refused), UNIT(test_undoor), UNIT(test_take_behind_undoor), UNIT(test_door_moves), UNIT(test_door_refused),
-          UNIT(test_tickets), UNIT(test_tickets_are_unique), UNIT(test_passed_resets), UNIT(test_shut), UNIT(test_shut_while_dialing))
+          UNIT(test_tickets), UNIT(test_tickets_are_unique), UNIT(test_passed_resets), UNIT(test_shut), UNIT(test_shut_while_dialing),
+          UNIT(test_let_in), UNIT(test_not_let_in), UNIT(test_backend_by_tls), UNIT(test_keys_of_no_sense))
