@@ -40,9 +40,10 @@ def half_close(first, second):
     first.sendall(b"question")
     first.shutdown(socket.SHUT_WR)
     check("the question, and its end", read_all(second) == b"question")
-    second.sendall(data(5))
-    second.shutdown(socket.SHUT_WR)
+    sender = threading.Thread(target=lambda: (second.sendall(data(5)), second.shutdown(socket.SHUT_WR)))
+    sender.start()
     check("the answer, and its end", read_all(first) == data(5))
+    sender.join()
 
 
 def half_close_client():

@@ -1015,8 +1015,6 @@ static void test_let_in(void)
     CU_ASSERT_STRING_EQUAL(st->security[0], "TLSv1.3 TLS_AES_256_GCM_SHA384, psk");
     CU_ASSERT_STRING_EQUAL(st->security[1], "plaintext");
     client[0].fin = server[0].fin = true;
-    for (int i = 0; i < 20; i++) turn();
-    printf("DBG c eof %d err %d fin %d sent %lu | s eof %d err %d fin %d | open %lu n %u\n", client[0].eof, client[0].error, client[0].fin_sent, client[0].sent, server[0].eof, server[0].error, server[0].fin_sent, open_relays(), side[0].n);
     UNTIL(client[0].eof && server[0].eof && open_relays() == 0 && side[0].n == 1);
     CU_ASSERT(NEXT(0, RELAYED)->relayed->code == 0);
     end();

@@ -134,6 +134,7 @@ void app_tls(struct app *a, bool server, const struct psk *p)
 {
     struct tls_ctx *c = tls_ctx_wan(server, p);
     a->tls = tls_new_wan(c, a->fd, p);
+    a->shaken = false;
     tls_ctx_free(c);
 }
 
