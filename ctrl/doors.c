@@ -237,15 +237,20 @@ static void tell(struct doors *ds, const struct door *d, struct pool_worker *w, 
     Scistream__Worker__Door m = SCISTREAM__WORKER__DOOR__INIT;
     Scistream__Worker__TcpPeer to;
     ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
+    struct door_keys keys;
     m.number = d->number;
     m.name = d->name;
     m.tell = wants_ends(ds->conf);
-    (d->lease ? door_lease_fill : fill_for_route)(ds, d, &m, &to);
+    if (d->lease)
+        door_lease_fill(ds, d, &m, &to, &keys);
+    else
+        fill_for_route(ds, d, &m, &to);
     sock_tune_peer(d->fd, m.keep_ns); /* those that it accepts have the same */
     t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_DOOR;
     t.door = &m;
     if (pool_send(w, &t, with_fd ? d->fd : -1) < 0)
         log_error("worker %u: cannot be told about %s", w->index, d->name);
+    secret_wipe(&keys, sizeof(keys));
 }
 
 void doors_worker_started(struct doors *ds, struct pool_worker *w)

@@ -56,7 +56,7 @@ void doors_free(struct doors *ds); /* null-safe */
 /* ------------------------------------------------------------ doors of sessions: ports of scistream.data_ports, lent one by one */
 /* Bind n of them for the session of that uid and its owner: numbers[0 … n). Whoever connects waits until it is aimed. 0; -SST_ELIMIT and why: there are
  * not so many, and none is taken. */
-struct doors_borrower { const char *uid, *principal; };
+struct doors_borrower { const char *uid, *principal; bool cons; }; /* cons: the WAN is where connections go to, else where they come from */
 int doors_lend(struct doors *ds, const struct doors_borrower *b, uint32_t *numbers, unsigned n, char *why, size_t why_size);
 uint16_t doors_port(const struct doors *ds, uint32_t number);
 /* From now on connections go to the first of these numeric addresses that takes them; again: those that are open stay where they are. */

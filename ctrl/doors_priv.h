@@ -2,6 +2,7 @@
 #ifndef CTRL_DOORS_PRIV_H
 #define CTRL_DOORS_PRIV_H
 
+#include "ctrl/auth.h"
 #include "ctrl/doors.h"
 #include "src/core/board.h"
 
@@ -11,6 +12,7 @@ struct door_lease {
     uint16_t port;
     char **address;          /* where its connections go: heap, NULL-terminated; NULL: not known yet */
     uint16_t target_port;
+    bool cons;               /* the WAN is where connections go to */
     bool told;               /* workers have its socket */
     struct doors_sum base;   /* of others at its place before; with what dead workers counted for it taken off */
 };
@@ -54,7 +56,8 @@ void doors_refuse(struct doors *ds, struct door *d);
 /* To every worker. */
 void doors_tell_undoor(struct doors *ds, Scistream__Worker__Undoor *m);
 /* doors_session.c */
-void door_lease_fill(const struct doors *ds, const struct door *d, Scistream__Worker__Door *m, Scistream__Worker__TcpPeer *to);
+struct door_keys { Scistream__Worker__Psk psk; uint8_t key[TLS_KEY_SIZE], uid_key[AUTH_UID_KEY]; }; /* wipe it */
+void door_lease_fill(const struct doors *ds, const struct door *d, Scistream__Worker__Door *m, Scistream__Worker__TcpPeer *to, struct door_keys *keys);
 void door_lease_free(struct door *d);
 /* A relay of a worker that died, and the page of that worker. */
 void doors_session_lost(struct doors *ds, uint32_t number, const struct stats_relay *st);

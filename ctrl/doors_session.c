@@ -151,6 +151,7 @@ static uint32_t open_door(struct doors *ds, struct door *d, const struct doors_b
     list_init(&d->free);
     d->lease->uid = mem_strdup(b->uid);
     d->lease->principal = mem_strdup(b->principal);
+    d->lease->cons = b->cons;
     d->lease->port = at->port;
     add_pages(ds, board_place(d->number), &d->lease->base);
     d->lease->base.open = 0;
@@ -217,7 +218,22 @@ unsigned doors_places(const struct doors *ds) { return ds->places; }
 
 /* ------------------------------------------------------------ where connections go */
 
-void door_lease_fill(const struct doors *ds, const struct door *d, Scistream__Worker__Door *m, Scistream__Worker__TcpPeer *to)
+/* There is nothing but the uid to key from. A stunnel as SciStream starts it has that, too. */
+static void fill_psk(const struct doors *ds, const struct door *d, struct door_keys *k)
+{
+    static char identity[] = "scistream";
+    scistream__worker__psk__init(&k->psk);
+    auth_wan_key(NULL, d->lease->uid, k->key);
+    k->psk.identity = identity;
+    k->psk.key = (ProtobufCBinaryData){ sizeof(k->key), k->key };
+    k->psk.legacy = auth_uid_key(d->lease->uid, k->uid_key);
+    if (!k->psk.legacy)
+        return;
+    k->psk.uid_key = (ProtobufCBinaryData){ sizeof(k->uid_key), k->uid_key };
+    k->psk.null_ciphers = ds->conf->scistream.legacy_null_ciphers;
+}
+
+void door_lease_fill(const struct doors *ds, const struct door *d, Scistream__Worker__Door *m, Scistream__Worker__TcpPeer *to, struct door_keys *keys)
 {
     const struct conf_scistream *c = &ds->conf->scistream;
     scistream__worker__tcp_peer__init(to);
@@ -229,6 +245,10 @@ void door_lease_fill(const struct doors *ds, const struct door *d, Scistream__Wo
     m->connections = (uint64_t)c->connections;
     m->of_session = true;
     m->to = to;
+    if (c->wan != CONF_WAN_PSK)
+        return;
+    fill_psk(ds, d, keys);
+    *(d->lease->cons ? &to->psk : &m->psk) = &keys->psk;
 }
 
 void doors_aim(struct doors *ds, uint32_t number, const struct doors_target *t)

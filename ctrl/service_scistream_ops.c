@@ -2,6 +2,7 @@
 #include "ctrl/service_scistream.h"
 #include "src/core/board.h"
 #include "src/core/err.h"
+#include "src/core/log.h"
 
 typedef Scistream__Gateway__V1__Session SessionMsg;
 typedef Scistream__Gateway__V1__Arranged ArrangedMsg;
@@ -54,9 +55,11 @@ static enum grpc_status allows_target(void *user, const struct request *r, const
 static int reserve(void *user, struct request *r, uint16_t *ports, char *why, size_t size)
 {
     const struct service *s = user;
-    int rc = doors_lend(s->doors, &(struct doors_borrower){ r->uid, r->principal }, r->number, r->n, why, size);
+    int rc = doors_lend(s->doors, &(struct doors_borrower){ r->uid, r->principal, r->cons }, r->number, r->n, why, size);
     for (unsigned i = 0; rc == 0 && i < r->n; i++)
         ports[i] = doors_port(s->doors, r->number[i]);
+    if (rc == 0 && s->conf->scistream.wan == CONF_WAN_PSK)
+        log_info("scistream: session %s is keyed by its uid: whoever knows or guesses that can be its other side", r->uid);
     return rc;
 }
 
@@ -114,7 +117,7 @@ static char **words(char *const *w, size_t *n)
     return strv_copy(w);
 }
 
-static ArrangedMsg *arranged_message(const struct request *r, const struct doors_sum *sum)
+static ArrangedMsg *arranged_message(const struct service *s, const struct request *r, const struct doors_sum *sum)
 {
     ArrangedMsg *m = mem_zalloc(1, sizeof(*m));
     scistream__gateway__v1__arranged__init(m);
@@ -123,7 +126,7 @@ static ArrangedMsg *arranged_message(const struct request *r, const struct doors
     m->waiting_for = mem_strdup(request_waits_for(r));
     m->state_ms = (now_ns() - r->since_ns) / NS_PER_MS;
     m->principal = mem_strdup(r->principal);
-    m->security = mem_strdup("plaintext");
+    m->security = mem_strdup(s->conf->scistream.wan == CONF_WAN_PSK ? "TLS, keyed by uid" : "plaintext");
     m->listeners = words(r->listeners, &m->n_listeners);
     m->targets = words(r->targets, &m->n_targets);
     m->application = words(r->prod, &m->n_application);
@@ -148,7 +151,7 @@ SessionMsg *service_request_message(const struct service *s, const struct reques
     m->route = mem_strdup(DOORS_SESSIONS);
     m->class_ = mem_strdup("best effort");
     m->age_ms = (now_ns() - r->born_ns) / NS_PER_MS;
-    m->arranged = arranged_message(r, &sum);
+    m->arranged = arranged_message(s, r, &sum);
     return m;
 }
 

@@ -129,7 +129,7 @@ static bool adopt(struct daemon *d, const SessionMsg *m)
                    **prod = words(a->application, a->n_application);
     struct request_given g = { .uid = m->uid, .principal = a->principal, .cons = str_eq(a->role, "CONS"), .n = d->taking.n, .listeners = listeners,
                                .targets = targets, .prod = prod, .age_ns = m->age_ms * NS_PER_MS, .numbers = mem_zalloc(d->taking.n, sizeof(uint32_t)) };
-    bool taken = doors_adopt(d->doors, &(struct doors_borrower){ m->uid, a->principal }, d->taking.fd, g.n, g.numbers) == 0;
+    bool taken = doors_adopt(d->doors, &(struct doors_borrower){ m->uid, a->principal, str_eq(a->role, "CONS") }, d->taking.fd, g.n, g.numbers) == 0;
     if (taken && !requests_adopt(d->service.requests, &g)) {
         doors_take_back(d->doors, g.numbers, g.n, -SST_EINTERNAL, NULL);
         taken = false;

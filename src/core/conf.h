@@ -10,7 +10,7 @@
 #include "src/core/value.h"
 
 enum { CONF_AUTH_UNSET, CONF_AUTH_NONE, CONF_AUTH_POLICY }; /* scistream.auth */
-enum { CONF_WAN_UNSET, CONF_WAN_PLAINTEXT };  /* scistream.wan */
+enum { CONF_WAN_PSK, CONF_WAN_PLAINTEXT };    /* scistream.wan */
 
 #define CONF_TCP "tcp://" /* what words for TCP peers begin with */
 #define CONF_ROLES "PROD", "CONS", "SEND", "RECV", "ADMIN" /* of a policy */

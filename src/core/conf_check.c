@@ -144,8 +144,6 @@ static int check_scistream(const struct check *k)
     if (s->auth == CONF_AUTH_UNSET)
         return refuse(k, "scistream.auth is not set: say who may arrange sessions: auth = policy goes by the sections auth and policy, auth = none lets anybody who "
                          "reaches the endpoint, to any target");
-    if (s->wan == CONF_WAN_UNSET)
-        return refuse(k, "scistream.wan is not set: say what sessions speak on the WAN; wan = plaintext sends their bytes as they come, unencrypted");
     return 0;
 }
 

@@ -81,7 +81,8 @@
 #define CONF_SCISTREAM(FLAG, INT, SIZE, RATE, TIME, ENUM, STR, LIST) \
     FLAG(enable, "no", "serve scistream.Control, by which SciStream's own client arranges sessions") \
     ENUM(auth, "unset", "unset|none|policy", "who may: none = anybody who reaches the endpoint; policy = by sections auth and policy; has to be said") \
-    ENUM(wan, "unset", "unset|plaintext", "what sessions speak on the WAN: plaintext = TCP as it comes; has to be said") \
+    ENUM(wan, "psk", "psk|plaintext", "what sessions speak on the WAN: psk = TLS by a pre-shared key, which is the uid's; plaintext = TCP as it comes") \
+    FLAG(legacy_null_ciphers, "no", "wan = psk: take ciphers that do not encrypt, too, of a stunnel as SciStream starts it; each such connection is warned of") \
     STR(data_ports, "5100-5200", "ports of the listeners of sessions") \
     STR(data_address, "", "numeric address they are bound to; default: that of listen") \
     STR(data_advertise, "", "numeric address of them that peers are told; default: the one at which the caller reached us") \

@@ -120,9 +120,9 @@ def all_free(g):
 
 # ------------------------------------------------------------ s2uc, as it is
 
-def s2uc_request(g, role, n, receivers):
+def s2uc_request(g, role, n, receivers, uid=None):
     """A thread with req, half a second, hello, and then what both brought, by futures of five seconds."""
-    uid = new_uid()
+    uid = uid or new_uid()
     answer = pool.submit(lambda: g.req(uid, role, n, timeout=PATIENCE).result())
     time.sleep(0.5)
     hello = pool.submit(lambda: g.hello(uid, receivers, "PROD").result())
@@ -138,18 +138,19 @@ def inbound(g, n, receivers):
     return uid, list(r.listeners)
 
 
-def outbound(g, n, remote):
-    uid, r = s2uc_request(g, "CONS", n, ["127.0.0.1:5074"])
+def outbound(g, uid, n, remote):
+    """uid: what inbound-request has printed, to be given on the command line."""
+    _, r = s2uc_request(g, "CONS", n, ["127.0.0.1:5074"], uid)
     g.update(uid, remote, "CONS").result()
-    return uid, list(r.listeners)
+    return list(r.listeners)
 
 
 def arranged(folder_p, folder_c, n, *receivers):
-    """inbound-request at one gateway, outbound-request at the other: prints both uids and the listeners that the application connects to."""
+    """inbound-request at one gateway, outbound-request at the other: prints the uid, the first listener on the WAN and those that the application connects to."""
     p, c = Gateway(folder_p), Gateway(folder_c)
-    uid_p, listeners = inbound(p, int(n), list(receivers))
-    uid_c, local = outbound(c, int(n), listeners)
-    say(" ".join([uid_p, uid_c] + local))
+    uid, listeners = inbound(p, int(n), list(receivers))
+    local = outbound(c, uid, int(n), listeners)
+    say(" ".join([uid, listeners[0]] + local))
 
 
 def released(folder, *uids):
@@ -202,6 +203,32 @@ def hold(door, behind):
 def fate(door):
     """What becomes of a new connection."""
     say(tcp_ends.fate(door))
+
+
+def shouts(door):
+    """Who connects to a WAN listener and speaks no TLS."""
+    s = tcp_ends.dial(door)
+    s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+    say(tcp_ends.outcome(s))
+
+
+def stranger(folder_p, folder_c, receiver):
+    """The other side has another uid: its TLS is refused, and nobody dials the application."""
+    p, c = Gateway(folder_p), Gateway(folder_c)
+    uid, listeners = inbound(p, 1, [receiver])
+    other = new_uid()
+    local = outbound(c, other, 1, listeners)
+    listener = tcp_ends.listen(receiver)
+    client = tcp_ends.dial(local[0])
+    client.sendall(b"x")
+    check("not let in", tcp_ends.outcome(client) == tcp_ends.RESET)
+    listener.setblocking(False)
+    try:
+        check("nobody dials", not listener.accept())
+    except BlockingIOError:
+        pass
+    p.release(uid).result()
+    c.release(other).result()
 
 
 # ------------------------------------------------------------ orders of calls

@@ -33,7 +33,7 @@ new_scistream()
     [ -z "${2:-}" ] || take_range "$2"
     cat >>"$tmp/$1/conf" <<END
 scistream {
-    enable = yes  auth = none  wan = plaintext
+    enable = yes  auth = none  wan = ${wan:-plaintext}
     data_ports = "$first-$last"
     ${section:-}
 }
@@ -47,9 +47,9 @@ ask()
     told=$(tr '\n' ' ' <"$tmp/ask.out")
 }
 
-# through N RECEIVER...: a session at P and one at C; sets uid_p, uid_c and the array local: where the application connects
-through() { ask arranged "$tmp/P" "$tmp/C" "$@"; read -r uid_p uid_c local <<<"$told"; local=($local); door=${local[0]##*:}; }
-let_go() { ask released "$tmp/P" "$uid_p"; ask released "$tmp/C" "$uid_c"; }
+# through N RECEIVER...: a session at P and at C; sets uid, wan_door and the array local: where the application connects
+through() { ask arranged "$tmp/P" "$tmp/C" "$@"; read -r uid wan_door local <<<"$told"; local=($local); door=${local[0]##*:}; }
+let_go() { ask released "$tmp/P" "$uid"; ask released "$tmp/C" "$uid"; }
 
 beside() { start "$1" $python "$srcdir/tests/func/scistream.py" "$2" "$tmp/messages" "${@:3}"; } # NAME CASE ARGUMENTS
 hold() { mkfifo "$tmp/$1.to"; input=$tmp/$1.to beside "$1" hold "$2" $behind; exec {held[$1]}>"$tmp/$1.to"; wait_until 10 "grep -q holds '$tmp/$1.out'"; }
@@ -184,14 +184,31 @@ kill "${pid[G]}"
 wait_until 20 "! kill -0 ${pid[G]}"
 
 step "two gateways: s2uc's inbound-request and outbound-request, and applications through both"
-new_scistream P
-new_scistream C
+wan=psk new_scistream P
+wan=psk new_scistream C
 start_gateway P
 start_gateway C
 behind=$((port[P] + 7))
 through 1 127.0.0.1:$behind
+log_has P "session $uid is keyed by its uid"
+hold app $door
+ctl P sessions --connections --json >"$tmp/sessions"
+grep -q '"peer_security":"TLSv1.3 TLS_AES_256_GCM_SHA384, psk' "$tmp/sessions" && grep -q '"backend_security":"plaintext"' "$tmp/sessions" || fail "$(cat "$tmp/sessions")"
+echo bye >&"${held[app]}"
+ended app end
+ask shouts "${wan_door##*:}"
+[ "$told" != "nothing " ] || fail "a stranger on the WAN is kept"
+wait_said P "session $uid, port ${wan_door##*:}: "
+step "    TLS by the uid: $(grep -o "session $uid, port .*" "$tmp/P.err" | tail -n 1)"
 all two
 let_go
+step "    and another uid is not let in"
+ask stranger "$tmp/P" "$tmp/C" 127.0.0.1:$behind
+stop_gateway P
+stop_gateway C
+sed -i 's/wan = psk/wan = plaintext/' "$tmp"/[PC]/conf
+start_gateway P
+start_gateway C
 through 3 127.0.0.1:$behind 127.0.0.1:$((port[P] + 8))
 ask fan "$behind,$((port[P] + 8))" "${local[@]##*:}"
 step "    $told"
@@ -258,6 +275,6 @@ sed -i 's/enable = yes/enable = no/' "$tmp/O/conf"
 start_gateway O
 ask case off "$tmp/O"
 stop_gateway O
-sed -i 's/enable = no/enable = yes/; s/wan = plaintext//' "$tmp/O/conf"
+sed -i 's/enable = no/enable = yes/; s/auth = none//' "$tmp/O/conf"
 run check 78 "$builddir/scistreamd" -c "$tmp/O/conf" --check-config
-says check 'scistream.wan is not set: say what sessions speak on the WAN'
+says check 'scistream.auth is not set: say who may arrange sessions'

@@ -6,7 +6,7 @@ from tcp_ends import RESET, check, dial, listen, accept, reset, read_all, read_e
 client_at, server_at = sys.argv[1:3]
 more = sys.argv[4:]
 listener = listen(server_at) if sys.argv[3] != "s_server" else None
-SIZE = 20_000_000
+SIZE = 5_000_000
 
 
 def pair():
@@ -21,28 +21,54 @@ def data(seed):
     return bytes((i * seed) & 255 for i in range(65536)) * (SIZE // 65536)
 
 
-def bulk(both=True):
+# stunnel 5.68 throws away what it has not read yet of a connection that has ended both ways ("Read socket closed (HUP)"), and says close_notify: behind
+# one nothing ends before all is read.
+GENTLE = "gentle" in more
+
+
+def sends(s, what):
+    s.sendall(what)
+    if not GENTLE:
+        s.shutdown(socket.SHUT_WR)
+
+
+def reads(what, s, other, want):
+    """All that is wanted, then the end, which other makes when it may not come sooner."""
+    if GENTLE:
+        check(what, read_exactly(s, len(want)) == want)
+        other.shutdown(socket.SHUT_WR)
+    check(what + ", and its end", read_all(s) == (b"" if GENTLE else want))
+
+
+def bulk():
     c, s = pair()
-    there, back = data(3), data(7) if both else b""
-    got = {}
-    threads = [threading.Thread(target=f) for f in (
-        lambda: (c.sendall(there), c.shutdown(socket.SHUT_WR)), lambda: (s.sendall(back), s.shutdown(socket.SHUT_WR)),
-        lambda: got.update(back=read_all(c)), lambda: got.update(there=read_all(s)))]
+    there, back = data(3), data(7)
+    threads = [threading.Thread(target=sends, args=a) for a in ((c, there), (s, back))]
     for t in threads:
         t.start()
+    if GENTLE:
+        check("bytes there", read_exactly(s, len(there)) == there)
+        reads("bytes back", c, s, back)
+        c.shutdown(socket.SHUT_WR)
+        check("the end there", read_all(s) == b"")
+    else:
+        got = []
+        threads.append(threading.Thread(target=lambda: got.append(read_all(c))))
+        threads[-1].start()
+        check("bytes there", read_all(s) == there)
+        threads[-1].join()
+        check("bytes back", got == [back])
     for t in threads:
         t.join()
-    check("bytes there", got["there"] == there, len(got["there"]))
-    check("bytes back", got["back"] == back, len(got["back"]))
 
 
 def half_close(first, second):
     first.sendall(b"question")
     first.shutdown(socket.SHUT_WR)
     check("the question, and its end", read_all(second) == b"question")
-    sender = threading.Thread(target=lambda: (second.sendall(data(5)), second.shutdown(socket.SHUT_WR)))
+    sender = threading.Thread(target=sends, args=(second, data(5)))
     sender.start()
-    check("the answer, and its end", read_all(first) == data(5))
+    reads("the answer", first, second, data(5))
     sender.join()
 
 
@@ -55,16 +81,20 @@ def half_close_server():
     half_close(s, c)
 
 
+def resets(one, other):
+    """What the other sees of it: a reset, or what is said to become of it."""
+    reset(one)
+    ended = outcome(other)
+    check("a reset", ended == (more[0] if more else RESET), ended)
+
+
 def reset_client():
-    c, s = pair()
-    reset(c)
-    check("a reset", outcome(s) == RESET)
+    resets(*pair())
 
 
 def reset_server():
     c, s = pair()
-    reset(s)
-    check("a reset", outcome(c) == RESET)
+    resets(s, c)
 
 
 def nobody_comes():
@@ -104,7 +134,7 @@ def openssl(*args):
 
 
 def s_client():
-    p = openssl("s_client", "-connect", "127.0.0.1:" + client_at, "-quiet", *more)
+    p = openssl("s_client", "-connect", "127.0.0.1:" + client_at, "-quiet", "-no_ign_eof", *more)
     p.stdin.write(b"hello\n")
     s, _ = accept(listener)
     check("hello", read_exactly(s, 6) == b"hello\n")

@@ -518,7 +518,6 @@ static void test_check_good(void)
     check_good("scistream.data_ports=6000");
     check_good("scistream.plaintext_listen=[::1]:5001");
     check_set("scistream.auth=none");
-    check_set("scistream.wan=plaintext");
     check_set("scistream.enable=yes");
     CU_ASSERT_EQUAL(conf_check(c, why, sizeof(why)), 0);
     check_good("records=log");
@@ -553,9 +552,6 @@ static void test_check_global(void)
                                                    "[::]:5001, or \"\" for none");
     check_fault("scistream.enable=yes", "scistream.auth is not set: say who may arrange sessions: auth = policy goes by the sections auth and policy, "
                 "auth = none lets anybody who reaches the endpoint, to any target");
-    check_set("scistream.auth=none");
-    CU_ASSERT_EQUAL(conf_check(c, why, sizeof(why)), -SST_ECONF);
-    CU_ASSERT_STRING_EQUAL(why, "scistream.wan is not set: say what sessions speak on the WAN; wan = plaintext sends their bytes as they come, unencrypted");
     check_fault("records=x.jsonl", "records = x.jsonl: must be an absolute path, log, or \"\" for none");
     check_fault("key=/k", "key is set and certificate is not: both are needed");
     check_fault("certificate=/c", "certificate is set and key is not: both are needed");

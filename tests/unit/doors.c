@@ -281,7 +281,7 @@ static void end_sessions(void)
 
 static int lend(const char *uid, uint32_t *numbers, unsigned n, char why[200])
 {
-    return doors_lend(doors, &(struct doors_borrower){ uid, "anna" }, numbers, n, why, 200);
+    return doors_lend(doors, &(struct doors_borrower){ uid, "anna", true }, numbers, n, why, 200);
 }
 
 static void aim(uint32_t number)
@@ -390,7 +390,7 @@ static void test_handed_over(void)
     CU_ASSERT_EQUAL(lend("v", b, 1, why), -SST_ELIMIT);
     doors_take_back(doors, a, 2, -SST_ERELEASED, "released there"); /* only its connections */
     CU_ASSERT(told[0][n_told[0] - 1].code && told[0][n_told[0] - 1].more == 1 && answers(port));
-    CU_ASSERT_EQUAL_FATAL(doors_adopt(doors, &(struct doors_borrower){ "u", "anna" }, fds, 2, b), 0);
+    CU_ASSERT_EQUAL_FATAL(doors_adopt(doors, &(struct doors_borrower){ "u", "anna", false }, fds, 2, b), 0);
     CU_ASSERT(fds[0] == -1 && doors_port(doors, b[0]) == port && doors_port(doors, b[1]) == port + 1 && str_eq(doors_uid(doors, b[1]), "u"));
     aim(b[1]);
     CU_ASSERT(told[0][n_told[0] - 1].number == b[1] && told[0][n_told[0] - 1].with_fd);
