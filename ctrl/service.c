@@ -22,6 +22,10 @@ const struct grpc_method service_methods[] = {
     { "/scistream.gateway.v1.Gateway/Drain", ADMIN_MAX, &service_drain_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Upgrade", ADMIN_MAX, &service_upgrade_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Reload", ADMIN_MAX, &service_reload_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Grant", ADMIN_MAX, &service_grant_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Renew", ADMIN_MAX, &service_renew_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Revoke", ADMIN_MAX, &service_revoke_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Grants", ADMIN_MAX, &service_grants_handlers, service_unary_start },
     SCISTREAM_METHODS,
     HEALTH_METHODS,
 };

@@ -13,6 +13,7 @@ void shop_gone(struct defer *d)
     list_del(&sh->node);
     hop_fini(&sh->h);
     route_drop(sh->route);
+    grant_drop(sh->grant);
     free(sh);
 }
 
@@ -55,14 +56,20 @@ void sessions_attach(struct sessions *ss, struct grpc_call *call)
 
 /* ------------------------------------------------------------ all of them */
 
+static void session_free(struct session *s)
+{
+    route_drop(s->route);
+    grant_drop(s->grant);
+    free(s->at);
+    free(s);
+}
+
 void session_release(struct session *s)
 {
     if (!list_empty(&s->channels))
         return;
     list_del(&s->node);
-    route_drop(s->route);
-    free(s->at);
-    free(s);
+    session_free(s);
 }
 
 static void tell_idle(struct defer *d)
@@ -146,6 +153,27 @@ unsigned sessions_abort_route(struct sessions *ss, const char *route, int rc, co
     return n;
 }
 
+void sessions_grant_over(struct sessions *ss, const char *uid, const char *why)
+{
+    AUTO_FREE char *text = mem_printf("session %s %s: nobody can come to it any more", uid, why);
+    list_for_each_safe(n, &ss->sessions) {
+        struct session *s = list_entry(n, struct session, node);
+        if (!str_eq(s->uid, uid))
+            continue;
+        list_for_each_safe(k, &s->channels)
+            if (list_entry(k, struct schannel, node)->state == SC_WAITING)
+                schannel_abort(list_entry(k, struct schannel, node), -SST_EDENIED, text);
+    }
+}
+
+unsigned sessions_open(const struct sessions *ss, const char *uid)
+{
+    list_for_each(n, &ss->sessions)
+        if (str_eq(list_entry(n, struct session, node)->uid, uid))
+            return list_entry(n, struct session, node)->held;
+    return 0;
+}
+
 /* ------------------------------------------------------------ other routes */
 
 /* It has not begun: it goes by what its route is now, if that can still bring it a partner. */
@@ -191,9 +219,7 @@ void sessions_free(struct sessions *ss)
         struct session *s = list_entry(n, struct session, node);
         list_for_each_safe(k, &s->channels)
             schannel_forget(list_entry(k, struct schannel, node));
-        route_drop(s->route);
-        free(s->at);
-        free(s);
+        session_free(s);
     }
     defer_cancel(&ss->told_idle);
     free(ss);

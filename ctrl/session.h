@@ -9,6 +9,7 @@
 
 #include "ctrl/admission.h"
 #include "ctrl/connections.h"
+#include "ctrl/grants.h"
 #include "ctrl/hop.h"
 #include "ctrl/record.h"
 #include "ctrl/route.h"
@@ -30,6 +31,7 @@ struct sessions_config {
     const struct routes *routes;
     struct pool *pool;
     struct doors *doors;
+    const struct grants *grants;
     struct resolver *resolver;
     const char *name;      /* of this gateway */
     struct tally *tally;
@@ -61,6 +63,10 @@ void sessions_reloaded(struct sessions *ss);
 int sessions_abort(struct sessions *ss, const char *uid, int64_t channel, int rc, const char *text);
 /* End all channels of that route that are not over; how many. */
 unsigned sessions_abort_route(struct sessions *ss, const char *route, int rc, const char *text);
+/* Nobody can come any more to a granted session: those that wait for a partner there end, with a sentence of why ("has expired"). */
+void sessions_grant_over(struct sessions *ss, const char *uid, const char *why);
+/* Channels of that session that are not over; 0 too when there is no such session. */
+unsigned sessions_open(const struct sessions *ss, const char *uid);
 /* End all channels with that reason. */
 void sessions_abort_all(struct sessions *ss, int rc, const char *text);
 size_t sessions_channels(const struct sessions *ss);

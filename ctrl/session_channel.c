@@ -35,6 +35,7 @@ static void take_place(struct schannel *c)
     }
     s->at[c->number] = c;
     s->waiting++;
+    s->held++;
 }
 
 static void set_state(struct schannel *c, enum sc_state state)
@@ -45,6 +46,7 @@ static void set_state(struct schannel *c, enum sc_state state)
     if (!held || schannel_holds_place(c))
         return;
     c->s->at[c->number] = NULL;
+    c->s->held--;
     c->s->lowest = MIN(c->s->lowest, c->number);
 }
 
@@ -482,7 +484,7 @@ static void answer_hop(struct schannel *c, unsigned side)
     sh->h.give.cipher = ciphers[c->ss->c.conf->link.cipher];
     sh->h.give.gateway = c->ss->c.name;
     str_copy(sh->h.give.advertise, sizeof(sh->h.give.advertise), c->ss->c.conf->g.advertise);
-    sh->h.secret = &sh->route->secret;
+    sh->h.secret = sh->grant ? &sh->grant->secret[side == SOURCE_SIDE ? GRANT_SEND : GRANT_RECV] : &sh->route->secret;
     hop_answer(&sh->h, c->w, &c->pc, (Scistream__Worker__Side)side);
 }
 

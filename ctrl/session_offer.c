@@ -10,29 +10,47 @@ static const char *role_word(unsigned side) { return side == SOURCE_SIDE ? "send
 
 /* ------------------------------------------------------------ who and what */
 
-static struct session *find_session(const struct sessions *ss, const char *uid)
+/* What an offer names: a route, and a grant if it is by the uid of one. secret NULL: there is no such thing, or not for that role. */
+struct named { struct route *route; struct grant *grant; const struct secret *secret; };
+
+static struct route *common_session(const struct sessions *ss, const char *uid)
 {
-    list_for_each(n, &ss->sessions)
-        if (str_eq(list_entry(n, struct session, node)->uid, uid))
-            return list_entry(n, struct session, node);
+    list_for_each(n, &ss->sessions) {
+        const struct session *s = list_entry(n, struct session, node);
+        if (!s->grant && str_eq(s->uid, uid))
+            return s->route->gone ? NULL : s->route;
+    }
     return NULL;
+}
+
+/* A granted session is for those with a ticket alone: who has the secret of the route is not let in by it. */
+static struct named find_named(const struct sessions *ss, const Offer *o)
+{
+    struct named n = { .grant = *o->session ? grants_find(ss->c.grants, o->session, (uint64_t)time(NULL)) : NULL };
+    if (n.grant) {
+        n.route = n.grant->route;
+        n.secret = &n.grant->secret[side_of(o) == SOURCE_SIDE ? GRANT_SEND : GRANT_RECV];
+        return n;
+    }
+    n.route = *o->session ? common_session(ss, o->session) : route_find(ss->c.routes, o->route);
+    n.secret = n.route ? &n.route->secret : NULL;
+    return n;
 }
 
 /* The route the offer names, directly or by a session; NULL: none, or the proof is wrong. The same answer and the same work for both. */
 static struct route *authenticate(struct shop *sh, const Offer *o)
 {
     static struct log_gate gate = LOG_GATE;
-    const struct sessions *ss = sh->ss;
     bool by_uid = *o->session != 0;
     const char *name = by_uid ? o->session : o->route;
-    const struct session *s = by_uid ? find_session(ss, name) : NULL;
-    struct route *r = by_uid ? (s && !s->route->gone ? s->route : NULL) : route_find(ss->c.routes, name);
-    if (auth_check(r ? &r->secret : NULL, o, name, sh->h.at.conn)) {
-        sh->principal = grpc_conn_tls(sh->h.at.conn) ? "secret" : "local";
-        return r;
+    struct named n = find_named(sh->ss, o);
+    if (auth_check(n.secret, o, name, sh->h.at.conn)) {
+        sh->principal = !grpc_conn_tls(sh->h.at.conn) ? "local" : n.grant ? "ticket" : "secret";
+        sh->grant = n.grant ? grant_hold(n.grant) : NULL;
+        return n.route;
     }
     log_gated(&gate, LOG_LEVEL_WARN, "attach from %s refused: %s '%.64s'", sh->h.at.peer,
-              r ? "wrong secret for" : by_uid ? "no such session" : "no such route", name);
+              n.route ? "wrong secret for" : by_uid ? "no such session" : "no such route", name);
     return NULL;
 }
 
@@ -61,15 +79,23 @@ static int check_transports(struct shop *sh, const struct route *r, char *why, s
 
 /* ------------------------------------------------------------ a place */
 
-static struct session *session_of(struct sessions *ss, struct route *r)
+static bool is_of(const struct session *s, const struct route *r) { return str_eq(s->route->c->name, r->c->name); }
+
+/* The one of the grant, NULL: that of all others of the route. */
+static struct session *session_of(struct sessions *ss, struct route *r, struct grant *g)
 {
     uint8_t random[16];
-    list_for_each(n, &ss->sessions)
-        if (str_eq(list_entry(n, struct session, node)->route->c->name, r->c->name))
-            return list_entry(n, struct session, node);
+    list_for_each(n, &ss->sessions) {
+        struct session *s = list_entry(n, struct session, node);
+        if (s->grant == g && (g || is_of(s, r)))
+            return s;
+    }
     struct session *s = mem_zalloc(1, sizeof(*s));
     secret_random(random, sizeof(random));
     secret_hex(s->uid, random, sizeof(random));
+    if (g)
+        str_copy(s->uid, sizeof(s->uid), g->uid);
+    s->grant = g ? grant_hold(g) : NULL;
     s->route = route_hold(r);
     s->born_ns = now_ns();
     list_init(&s->channels);
@@ -91,35 +117,51 @@ static struct schannel *waiting_channel(struct session *s, unsigned side, bool p
     return NULL;
 }
 
+static uint32_t channels_of(const struct session *s)
+{
+    uint32_t n = conf_route_channels(s->route->c);
+    return s->grant ? MIN(n, s->grant->channels) : n;
+}
+
+/* All sessions of a route share the places that it has. */
+static bool is_full(const struct sessions *ss, const struct route *r)
+{
+    uint32_t held = 0;
+    list_for_each(n, &ss->sessions)
+        if (is_of(list_entry(n, struct session, node), r))
+            held += list_entry(n, struct session, node)->held;
+    return held >= conf_route_channels(r->c);
+}
+
 /* The lowest that nobody has. False: there is none. */
-static bool free_number(struct session *s, uint32_t *out)
+static bool free_number(struct sessions *ss, struct session *s, uint32_t *out)
 {
     while (channel_at(s, s->lowest))
         s->lowest++;
     *out = s->lowest;
-    return s->lowest < conf_route_channels(s->route->c);
+    return s->lowest < channels_of(s) && !is_full(ss, s->route);
 }
 
 /* The channel that an offer for any channel gets: one that waits for this side, else a new one with the lowest free number. */
-static struct schannel *any_channel(struct session *s, unsigned side, bool probe)
+static struct schannel *any_channel(struct sessions *ss, struct session *s, unsigned side, bool probe)
 {
     uint32_t number;
     struct schannel *c = waiting_channel(s, side, probe);
-    return c ? c : free_number(s, &number) ? schannel_new(s, number) : NULL;
+    return c ? c : free_number(ss, s, &number) ? schannel_new(s, number) : NULL;
 }
 
-static bool has_place(struct session *s, unsigned side, bool probe)
+static bool has_place(struct sessions *ss, struct session *s, unsigned side, bool probe)
 {
     uint32_t number;
-    return waiting_channel(s, side, probe) || free_number(s, &number);
+    return waiting_channel(s, side, probe) || free_number(ss, s, &number);
 }
 
-static struct schannel *this_channel(struct session *s, uint32_t number, unsigned side, bool probe)
+static struct schannel *this_channel(const struct shop *sh, struct session *s, uint32_t number, bool probe)
 {
     struct schannel *c = channel_at(s, number);
     if (c)
-        return !probe && lacks(c, side) ? c : NULL;
-    return number < conf_route_channels(s->route->c) ? schannel_new(s, number) : NULL;
+        return !probe && lacks(c, sh->side) ? c : NULL;
+    return number < channels_of(s) && !is_full(sh->ss, s->route) ? schannel_new(s, number) : NULL;
 }
 
 static int say_busy(struct session *s, const struct shop *sh, const Offer *o, char *why, size_t size)
@@ -127,29 +169,35 @@ static int say_busy(struct session *s, const struct shop *sh, const Offer *o, ch
     bool fixed = o->pick_case == SCISTREAM__GATEWAY__V1__OFFER__PICK_CHANNEL;
     const struct schannel *c = channel_at(s, fixed ? o->channel : 0);
     unsigned side = sh->side;
-    long long n = conf_route_channels(s->route->c);
+    const char *kind = s->grant ? "session" : "route", *name = s->grant ? s->uid : s->route->c->name;
+    uint32_t n = channels_of(s);
     if (fixed && o->channel >= n) {
-        snprintf(why, size, "route %s has channels 0 to %lld, not %u", s->route->c->name, n - 1, o->channel);
+        snprintf(why, size, "%s %s has channels 0 to %u, not %u", kind, name, n - 1, o->channel);
         return -SST_EUSAGE;
+    }
+    if (s->held < n && !(fixed && c)) {
+        snprintf(why, size, "all channels of route %s (%u) are held, some of them in other sessions", s->route->c->name,
+                 conf_route_channels(s->route->c));
+        return -SST_EBUSY;
     }
     const struct shop *holder = c ? c->hop[side] ? c->hop[side] : c->hop[!side] : NULL;
     const char *peer = holder ? holder->h.at.peer : c && c->plain[side].here ? c->plain[side].peer : "a peer that is leaving";
     char age[UNITS_TEXT];
     units_human_time(age, c ? now_ns() - c->born_ns : 0);
-    if (fixed && has_place(s, side, o->probe)) {
-        snprintf(why, size, "channel %u of route %s is held by %s since %s; without --channel the next free one is taken", o->channel,
-                 s->route->c->name, peer, age);
+    if (fixed && has_place(sh->ss, s, side, o->probe)) {
+        snprintf(why, size, "channel %u of %s %s is held by %s since %s; without --channel the next free one is taken", o->channel, kind,
+                 name, peer, age);
         return -SST_EBUSY;
     }
-    snprintf(why, size, "route %s has %lld channel%s and no place for another %s; channel %u is held by %s since %s", s->route->c->name,
-             n, n == 1 ? "" : "s", role_word(side), c ? c->number : 0, peer, age);
+    snprintf(why, size, "%s %s has %u channel%s and no place for another %s; channel %u is held by %s since %s", kind, name, n,
+             n == 1 ? "" : "s", role_word(side), c ? c->number : 0, peer, age);
     return -SST_EBUSY;
 }
 
 struct schannel *session_place(struct sessions *ss, struct route *r, unsigned side)
 {
-    struct session *s = session_of(ss, r);
-    struct schannel *c = any_channel(s, side, false);
+    struct session *s = session_of(ss, r, NULL);
+    struct schannel *c = any_channel(ss, s, side, false);
     if (!c)
         session_release(s);
     return c;
@@ -170,9 +218,9 @@ void schannel_wait_other(struct schannel *c, unsigned side, uint64_t wait_ms)
 static void place(struct shop *sh, struct route *r, const Offer *o)
 {
     char why[ATTACH_WHY];
-    struct session *s = session_of(sh->ss, r);
+    struct session *s = session_of(sh->ss, r, sh->grant);
     bool fixed = o->pick_case == SCISTREAM__GATEWAY__V1__OFFER__PICK_CHANNEL;
-    struct schannel *c = fixed ? this_channel(s, o->channel, sh->side, o->probe) : any_channel(s, sh->side, o->probe);
+    struct schannel *c = fixed ? this_channel(sh, s, o->channel, o->probe) : any_channel(sh->ss, s, sh->side, o->probe);
     if (!c) {
         shop_refuse(sh, say_busy(s, sh, o, why, sizeof(why)), why);
         session_release(s);
@@ -181,6 +229,8 @@ static void place(struct shop *sh, struct route *r, const Offer *o)
     c->probe = o->probe;
     schannel_join(c, sh, sh->side);
     tally_attach(sh->ss->c.tally, 0);
+    if (sh->grant)
+        sh->grant->attached[sh->side == SOURCE_SIDE ? GRANT_SEND : GRANT_RECV]++;
     if (side_here(c, !sh->side) || r->connects || c->probe)
         schannel_open(c);
     else

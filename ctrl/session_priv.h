@@ -17,6 +17,8 @@ struct session {
     struct schannel **at;    /* by number, those that hold their places; heap, n_at of them */
     uint32_t n_at, lowest;   /* below lowest all places are taken */
     unsigned waiting;        /* channels that wait for their other side */
+    unsigned held;           /* places that are taken */
+    struct grant *grant;     /* it is that one's, whose uid it has; NULL: it is everybody's who has the secret of the route. Held */
     uint64_t born_ns;
 };
 
@@ -26,8 +28,9 @@ struct shop {
     struct sessions *ss;
     struct schannel *c;      /* NULL until the offer was accepted */
     struct route *route;     /* whose secret it proved, or dials by; NULL: none yet */
+    struct grant *grant;     /* whose secret it proved, instead; held; NULL: none */
     unsigned side;
-    const char *principal;   /* how the peer was authenticated: "secret", "local"; whom we dialed: "pin", "certificate" */
+    const char *principal;   /* how the peer was authenticated: "secret", "ticket", "local"; whom we dialed: "pin", "certificate" */
     struct defer gone;
     struct list node;        /* in sessions.guests before it has a channel */
     bool over;

@@ -30,7 +30,13 @@ static const struct opts_row rows[] = {
     CTL_ROW(stop, "stop", 0, VALUE_FLAG, "no", NULL, "drain: then stop the gateway"),
     CTL_ROW(resume, "resume", 0, VALUE_FLAG, "no", NULL, "drain: take new streams again"),
     { .v = { .name = "for", .type = VALUE_TIME, .off = offsetof(struct ctl_opts, lifetime), .def = "forever", .min = 1 * NS_PER_S, .max = TIME_FOREVER,
-             .help = "token: how long it is good" }, .arg = "TIME" },
+             .help = "token: how long it is good; grant, renew: how long from now the session may be attached to, else 24h" }, .arg = "TIME" },
+    { .v = { .name = "channels", .type = VALUE_INT, .off = offsetof(struct ctl_opts, channels), .def = "0", .min = 0, .max = 65536,
+             .help = "grant: channels at once; 0 = as many as the route has" }, .arg = "N" },
+    CTL_ROW(send_file, "send-file", 0, VALUE_STR, "", "FILE", "grant, renew: make this file with the ticket of the sender, instead of printing it"),
+    CTL_ROW(recv_file, "recv-file", 0, VALUE_STR, "", "FILE", "grant, renew: the same for the receiver"),
+    CTL_ROW(address, "address", 0, VALUE_LIST, "", "HOST:PORT", "grant, renew: where users reach the gateway; may be repeated; default: what it knows"),
+    CTL_ROW(abort, "abort", 0, VALUE_FLAG, "no", NULL, "revoke: abort the streams that run"),
     ENDPOINT_ROW(probe_time, "time", 0, VALUE_TIME, "5s", 1 * NS_PER_MS, 3600 * NS_PER_S, NULL, "TIME", NULL, "probe: how long to stream"),
     ENDPOINT_ROWS,
 };
@@ -49,6 +55,10 @@ static const struct {
     { "upgrade", "", "start the program anew and let it take over; streams that run stay with the one of before", 0, 0, ctl_upgrade },
     { "devices", "", "RDMA devices: those that the gateway sees, or those of this machine", 0, 0, ctl_devices },
     { "ticket", "show [FILE | -]", "what is in a ticket, and whether it may still be used; without its secret", 1, 2, ctl_ticket },
+    { "grant", "ROUTE", "a session of its own on a route, and tickets for its sender and receiver", 1, 1, ctl_grant },
+    { "renew", "UID", "a granted session expires later, or sooner; new tickets for it", 1, 1, ctl_renew },
+    { "revoke", "UID", "nobody attaches to a granted session any more", 1, 1, ctl_revoke },
+    { "grants", "", "granted sessions: until when, and used by whom", 0, 0, ctl_grants },
     { "probe", "gateway://HOST[:PORT]/ROUTE", "try a route from here: name, TLS, proof, round trip, 5 s of data", 1, 1, ctl_probe },
     { "token", "PRINCIPAL", "make a token, and its line for the gateway's token_file", 1, 1, ctl_token },
 };
@@ -69,6 +79,10 @@ static const struct opts_command command = {
             "  upgrade                      a newer program takes over, streams that run are finished by the one of before\n"
             "  devices                      RDMA devices that the gateway sees; without a gateway, those of this machine\n"
             "  ticket show [FILE | -]       what is in a ticket, without its secret; default: the file in SCISTREAM_TICKET_FILE\n"
+            "  grant ROUTE                  a session of its own on a route, and tickets for its sender and receiver\n"
+            "  renew UID                    let it expire later, or sooner, and print new tickets\n"
+            "  revoke UID                   nobody attaches to it any more; with --abort, its streams end\n"
+            "  grants                       granted sessions: until when, and used by whom\n"
             "  probe gateway://HOST/ROUTE   try a route: name, TLS, proof, round trip, 5 s of data\n"
             "  token PRINCIPAL              make a token (standard output) and its line for token_file (standard error)\n"
             "Exit codes as in scistream(7).\n",

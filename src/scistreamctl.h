@@ -7,11 +7,11 @@
 
 struct ctl_opts {
     struct endpoint_opts e;
-    char *socket, *reason, *timeout, *route, *gateway, *token_file, *cert, *key;
+    char *socket, *reason, *timeout, *route, *gateway, *token_file, *cert, *key, *send_file, *recv_file, **address;
     uint64_t interval, lifetime;
-    int64_t limit;
+    int64_t limit, channels;
     int order;
-    bool socket_given, json, stop, resume, connections;
+    bool socket_given, json, stop, resume, connections, abort;
 };
 
 /* One unary call on the local socket, or to --gateway; done gets the reply (data NULL: failed, and it was said). Exit code. */
@@ -54,6 +54,10 @@ int ctl_drain(struct ctl_opts *o, int argc, char **argv);
 int ctl_upgrade(struct ctl_opts *o, int argc, char **argv);
 int ctl_reload(struct ctl_opts *o, int argc, char **argv);
 int ctl_ticket(struct ctl_opts *o, int argc, char **argv);
+int ctl_grant(struct ctl_opts *o, int argc, char **argv);
+int ctl_renew(struct ctl_opts *o, int argc, char **argv);
+int ctl_revoke(struct ctl_opts *o, int argc, char **argv);
+int ctl_grants(struct ctl_opts *o, int argc, char **argv);
 int ctl_probe(struct ctl_opts *o, int argc, char **argv);
 int ctl_token(struct ctl_opts *o, int argc, char **argv);
 

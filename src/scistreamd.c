@@ -122,6 +122,13 @@ static void on_worker_died(struct pool *p UNUSED, void *user, const struct pool_
     service_note(&d->service, "worker-died", text, w->index);
 }
 
+static void on_grant_over(void *user, const struct grant *g, const char *why)
+{
+    struct daemon *d = user;
+    log_info("session %s (%s) %s", g->uid, g->route->c->name, why);
+    sessions_grant_over(d->service.sessions, g->uid, why);
+}
+
 static void on_workers_broken(struct pool *p UNUSED, void *user, const char *why)
 {
     struct daemon *d = user;
@@ -255,8 +262,10 @@ static void make_services(struct daemon *d)
     static const struct service_admin admin = { .drain = drain_asked, .resume = drain_resume, .reload = reload_now, .upgrade = upgrade_asked,
                                                 .released = sessions_released };
     struct grpc_limits limits = daemon_limits(d->conf);
-    d->service = (struct service){ .loop = &d->loop, .conf = d->conf, .name = d->name, .admin = &admin, .admin_user = d };
+    d->service = (struct service){ .loop = &d->loop, .conf = d->conf, .name = d->name, .admin = &admin, .admin_user = d,
+                                   .grants = &d->grants, .routes = &d->routes, .tls = &d->tls };
     service_init(&d->service);
+    grants_init(&d->grants);
     d->server = grpc_server_new(&d->loop, service_methods, service_methods_n, &limits, &d->service);
     if (d->conf->scistream.enable && *d->conf->scistream.plaintext_listen)
         d->plain = grpc_server_new(&d->loop, service_plain_methods, service_plain_methods_n, &limits, &d->service);
@@ -291,7 +300,7 @@ static int start(struct daemon *d)
         return code;
     struct sessions_config sc = { .loop = &d->loop, .conf = d->conf, .routes = &d->routes, .pool = d->pool, .resolver = d->resolver,
                                   .name = d->name, .doors = d->doors, .tally = &d->observe.tally, .records = &d->observe.records,
-                                  .ev = &service_session_events, .ev_user = &d->service };
+                                  .ev = &service_session_events, .ev_user = &d->service, .grants = &d->grants };
     doors_start(d->doors, &d->loop, d->pool, d->resolver, &d->observe.records);
     tally_use_doors(&d->observe.tally, doors_route_name, d->doors);
     d->service.who = d->who;
@@ -299,6 +308,7 @@ static int start(struct daemon *d)
     d->service.pool = d->observe.sources.pool = d->pool;
     d->service.sessions = d->observe.sources.sessions = sessions_new(&sc);
     d->service.requests = requests_new(&d->loop, d->conf, d->resolver, &service_requests_ops, &d->service);
+    grants_start(&d->grants, &d->loop, on_grant_over, d);
     return 0;
 }
 
@@ -366,6 +376,7 @@ static void clean_up(struct daemon *d)
     grpc_server_free(d->plain);
     requests_free(d->service.requests);
     sessions_free(d->service.sessions);
+    grants_fini(&d->grants);
     doors_free(d->doors);
     pool_free(d->pool);
     who_free(d->who);
@@ -380,7 +391,8 @@ static void clean_up(struct daemon *d)
 
 static int with_config(const struct daemon_opts *o, char **argv)
 {
-    static struct daemon d = { .loop = { .epfd = -1, .sigfd = -1 }, .endpoint_fd = -1, .local_fd = -1, .plain_fd = -1 };
+    static struct daemon d = { .loop = { .epfd = -1, .sigfd = -1 }, .endpoint_fd = -1, .local_fd = -1, .plain_fd = -1,
+                               .before.grants_fd = -1 };
     self = &d;
     d.opts = o;
     d.argv = argv;

@@ -22,6 +22,7 @@ struct daemon {
     struct who *who;
     struct pool *pool;
     struct doors *doors;
+    struct grants grants;
     struct service service;
     struct grpc_server *server, *plain; /* plain: scistream.Control without TLS; NULL: not wanted */
     struct observe observe;
@@ -48,7 +49,7 @@ struct daemon {
     struct taking taking;        /* and that this one is */
     struct {                     /* the one that this program took over from */
         struct io io;
-        int fd;                  /* until the loop runs */
+        int fd, grants_fd;       /* until the loop runs; memory with what it has granted, until that is taken; -1 */
         struct timer last;
         bool borrowed, taken;    /* its sockets are here, and still its own; they are ours */
     } before;

@@ -121,11 +121,13 @@ static void to_workers(struct daemon *d, const struct conf_diff *diff)
     strv_free(settings);
 }
 
+static void to_grants(struct daemon *d, const struct conf_diff *diff UNUSED) { grants_follow(&d->grants, &d->routes); }
+
 static void to_sessions(struct daemon *d, const struct conf_diff *diff UNUSED) { sessions_reloaded(d->service.sessions); }
 
 /* Who is told of a configuration that was taken, in this order: d->conf, d->routes and d->tls are the new ones by now, diff has the names of
  * options and of routes added, removed and changed. */
-static void (*const in_force[])(struct daemon *d, const struct conf_diff *diff) = { to_log, to_endpoint, to_workers, to_doors, to_sessions };
+static void (*const in_force[])(struct daemon *d, const struct conf_diff *diff) = { to_log, to_endpoint, to_workers, to_doors, to_grants, to_sessions };
 
 /* ------------------------------------------------------------ one reload */
 

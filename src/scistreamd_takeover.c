@@ -8,10 +8,12 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "config.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
+#include "src/core/memfile.h"
 #include "src/handover.h"
 #include "src/scistreamd.h"
 #include "tcp/sock.h"
@@ -21,12 +23,14 @@
 
 /* ------------------------------------------------------------ the sockets */
 
-static int take_word(struct handover_word *w, bool *done)
+static int take_word(struct daemon *d, struct handover_word *w, bool *done)
 {
     int rc = 0;
     *done = str_eq(w->word, "begin");
     if (str_eq(w->word, "socket") && w->fd >= 0)
         rc = sock_inherit(fd_take(&w->fd));
+    else if (str_eq(w->word, "grants") && d->before.grants_fd < 0)
+        d->before.grants_fd = fd_take(&w->fd);
     fd_close(&w->fd);
     return rc;
 }
@@ -42,7 +46,7 @@ static int take_sockets(struct daemon *d, int fd)
             return daemon_fail(d, 70, "no listening sockets came from the program before this one");
         rc = handover_hear(fd, &w);
         if (rc > 0)
-            rc = take_word(&w, &done);
+            rc = take_word(d, &w, &done);
         else if (rc == 0)
             return daemon_fail(d, 70, "the program before this one has ended");
         else if (rc == -EAGAIN)
@@ -56,6 +60,7 @@ int takeover_begin(struct daemon *d)
     const char *number = getenv(HANDOVER_ENV);
     d->before.io.fd = -1;
     d->before.fd = -1;
+    d->before.grants_fd = -1;
     if (!number)
         return 0;
     char *end;
@@ -130,11 +135,27 @@ static void on_before(struct io *io, uint32_t events UNUSED)
 
 /* ------------------------------------------------------------ life */
 
+/* Before anything is served. */
+static void take_grants(struct daemon *d)
+{
+    AUTO_FD int fd = fd_take(&d->before.grants_fd);
+    struct stat st = { .st_size = 0 };
+    size_t size = fd >= 0 && fstat(fd, &st) == 0 ? (size_t)st.st_size : 0;
+    char *text = size > 0 ? memfile_map(fd, size, true) : NULL;
+    unsigned n = text && text[size - 1] == 0 ? grants_import(&d->grants, text, &d->routes, (uint64_t)time(NULL)) : 0;
+    if (n > 0)
+        log_info("%u granted session%s taken over", n, n == 1 ? "" : "s");
+    if (text)
+        secret_wipe(text, size);
+    memfile_unmap(text, size);
+}
+
 int takeover_ready(struct daemon *d)
 {
     unsigned left = sock_inherit_end();
     if (d->before.fd < 0)
         return 0;
+    take_grants(d);
     if (left)
         log_info("%u listening socket%s of the program before not wanted any more", left, left == 1 ? " is" : "s are");
     d->before.io.ready = on_before;
@@ -177,4 +198,5 @@ void takeover_end(struct daemon *d)
     if (fd >= 0)
         close(fd);
     fd_close(&d->before.fd);
+    fd_close(&d->before.grants_fd);
 }

@@ -14,6 +14,7 @@
 #include "config.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
+#include "src/core/memfile.h"
 #include "src/core/process.h"
 #include "src/handover.h"
 #include "src/scistreamd.h"
@@ -41,6 +42,7 @@ static void kill_heir(struct daemon *d)
         waitpid(d->heir.pid, NULL, 0);
     }
     d->heir.pid = 0;
+    d->grants.frozen = NULL;
     close_heir(d);
 }
 
@@ -135,6 +137,7 @@ static void retire(struct daemon *d)
     loop_timer_stop(&d->loop, &d->heir.patience);
     loop_timer_stop(&d->loop, &d->reload);
     d->stopping = d->retired = true;
+    d->grants.frozen = "another program has taken over: ask that";
     free(d->socket_path);
     d->socket_path = NULL;
     grpc_server_deaf(d->server);
@@ -230,6 +233,22 @@ static void give(void *user, int fd)
         d->heir.rc = handover_say(d->heir.io.fd, "socket", "listens", fd);
 }
 
+/* In memory of its own, since there may be more than a packet has room for, and it has secrets. */
+static int give_grants(struct daemon *d)
+{
+    char *text = grants_export(&d->grants);
+    size_t n = strlen(text) + 1;
+    AUTO_FD int fd = -1;
+    void *shared = memfile_create("scistream-grants", n, &fd);
+    int rc = shared ? 0 : -errno;
+    if (shared)
+        memcpy(shared, text, n);
+    memfile_unmap(shared, n);
+    secret_wipe(text, n);
+    free(text);
+    return rc == 0 ? handover_say(d->heir.io.fd, "grants", "-", fd) : rc;
+}
+
 static int give_all(struct daemon *d)
 {
     d->heir.rc = 0;
@@ -238,6 +257,8 @@ static int give_all(struct daemon *d)
         grpc_server_each_port(d->plain, give, d);
     doors_each(d->doors, give, d);
     give(d, metrics_fd(d->observe.metrics));
+    if (d->heir.rc == 0)
+        d->heir.rc = give_grants(d);
     if (d->heir.rc == 0)
         d->heir.rc = handover_say(d->heir.io.fd, "begin", PACKAGE_VERSION, -1);
     return d->heir.rc;
@@ -254,6 +275,7 @@ static const char *start_heir(struct daemon *d)
     (void)setsockopt(sv[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
     d->heir.said[0] = 0;
     d->giving.wanted = d->heir.told = false;
+    d->grants.frozen = "an upgrade is under way: ask again when it is over";
     int rc = spawn(d, sv[1]);
     if (rc == 0)
         rc = loop_add(&d->loop, &d->heir.io, sv[0], EPOLLIN);

@@ -42,7 +42,8 @@ def watch(channel, service):
     return call(health.HealthCheckRequest(service=service), timeout=60)
 
 
-ADMINISTRATION = {"Watch": gw.WatchRequest, "Release": gw.ReleaseRequest, "Drain": gw.DrainRequest, "Reload": gw.ReloadRequest}
+ADMINISTRATION = {"Watch": gw.WatchRequest, "Release": gw.ReleaseRequest, "Drain": gw.DrainRequest, "Reload": gw.ReloadRequest,
+                  "Grant": gw.GrantRequest, "Renew": gw.RenewRequest, "Revoke": gw.RevokeRequest, "Grants": gw.GrantsRequest}
 
 
 class Both:
@@ -149,6 +150,26 @@ class Local(Both, unittest.TestCase):
         for two in dict(uid="x", route="detector"), dict(connection="r0.1", route="detector"), dict(route="detector", channel=0), dict(channel=0):
             self.refused(grpc.StatusCode.INVALID_ARGUMENT, "with a uid, a connection or a route", release, gw.ReleaseRequest(**two), timeout=20)
         self.refused(grpc.StatusCode.INVALID_ARGUMENT, "printable", release, gw.ReleaseRequest(uid="x", reason="a\033b"), timeout=20)
+
+    def test_grant(self):
+        grant = unary(self.channel, GATEWAY + "Grant", gw.GrantRequest, gw.GrantReply)
+        renew = unary(self.channel, GATEWAY + "Renew", gw.RenewRequest, gw.GrantReply)
+        revoke = unary(self.channel, GATEWAY + "Revoke", gw.RevokeRequest, gw.RevokeReply)
+        self.refused(grpc.StatusCode.NOT_FOUND, "no route of that name", grant, gw.GrantRequest(), timeout=20)
+        for text, options in (("fewer channels", dict(channels=2**32 - 1)), ("366 days", dict(lifetime_s=2**64 - 1)), ("SEND or RECV", dict(roles=[7])),
+                              ("receivers do not attach", dict(roles=[gw.RECV]))):
+            self.refused(grpc.StatusCode.INVALID_ARGUMENT, text, grant, gw.GrantRequest(route="detector", **options), timeout=20)
+        r = grant(gw.GrantRequest(route="detector", lifetime_s=60), timeout=20)
+        # the route goes on to another gateway: senders alone attach here
+        self.assertEqual((len(r.uid), len(r.send_secret), len(r.recv_secret), r.expires_s - r.issued_s), (32, 32, 0, 60))
+        self.refused(grpc.StatusCode.INVALID_ARGUMENT, "366 days", renew, gw.RenewRequest(uid=r.uid, lifetime_s=2**64 - 1), timeout=20)
+        again = renew(gw.RenewRequest(uid=r.uid), timeout=20)
+        self.assertEqual((again.uid, again.send_secret, again.recv_secret, again.issued_s), (r.uid, r.send_secret, r.recv_secret, r.issued_s))
+        self.assertGreaterEqual(again.expires_s, r.issued_s + 86400)
+        revoke(gw.RevokeRequest(uid=r.uid), timeout=20)
+        for uid in "", r.uid, "x" * 3000:
+            self.refused(grpc.StatusCode.NOT_FOUND, "no granted session", revoke, gw.RevokeRequest(uid=uid), timeout=20)
+            self.refused(grpc.StatusCode.NOT_FOUND, "no granted session", renew, gw.RenewRequest(uid=uid), timeout=20)
 
     def test_devices(self):
         names = [d.name for d in devices(self.channel).devices]
