@@ -102,9 +102,11 @@ int ring_pool_lend(struct ring_pool *p, struct ring *r, bool bulk)
     if (ring_has_place(r))
         return 0;
     int rc = bulk && lend_pipe(p, r) ? 0 : lend_memory(p, r);
+    if (rc < 0)
+        return rc;
     r->cap = r->piped ? RING_POOL_PIPE : p->cap;
-    p->n_lent += rc == 0;
-    return rc;
+    p->n_lent++;
+    return 0;
 }
 
 void ring_pool_lend_pipe(struct ring_pool *p, struct ring *r) { p->n_lent += !r->piped && lend_pipe(p, r); }

@@ -158,6 +158,7 @@ static void test_pipe(void)
     int fd = a.pipe[1];
     CU_ASSERT_EQUAL(write(fd, "abc", 3), 3);
     ring_commit(&a, 3);
+    ring_piped_in(&a, 3);
     ring_init_bare(&b, CAP);
     CU_ASSERT(ring_pool_lend(&p, &b, true) == 0 && b.piped && b.pipe[1] != fd);
     ring_pool_take(&p, &b);
