@@ -4,24 +4,14 @@
 #include <ctype.h>
 #include <errno.h>
 #include <net/if.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/un.h>
 
+#include "src/core/reason.h"
+
 #define PATH_TEXT_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
-struct reason { char *text; size_t size; };
-
-static int refuse(const struct reason *why, const char *fmt, ...) PRINTF(2, 3);
-static int refuse(const struct reason *why, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    if (why->size)
-        vsnprintf(why->text, why->size, fmt, args);
-    va_end(args);
-    return -EINVAL;
-}
+#define refuse(why, ...) reason_set(why, -EINVAL, __VA_ARGS__)
 
 /* ------------------------------------------------------------ hosts and ports */
 

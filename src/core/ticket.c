@@ -1,12 +1,12 @@
 #include "src/core/ticket.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "src/core/base64url.h"
 #include "src/core/digest.h"
 #include "src/core/err.h"
+#include "src/core/reason.h"
 #include "src/core/secret.h"
 #include "src/core/units.h"
 #include "src/core/wire.h"
@@ -20,18 +20,7 @@
 #define TIME_MAX_S 253402300799 /* the end of 9999 */
 #define SPACE " \t\r\n"
 
-struct reason { char *text; size_t size; };
-
-static int refuse(const struct reason *why, const char *fmt, ...) PRINTF(2, 3);
-static int refuse(const struct reason *why, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    if (why->size)
-        vsnprintf(why->text, why->size, fmt, args);
-    va_end(args);
-    return -EINVAL;
-}
+#define refuse(why, ...) reason_set(why, -EINVAL, __VA_ARGS__)
 
 void ticket_wipe(struct ticket *t) { secret_wipe(t, sizeof(*t)); }
 
