@@ -9,7 +9,7 @@
  * the start until a clean end: an abort, or the death of this process, is never an end of file.
  * With spec.psk it is an end of another kind: tcp_tls.c, which uses what is here for all but the bytes.
  * What a peer said before its reset waits in the socket, and is read when the failure is known already (last_words). Our own reset would take away
- * from the other peer what its kernel has not got yet: where it passes on a reset it waits for that, while there is progress (sock_leave).
+ * from the other peer what its kernel has not got yet: where it passes on a reset, or a cut, it waits for that, while there is progress (sock_leave).
  */
 #include <stdio.h>
 
@@ -368,7 +368,7 @@ void tcp_close(struct xport *x, int rc)
     bool open = t->s.io.fd >= 0 && !t->s.connecting;
     if (rc == 0 && t->s.io.fd >= 0)
         sock_reset_on_close(&t->s, false);
-    if (rc != -SST_ERESET || x->rc || !open) {
+    if ((rc != -SST_ERESET && rc != -SST_ELOST) || x->rc || !open) {
         bye(t);
         return;
     }
