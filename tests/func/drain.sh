@@ -73,6 +73,7 @@ ends recv 75 3 'it is shutting down'
 stopped A 5
 
 step "one that waits for its partner is an open channel, too"
+wait_for 10 idle B # the one before may still be on its way out
 workers=$(workers_of B)
 start_recv recv B/detector
 wait_said recv 'waiting for a sender'
