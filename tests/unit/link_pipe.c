@@ -38,14 +38,7 @@ static void play(void)
 
 #define UNTIL(cond) STAGE_UNTIL(&rig.loop, play(), cond)
 
-/* As long as bytes arrive it may take its time: 20 s for each MiB. */
-#define WHILE_MOVING(cond) \
-    do { \
-        for (uint64_t at_; !(cond);) { \
-            at_ = client.got + server.got; \
-            UNTIL((cond) || client.got + server.got >= at_ + (1U << 20)); \
-        } \
-    } while (0)
+#define WHILE_MOVING(cond) STAGE_WHILE_MOVING(&rig.loop, play(), client.got + server.got, cond)
 
 static void turn(unsigned times)
 {

@@ -45,5 +45,13 @@ static inline bool app_over(const struct app *a) { return a->eof || a->error; }
             loop_turn(loop, 5 * NS_PER_MS); \
         CU_ASSERT_FATAL(came_); \
     } while (0)
+/* As long as moved grows it may take its time: 20 s for each MiB. */
+#define STAGE_WHILE_MOVING(loop, plays, moved, cond) \
+    do { \
+        for (uint64_t at_; !(cond);) { \
+            at_ = (moved); \
+            STAGE_UNTIL(loop, plays, (cond) || (moved) >= at_ + (1U << 20)); \
+        } \
+    } while (0)
 
 #endif

@@ -59,6 +59,7 @@ static void play(void)
 }
 
 #define UNTIL(cond) STAGE_UNTIL(&rig.loop, play(), cond)
+#define WHILE_MOVING(cond) STAGE_WHILE_MOVING(&rig.loop, play(), client.got + backend.got, cond)
 
 static void turn(void)
 {
@@ -181,7 +182,7 @@ static void relay(int where, uint64_t there, uint64_t back)
     client.fin = backend.fin = true;
     open_relay();
     CU_ASSERT_STRING_EQUAL(w.c->end[SIDE_SOURCE]->device, "tcp");
-    UNTIL(w.finished && client.eof && backend.eof);
+    WHILE_MOVING(w.finished && client.eof && backend.eof);
     expect_whole();
     CU_ASSERT(w.c->stats->flow[FORWARD].rel == there && w.c->stats->flow[BACKWARD].rel == back);
     end();
@@ -189,7 +190,7 @@ static void relay(int where, uint64_t there, uint64_t back)
 
 static void test_sizes(void)
 {
-    const uint64_t sizes[] = { 0, 1, 16384, RING - 1, RING, RING + 1, 20000000 };
+    const uint64_t sizes[] = { 0, 1, 16384, RING - 1, RING, RING + 1, 3000000 };
     for (int where = AT_SOURCE; where <= (AT_SOURCE | AT_SINK); where++)
         for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
             relay(where, sizes[i], 0);
@@ -275,11 +276,14 @@ static void test_nobody_reads(void)
         open_relay();
         stand_still();
         CU_ASSERT(pool.n_lent == 2 && !w.c->flow[FORWARD].ring.piped && !w.c->flow[BACKWARD].ring.piped && !w.ended);
+        CU_ASSERT(client.sent < client.to_send && backend.sent < backend.to_send);
+        client.to_send = client.sent; /* so much is under way */
+        backend.to_send = backend.sent;
         client.lazy = false;
-        UNTIL(client.eof);
+        WHILE_MOVING(client.eof);
         CU_ASSERT(w.ended_back == 1 && !w.ended);
         backend.lazy = false;
-        UNTIL(w.finished && backend.eof);
+        WHILE_MOVING(w.finished && backend.eof);
         expect_whole();
         end();
     }
