@@ -32,11 +32,13 @@ static bool listeners_ok(const struct request_ask *a, const char *field, char *w
         snprintf(why, size, "%s: %zu are too many, %d are allowed", field, a->n_listeners, REQUEST_LISTENERS_MAX);
         return false;
     }
-    for (size_t i = 0; i < a->n_listeners; i++)
-        if (addr_parse_hostport(a->listeners[i], 0, host, &port, reason, sizeof(reason)) < 0 || !*host) {
-            snprintf(why, size, "%s: %s", field, *a->listeners[i] && *reason ? reason : "each must be HOST:PORT, like 192.0.2.7:5100");
-            return false;
-        }
+    for (size_t i = 0; i < a->n_listeners; i++) {
+        *reason = 0; /* an address without a host is none of its failures */
+        if (addr_parse_hostport(a->listeners[i], 0, host, &port, reason, sizeof(reason)) == 0 && *host)
+            continue;
+        snprintf(why, size, "%s: %s", field, *a->listeners[i] && *reason ? reason : "each must be HOST:PORT, like 192.0.2.7:5100");
+        return false;
+    }
     return true;
 }
 
