@@ -23,7 +23,7 @@
 
 /* A reset, or a host that is gone, has a number that says so on the way to the other end; what went wrong with dialing keeps its own.
  * The kernel says EPIPE of a reset behind an end of file, and tells an error once: a read behind it says end of file in any case. */
-static int broken(struct tcp *t, int rc)
+int tcp_broken(struct tcp *t, int rc)
 {
     bool reset = rc == -ECONNRESET || rc == -EPIPE || rc == -ENOTCONN, first = t->x.state == XPORT_UP;
     t->fin_first = first ? rc == -EPIPE || rc == -ENOTCONN : t->fin_first;
@@ -156,7 +156,7 @@ static int send_head(struct tcp *t)
     return n < 0 ? (int)n : t->head_at == t->head_len ? 0 : -EAGAIN;
 }
 
-static int open_step(struct tcp *t)
+int tcp_open_step(struct tcp *t)
 {
     int rc = t->s.connecting ? sock_connected(&t->s) : 0;
     if (rc < 0 && rc != -EAGAIN)
@@ -164,7 +164,7 @@ static int open_step(struct tcp *t)
     if (rc == 0)
         rc = send_head(t);
     if (rc < 0 && rc != -EAGAIN)
-        return broken(t, rc);
+        return tcp_broken(t, rc);
     if (rc == 0 && !t->psk)
         tcp_become_up(t, "plaintext");
     return rc;
@@ -224,11 +224,11 @@ static int tcp_fill(struct xport *x, struct ring *r)
         return leave_pipe(t, r);
     ssize_t n = piped ? receive_piped(t, r, room) : receive(t, ring_at(r, r->put), room);
     if (n < 0)
-        return n == -EAGAIN || n == -EINTR ? -EAGAIN : broken(t, (int)n);
+        return n == -EAGAIN || n == -EINTR ? -EAGAIN : tcp_broken(t, (int)n);
     if (n == 0 && piped && !is_end(t))
         return leave_pipe(t, r);
     if (n == 0 && x->last_words && !t->fin_first)
-        return broken(t, -ECONNRESET);
+        return tcp_broken(t, -ECONNRESET);
     xport_brought(x, (size_t)n);
     if (n == 0)
         ring_end(r, r->put);
@@ -257,7 +257,7 @@ static int tcp_drain(struct xport *x, struct ring *r)
     size_t in_pipe = ring_waiting_piped(r);
     ssize_t n = in_pipe ? sock_splice_out(&t->s, r->pipe[0], in_pipe) : send_ring(t, r, waiting);
     if (n < 0)
-        return n == -EAGAIN || n == -EINTR ? -EAGAIN : broken(t, (int)n);
+        return n == -EAGAIN || n == -EINTR ? -EAGAIN : tcp_broken(t, (int)n);
     if (in_pipe)
         ring_piped_out(r, (size_t)n);
     ring_submit(r, (size_t)n);
@@ -280,7 +280,7 @@ static int tcp_shut(struct xport *x, struct ring *r UNUSED)
     if (!t->fin_sent) {
         int rc = sock_shut(&t->s);
         if (rc < 0)
-            return broken(t, rc);
+            return tcp_broken(t, rc);
         t->fin_sent = true;
     }
     return tcp_settle(t);
@@ -295,7 +295,7 @@ static int drop_input(struct tcp *t)
     ssize_t n = receive(t, scratch, sizeof(scratch));
     t->fin_seen = n == 0;
     if (n < 0 && n != -EAGAIN)
-        broken(t, (int)n);
+        tcp_broken(t, (int)n);
     return n > 0;
 }
 
@@ -312,19 +312,16 @@ bool tcp_failed_unread(struct tcp *t)
         return false;
     int error = sock_error(&t->s);
     t->s.error = false;
-    return error && broken(t, error) != 0;
+    return error && tcp_broken(t, error) != 0;
 }
 
 static int tcp_progress(struct xport *x)
 {
     struct tcp *t = tcp_of(x);
-    if (x->state == XPORT_OPENING && open_step(t) < 0)
+    if (x->state == XPORT_OPENING && tcp_open_step(t) < 0)
         return 0;
     return tcp_failed_unread(t) || drop_input(t);
 }
-
-int tcp_broken(struct tcp *t, int rc) { return broken(t, rc); }
-int tcp_open_step(struct tcp *t) { return open_step(t); }
 
 /* Whoever could move something has moved it in this turn, or waits for room or for the socket. */
 static int tcp_arm(struct xport *x UNUSED) { return 0; }

@@ -11,7 +11,7 @@
  *
  * stunnel 5.68 does the same but for this: after one direction has ended it waits for TIMEOUTclose (60 s) of silence and closes without close_notify, which
  * is a cut here (0 is no half-close at all); it takes a FIN without close_notify for a clean end; a reset of its own plain
- * side it tells by close_notify, as if that had ended well (seen), one of ours it passes on. */
+ * side it tells by close_notify, as if that had ended well, and of one of ours it makes a clean end for its own peer (both seen). */
 #include <stdio.h>
 
 #include "src/core/log.h"

@@ -3,6 +3,7 @@
 # told that a plain TCP end confirms nothing, and an end that breaks is an end that breaks at the other side, too.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires_rdma
+requires_program curl
 cat >"$tmp/plain.py" <<'END'
 """plain.py take PORT | give PORT FILE | reset-take PORT N | reset-give PORT FILE: an application; reset: in the middle."""
 import sys
@@ -50,6 +51,8 @@ add_tcp_route B far-in link -
 add_tcp_route A far-in tcp://127.0.0.1:$((p + 1)) B
 route='proxy_protocol = yes' add_tcp_route A named "$rdma link" tcp://127.0.0.1:$behind
 add_tcp_route A only tcp://127.0.0.1:$((p + 2)) tcp://127.0.0.1:$behind
+route='plaintext = yes' add_tcp_route B bare link tcp://127.0.0.1:$behind
+route='plaintext = yes' add_tcp_route A bare tcp://127.0.0.1:$((p + 3)) B
 start_gateway B
 start_gateway A
 
@@ -92,6 +95,18 @@ come_in in $p A $rdma sender
 go_out far-out $rdma
 come_in far-in $((p + 1)) B $rdma receiver
 come_in far-in $((p + 1)) B link sender
+
+step "plain at both ends, and a plaintext link between: much of it goes by pipes of the kernel's"
+plain taker take $behind
+wait_for 10 listens $behind
+plain giver give $((p + 3)) "$tmp/in"
+ends giver 0
+ends taker 0
+same "$tmp/in" "$tmp/taker.out"
+for g in A B; do
+    scrape $g >"$tmp/metrics"
+    [ "$(metric "$tmp/metrics" scistream_pipe_bytes)" -gt 0 ] || fail "$g has used no pipe"
+done
 
 step "a PROXY header for a sender who attached names nobody"
 plain taker take $behind

@@ -504,6 +504,8 @@ static void test_form(void)
     static const char *const bad[] = { "", ":", "a", "a:", ":1", "a:0", "a:65536", "a:x", "a:1x", "::1:1", "[::1]", "[::1]1", "[]:1", "a b:1:2" };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         bad_word(bad[i], false);
+    bad_word(":1", false);
+    CU_ASSERT_STRING_EQUAL(said[0].text, "remote_listeners: each must be HOST:PORT, like 192.0.2.7:5100");
     static const char *const good_words[] = { "a:1", "192.0.2.1:65535", "[::1]:5", "[2001:db8::1]:5100", "host.example.org:5100" };
     for (size_t i = 0; i < ARRAY_LEN(good_words); i++)
         bad_word(good_words[i], true);
