@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "ctrl/auth.h"
 #include "ctrl/doors.h"
 #include "src/core/err.h"
 #include "tests/lib/unit.h"
@@ -9,7 +10,7 @@
 
 #define TOLD_MAX 256
 
-struct told { int what; unsigned number, more, code; bool with_fd, of_session; size_t n_addresses; char address[64], name[128]; bool to; };
+struct told { int what; unsigned number, more, code; bool with_fd, of_session; size_t n_addresses; char address[64], name[128]; bool to; int psk[2]; }; /* psk: of those who come, of where they go */
 
 static struct pool_worker worker[2];
 static struct told told[2][TOLD_MAX];
@@ -27,8 +28,19 @@ struct board *pool_board(struct pool *p UNUSED) { return &board; }
 unsigned pool_size(const struct pool *p UNUSED) { return 2; }
 struct pool_worker *pool_at(struct pool *p UNUSED, unsigned i) { return &worker[i]; }
 
+/* 0: none; 1: ours alone; 2: stunnel's, too; 3: that without encryption. */
+static int kind_of(const Scistream__Worker__Psk *p)
+{
+    if (!p)
+        return 0;
+    CU_ASSERT(*p->identity && p->key.len == TLS_KEY_SIZE && p->uid_key.len == (p->legacy ? AUTH_UID_KEY : 0U));
+    return 1 + p->legacy + p->null_ciphers;
+}
+
 static void note_door(struct told *t, const Scistream__Worker__Door *d)
 {
+    t->psk[0] = kind_of(d->psk);
+    t->psk[1] = d->to ? kind_of(d->to->psk) : 0;
     t->number = d->number;
     t->to = d->to != NULL;
     t->of_session = d->of_session;
@@ -327,6 +339,29 @@ static void test_lent(void)
     CU_ASSERT_FALSE(answers(port));
 }
 
+/* The WAN leg is where connections come from, or go to; what it speaks is the configuration's, and by whom the uid can be a key. */
+static void test_wan_leg(void)
+{
+    static const struct { const char *uid; bool cons; const char *set; int psk[2]; } rows[] = {
+        { "7f4df9b0-9a0e-11ee-8c90-0242ac120002", false, "scistream.wan=psk", { 2, 0 } },
+        { "7f4df9b0-9a0e-11ee-8c90-0242ac120002", true, "scistream.wan=psk", { 0, 2 } },
+        { "no such number", true, "scistream.wan=psk", { 0, 1 } },
+        { "7f4df9b0-9a0e-11ee-8c90-0242ac120002", false, "scistream.legacy_null_ciphers=yes", { 3, 0 } },
+        { "7f4df9b0-9a0e-11ee-8c90-0242ac120002", false, "scistream.wan=plaintext", { 0, 0 } },
+    };
+    unsigned port = free_ports(2);
+    char why[200];
+    uint32_t number;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        begin_sessions(port, port);
+        CU_ASSERT_EQUAL(conf_set(conf, rows[i].set, why, sizeof(why)), 0);
+        CU_ASSERT_EQUAL_FATAL(doors_lend(doors, &(struct doors_borrower){ rows[i].uid, "anna", rows[i].cons }, &number, 1, why, 200), 0);
+        aim(number);
+        CU_ASSERT(n_told[0] == 1 && told[0][0].psk[0] == rows[i].psk[0] && told[0][0].psk[1] == rows[i].psk[1]);
+        end_sessions();
+    }
+}
+
 /* A place from which not all have gone is not used again; what was counted there before is not the next one's. */
 static void test_counted(void)
 {
@@ -457,4 +492,4 @@ static void test_places(void)
     end_sessions();
 }
 
-UNIT_MAIN("doors", UNIT(test_lent), UNIT(test_counted), UNIT(test_handed_over), UNIT(test_cannot_bind), UNIT(test_lent_while_paused), UNIT(test_places), UNIT(test_told), UNIT(test_refused), UNIT(test_all_others), UNIT(test_pause))
+UNIT_MAIN("doors", UNIT(test_lent), UNIT(test_wan_leg), UNIT(test_counted), UNIT(test_handed_over), UNIT(test_cannot_bind), UNIT(test_lent_while_paused), UNIT(test_places), UNIT(test_told), UNIT(test_refused), UNIT(test_all_others), UNIT(test_pause))
