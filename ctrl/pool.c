@@ -78,11 +78,15 @@ static void kill_proc(struct proc *p, const char *why)
         kill(p->pid, SIGKILL); /* SIGCHLD brings the rest */
 }
 
-static int queue_packet(struct proc *p, struct packet *k)
+/* fd stays the caller's. */
+static int queue_packet(struct proc *p, struct packet *k, int fd)
 {
-    if (p->queued >= QUEUE_MAX) {
-        free_packet(k);
+    bool full = p->queued >= QUEUE_MAX;
+    k->fd = fd >= 0 && !full ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+    if (full)
         kill_proc(p, "it does not read its messages");
+    if (full || (fd >= 0 && k->fd < 0)) {
+        free_packet(k);
         return -SST_EWORKER;
     }
     list_add_tail(&p->queue, &k->node);
@@ -91,7 +95,7 @@ static int queue_packet(struct proc *p, struct packet *k)
     return 0;
 }
 
-static int send_one(struct proc *p, const struct packet *k) { return packet_send(p->io.fd, k->data, k->len, &k->fd, k->fd >= 0, MSG_DONTWAIT); }
+static int send_one(struct proc *p, const struct packet *k, int fd) { return packet_send(p->io.fd, k->data, k->len, &fd, fd >= 0, MSG_DONTWAIT); }
 
 static int tell(struct pool_worker *w, const ToWorker *m, int fd)
 {
@@ -101,11 +105,11 @@ static int tell(struct pool_worker *w, const ToWorker *m, int fd)
         return -SST_EWORKER;
     struct packet *k = mem_zalloc(1, sizeof(*k) + len);
     k->len = len;
-    k->fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+    k->fd = -1;
     scistream__worker__to_worker__pack(m, k->data);
-    int rc = fd >= 0 && k->fd < 0 ? -errno : p->queued ? -EAGAIN : send_one(p, k);
+    int rc = p->queued ? -EAGAIN : send_one(p, k, fd);
     if (rc == -EAGAIN || rc == -ENOBUFS)
-        return queue_packet(p, k);
+        return queue_packet(p, k, fd);
     free_packet(k);
     return rc < 0 ? -SST_EWORKER : 0;
 }
@@ -114,7 +118,7 @@ static void send_queued(struct proc *p)
 {
     while (p->queued) {
         struct packet *k = list_entry(p->queue.next, struct packet, node);
-        if (send_one(p, k) < 0)
+        if (send_one(p, k, k->fd) < 0)
             return;
         list_del(&k->node);
         free_packet(k);
