@@ -173,12 +173,15 @@ def one_zeromq(relay, port, size):
     argv = [sys.executable, ENDS]
     pub = start([*argv, "publish", str(port), str(size)], stdin=subprocess.PIPE)
     wait_listen(port)
+    before = relay.cpu()
     out = run([*argv, "subscribe", str(relay.port), str(size), str(common.ARGS.seconds / 2)])
+    cpu = relay.cpu() - before
     pub.stdin.close()
     stop(pub)
     if out.returncode or not out.stdout:
         raise RuntimeError(f"ZeroMQ through {type(relay).__name__}: {out.stderr.strip()}")
-    return json.loads(out.stdout)
+    said = json.loads(out.stdout)
+    return dict(said, cpu_gb=cpu / (said["bytes"] / 1e9))
 
 
 def zeromq_rows(name, makers):
@@ -187,9 +190,10 @@ def zeromq_rows(name, makers):
     for size in (1 << n for n in range(9, 21)):
         b.runs = RAW[f"zeromq {name} {size}"] = {n: [] for n in b.relays}
         b.turns(one_zeromq, port, size)
-        ours, direct, peers = b.median("ours", "gbit"), b.median("direct", "gbit"), [n for n in b.peers()]
-        judged(f"ZeroMQ PUB/SUB {size} B, {name} [Gbit/s] vs haproxy", ours, b.median(peers[0], "gbit") if peers else None, 1.0,
-               f"direct {direct:.2f}, ratio to it {ours / direct:.2f}", ratio=True)
+        ours, direct = b.median("ours", "gbit"), b.median("direct", "gbit")
+        cpu = ", ".join(f"{n} {b.median(n, 'cpu_gb'):.2f}" for n in b.runs if n != "direct")
+        judged(f"ZeroMQ PUB/SUB {size} B, {name} [Gbit/s] vs haproxy", ours, b.best("gbit"), 1.0,
+               f"direct {direct:.2f}, ratio to it {ours / direct:.2f}; CPU-s/GB {cpu}", ratio=True)
     b.close()
 
 

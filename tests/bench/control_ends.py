@@ -57,15 +57,15 @@ def subscribe(port, size, seconds):
     s.subscribe(b"")
     s.rcvtimeo = 20000
     s.connect(f"tcp://127.0.0.1:{port}")
-    end = time.perf_counter() + 0.3
+    end, before = time.perf_counter() + 0.3, 0
     while len(s.recv()) == int(size) and time.perf_counter() < end:
-        pass
+        before += 1
     begin, n = time.perf_counter(), 0
     while (now := time.perf_counter()) < begin + float(seconds):
         for _ in range(16):
             s.recv()
         n += 16
-    print(json.dumps({"messages": n, "gbit": n * int(size) * 8 / (now - begin) / 1e9}))
+    print(json.dumps({"gbit": n * int(size) * 8 / (now - begin) / 1e9, "bytes": (before + n) * int(size)}))
 
 
 if __name__ == "__main__":
