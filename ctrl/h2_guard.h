@@ -7,7 +7,7 @@
 /* kind, frames in each second, frames at once, words in the log. Whoever has thousands of calls, those that wait for their turn included, may give
  * all of them up at once. */
 #define H2_GUARD_KINDS(X) \
-    X(RESET, 1000, 10000, "RST_STREAM frames") \
+    X(RESET, 200, 10000, "RST_STREAM frames") \
     X(PING, 200, 200, "PING frames") \
     X(SETTINGS, 200, 200, "SETTINGS frames") \
     X(FAULT, 200, 200, "invalid frames") /* frames that made us send RST_STREAM */ \

@@ -41,7 +41,7 @@ static void test_guard_rates(void)
     CU_ASSERT_EQUAL(taken(&g, H2_GUARD_JUNK, start), 1000);
     CU_ASSERT_EQUAL(taken(&g, H2_GUARD_NONE, start), 100000);
     CU_ASSERT_EQUAL(taken(&g, H2_GUARD_PING, start + NS_PER_S / 2), 100);
-    CU_ASSERT_EQUAL(taken(&g, H2_GUARD_RESET, start + NS_PER_S / 2), 500);
+    CU_ASSERT_EQUAL(taken(&g, H2_GUARD_RESET, start + NS_PER_S / 2), 100);
     CU_ASSERT_EQUAL(taken(&g, H2_GUARD_PING, start + 100 * NS_PER_S), 200);
     CU_ASSERT_EQUAL(taken(&g, H2_GUARD_RESET, start + 100 * NS_PER_S), 10000);
     struct h2_guard credited = { .at_ns = start };
