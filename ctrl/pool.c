@@ -23,7 +23,9 @@
 #define RESTART_LATER_NS NS_PER_S
 #define START_NS (30 * NS_PER_S)
 
-struct packet { struct list node; int fd; size_t len; uint8_t data[]; }; /* fd: goes with it, owned; -1: none */
+/* fd: goes with it, owned; -1: none. door: the number of the one that it is about, or NO_DOOR. */
+struct packet { struct list node; int fd; uint32_t door; size_t len; uint8_t data[]; };
+#define NO_DOOR UINT32_MAX
 
 struct proc {
     struct pool_worker w;
@@ -95,6 +97,31 @@ static int queue_packet(struct proc *p, struct packet *k, int fd)
     return 0;
 }
 
+static bool is_about(const Scistream__Worker__Undoor *m, uint32_t door)
+{
+    bool is = m->number == door;
+    for (size_t i = 0; i < m->n_more && !is; i++)
+        is = m->more[i] == door;
+    return is;
+}
+
+/* Doors of which a slow worker has not heard yet are not worth telling when they are closed, or those that wait would be ever more, with a descriptor
+ * each. True: it has heard of none of them. */
+static bool withdraw(struct proc *p, const Scistream__Worker__Undoor *m)
+{
+    size_t never_told = 0;
+    for (struct list *n = p->queue.prev, *prev = n->prev; n != &p->queue && never_told <= m->n_more; n = prev, prev = n->prev) {
+        struct packet *k = list_entry(n, struct packet, node);
+        if (k->door == NO_DOOR || !is_about(m, k->door))
+            continue;
+        never_told += k->fd >= 0;
+        list_del(n);
+        free_packet(k);
+        p->queued--;
+    }
+    return never_told == m->n_more + 1;
+}
+
 static int send_one(struct proc *p, const struct packet *k, int fd) { return packet_send(p->io.fd, k->data, k->len, &fd, fd >= 0, MSG_DONTWAIT); }
 
 static int tell(struct pool_worker *w, const ToWorker *m, int fd)
@@ -103,9 +130,12 @@ static int tell(struct pool_worker *w, const ToWorker *m, int fd)
     size_t len = scistream__worker__to_worker__get_packed_size(m);
     if (p->io.fd < 0 || len > MESSAGE_MAX)
         return -SST_EWORKER;
+    if (m->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_UNDOOR && withdraw(p, m->undoor))
+        return 0;
     struct packet *k = mem_zalloc(1, sizeof(*k) + len);
     k->len = len;
     k->fd = -1;
+    k->door = m->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_DOOR ? m->door->number : NO_DOOR;
     scistream__worker__to_worker__pack(m, k->data);
     int rc = p->queued ? -EAGAIN : send_one(p, k, fd);
     if (rc == -EAGAIN || rc == -ENOBUFS)
