@@ -232,7 +232,10 @@ static void fill_for_route(const struct doors *ds, const struct door *d, Scistre
     m->to = to;
 }
 
-static void tell(struct doors *ds, const struct door *d, struct pool_worker *w, bool with_fd)
+static bool hears(const struct doors *ds, const struct pool_worker *w) { return ds->begun && !ds->paused && w->started; }
+
+/* only: NULL: all workers that run. */
+static void tell(struct doors *ds, const struct door *d, struct pool_worker *only, bool with_fd)
 {
     Scistream__Worker__Door m = SCISTREAM__WORKER__DOOR__INIT;
     Scistream__Worker__TcpPeer to;
@@ -248,17 +251,18 @@ static void tell(struct doors *ds, const struct door *d, struct pool_worker *w, 
     sock_tune_peer(d->fd, m.keep_ns); /* those that it accepts have the same */
     t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_DOOR;
     t.door = &m;
-    if (pool_send(w, &t, with_fd ? d->fd : -1) < 0)
-        log_error("worker %u: cannot be told about %s", w->index, d->name);
+    for (unsigned k = 0; k < pool_size(ds->pool); k++) {
+        struct pool_worker *w = pool_at(ds->pool, k);
+        if (hears(ds, w) && (!only || w == only) && pool_send(w, &t, with_fd ? d->fd : -1) < 0)
+            log_error("worker %u: cannot be told about %s", w->index, d->name);
+    }
     secret_wipe(&keys, sizeof(keys));
 }
 
 void doors_worker_started(struct doors *ds, struct pool_worker *w)
 {
-    if (!ds->begun || ds->paused)
-        return;
     for each_door(ds, d)
-        if (door_is_ready(d))
+        if (hears(ds, w) && door_is_ready(d))
             tell(ds, d, w, true);
 }
 
@@ -272,9 +276,8 @@ void doors_begin(struct doors *ds)
 
 void doors_tell(struct doors *ds, const struct door *d, bool with_fd)
 {
-    for (unsigned k = 0; ds->begun && !ds->paused && k < pool_size(ds->pool); k++)
-        if (pool_at(ds->pool, k)->started)
-            tell(ds, d, pool_at(ds->pool, k), with_fd);
+    if (ds->begun && !ds->paused)
+        tell(ds, d, NULL, with_fd);
 }
 
 static void tell_workers(struct doors *ds, const struct route *r)

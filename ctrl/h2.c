@@ -1,4 +1,6 @@
 /* Life of a session, and what we submit to it. */
+#include "config.h"
+
 #include "ctrl/h2.h"
 
 #include <errno.h>
@@ -25,6 +27,9 @@ static int make_session(struct h2 *h)
         nghttp2_option_set_no_auto_window_update(opt, 1);
         nghttp2_option_set_no_closed_streams(opt, 1);
         nghttp2_option_set_max_outbound_ack(opt, ACKS_MAX);
+#ifdef HAVE_NGHTTP2_RESET_LIMIT
+        nghttp2_option_set_stream_reset_rate_limit(opt, UINT64_MAX / 2, 0); /* h2_guard.h counts them: it knows which are the peer's right */
+#endif
         rc = (h->server ? nghttp2_session_server_new2 : nghttp2_session_client_new2)(&h->session, cbs, h, opt);
     }
     nghttp2_option_del(opt);
@@ -80,10 +85,24 @@ static int feed_failure(struct h2 *h, ssize_t rc)
     return -SST_EPROTO;
 }
 
+/* A client's bytes, but for frames that nobody is to see. */
+static ssize_t feed_pieces(struct h2 *h, const uint8_t *data, size_t n)
+{
+    struct h2_piece p;
+    ssize_t rc = 0;
+    while (rc >= 0 && h2_frames_next(&h->frames, &data, &n, &p)) {
+        if (p.skipped)
+            h2_guard_frame(h, H2_GUARD_RESET);
+        if (p.n)
+            rc = nghttp2_session_mem_recv(h->session, p.data, p.n);
+    }
+    return rc;
+}
+
 int h2_feed(struct h2 *h, const uint8_t *data, size_t n)
 {
     h->now = now_ns();
-    ssize_t rc = nghttp2_session_mem_recv(h->session, data, n);
+    ssize_t rc = h->server ? feed_pieces(h, data, n) : nghttp2_session_mem_recv(h->session, data, n);
     if (h->server && nghttp2_session_get_outbound_queue_size(h->session) > QUEUE_MAX)
         h2_flooded(h, "it reads no answers");
     return rc < 0 || h->flooded ? feed_failure(h, rc) : 0;

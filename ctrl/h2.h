@@ -21,7 +21,7 @@ enum h2_code {
 
 struct h2;
 /* Embedded in what its owner has for each stream. Once closed or detached h2 does not know it any more. */
-struct h2_stream { struct h2 *h2; int32_t id; size_t header_bytes; unsigned headers; bool too_big; };
+struct h2_stream { struct h2 *h2; int32_t id; size_t header_bytes; unsigned headers; bool too_big; uint64_t born_ns; };
 struct h2_header { const char *name, *value; };
 
 /* What a body source says beside the number of bytes. */

@@ -4,6 +4,7 @@
 #include "ctrl/h2_priv.h"
 
 #define ABSURD 4 /* times the limits: no answer that explains any more */
+#define GIVEN_UP_NS NS_PER_S /* age of a stream from which on resetting it is no flood */
 
 struct h2_stream *h2_stream_of(struct h2 *h, int32_t id) { return nghttp2_session_get_stream_user_data(h->session, id); }
 
@@ -16,7 +17,7 @@ void h2_flooded(struct h2 *h, const char *what)
     nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
-static void guard(struct h2 *h, enum h2_guard_kind k)
+void h2_guard_frame(struct h2 *h, enum h2_guard_kind k)
 {
     if (!h2_guard_take(&h->guard, k, h->now))
         h2_flooded(h, h2_guard_name(k));
@@ -24,9 +25,15 @@ static void guard(struct h2 *h, enum h2_guard_kind k)
 
 /* ------------------------------------------------------------ what comes in */
 
+/* A thousand calls whose deadline is the same are given up at once: of those that have lived for a while there are not many. */
+static bool may_end(const struct h2 *h, const struct h2_stream *s) { return s && h->now - s->born_ns >= GIVEN_UP_NS; }
+
 static int on_begin_frame(nghttp2_session *session UNUSED, const nghttp2_frame_hd *hd, void *user)
 {
-    guard(user, h2_guard_classify(hd->type, hd->flags, hd->length));
+    struct h2 *h = user;
+    enum h2_guard_kind k = h2_guard_classify(hd->type, hd->flags, hd->length);
+    if (k != H2_GUARD_RESET || !may_end(h, h2_stream_of(h, hd->stream_id)))
+        h2_guard_frame(h, k);
     return 0;
 }
 
@@ -36,7 +43,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     struct h2_stream *s = h2_stream_of(h, frame->hd.stream_id);
     if (h->server && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
         s = h->ev->opened(h->user);
-        *s = (struct h2_stream){ .h2 = h, .id = frame->hd.stream_id };
+        *s = (struct h2_stream){ .h2 = h, .id = frame->hd.stream_id, .born_ns = h->now };
         nghttp2_session_set_stream_user_data(session, s->id, s);
     }
     if (s) {
@@ -178,7 +185,7 @@ static int on_frame_sent(nghttp2_session *session UNUSED, const nghttp2_frame *f
         end_left(h, f->hd.stream_id);
     }
     if (reset && f->rst_stream.error_code != NGHTTP2_NO_ERROR && f->rst_stream.error_code != NGHTTP2_CANCEL)
-        guard(h, H2_GUARD_FAULT);
+        h2_guard_frame(h, H2_GUARD_FAULT);
     return 0;
 }
 

@@ -5,8 +5,8 @@
 enum { FRAME_DATA, FRAME_HEADERS, FRAME_PRIORITY, FRAME_RST_STREAM, FRAME_SETTINGS, FRAME_PUSH_PROMISE, FRAME_PING, FRAME_GOAWAY };
 enum { FLAG_ACK = 0x1, FLAG_END_STREAM = 0x1, FLAG_PADDED = 0x8 };
 
-static const uint64_t rates[] = {
-#define X(kind, rate, name) rate,
+static const struct { uint64_t rate, most; } limits[] = {
+#define X(kind, rate, most, name) { rate, most },
     H2_GUARD_KINDS(X)
 #undef X
 };
@@ -37,7 +37,7 @@ static void refill(struct h2_guard *g, uint64_t now)
     if (ms == 0)
         return;
     for (unsigned k = 0; k < H2_GUARD_NONE; k++)
-        g->level[k] -= MIN(g->level[k], MIN(ms, 1000U) * rates[k]);
+        g->level[k] -= MIN(g->level[k], MIN(ms, 1000000U) * limits[k].rate);
     g->at_ns += ms * NS_PER_MS;
 }
 
@@ -46,7 +46,11 @@ bool h2_guard_take(struct h2_guard *g, enum h2_guard_kind k, uint64_t now)
     if (k == H2_GUARD_NONE)
         return true;
     refill(g, now);
-    if (g->level[k] + TOKEN > rates[k] * TOKEN)
+    if (g->owed[k] > 0) {
+        g->owed[k]--;
+        return true;
+    }
+    if (g->level[k] + TOKEN > limits[k].most * TOKEN)
         return false;
     g->level[k] += TOKEN;
     return true;
@@ -54,13 +58,13 @@ bool h2_guard_take(struct h2_guard *g, enum h2_guard_kind k, uint64_t now)
 
 void h2_guard_credit(struct h2_guard *g, enum h2_guard_kind k, unsigned n)
 {
-    g->level[k] -= MIN(g->level[k], (uint64_t)n * TOKEN);
+    g->owed[k] = MIN(g->owed[k] + n, H2_GUARD_OWED_S * limits[k].rate);
 }
 
 const char *h2_guard_name(enum h2_guard_kind k)
 {
     static const char *const names[] = {
-#define X(kind, rate, name) name,
+#define X(kind, rate, most, name) name,
         H2_GUARD_KINDS(X)
 #undef X
     };

@@ -23,7 +23,9 @@
 #define RESTART_LATER_NS NS_PER_S
 #define START_NS (30 * NS_PER_S)
 
-struct packet { struct list node; int fd; size_t len; uint8_t data[]; }; /* fd: goes with it, owned; -1: none */
+/* fd: goes with it, owned; -1: none. door: the number of the one that it is about, or NO_DOOR. */
+struct packet { struct list node; int fd; uint32_t door; size_t len; uint8_t data[]; };
+#define NO_DOOR UINT32_MAX
 
 struct proc {
     struct pool_worker w;
@@ -78,11 +80,15 @@ static void kill_proc(struct proc *p, const char *why)
         kill(p->pid, SIGKILL); /* SIGCHLD brings the rest */
 }
 
-static int queue_packet(struct proc *p, struct packet *k)
+/* fd stays the caller's. */
+static int queue_packet(struct proc *p, struct packet *k, int fd)
 {
-    if (p->queued >= QUEUE_MAX) {
-        free_packet(k);
+    bool full = p->queued >= QUEUE_MAX;
+    k->fd = fd >= 0 && !full ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+    if (full)
         kill_proc(p, "it does not read its messages");
+    if (full || (fd >= 0 && k->fd < 0)) {
+        free_packet(k);
         return -SST_EWORKER;
     }
     list_add_tail(&p->queue, &k->node);
@@ -91,7 +97,32 @@ static int queue_packet(struct proc *p, struct packet *k)
     return 0;
 }
 
-static int send_one(struct proc *p, const struct packet *k) { return packet_send(p->io.fd, k->data, k->len, &k->fd, k->fd >= 0, MSG_DONTWAIT); }
+static bool is_about(const Scistream__Worker__Undoor *m, uint32_t door)
+{
+    bool is = m->number == door;
+    for (size_t i = 0; i < m->n_more && !is; i++)
+        is = m->more[i] == door;
+    return is;
+}
+
+/* Doors of which a slow worker has not heard yet are not worth telling when they are closed, or those that wait would be ever more, with a descriptor
+ * each. True: it has heard of none of them. */
+static bool withdraw(struct proc *p, const Scistream__Worker__Undoor *m)
+{
+    size_t never_told = 0;
+    for (struct list *n = p->queue.prev, *prev = n->prev; n != &p->queue && never_told <= m->n_more; n = prev, prev = n->prev) {
+        struct packet *k = list_entry(n, struct packet, node);
+        if (k->door == NO_DOOR || !is_about(m, k->door))
+            continue;
+        never_told += k->fd >= 0;
+        list_del(n);
+        free_packet(k);
+        p->queued--;
+    }
+    return never_told == m->n_more + 1;
+}
+
+static int send_one(struct proc *p, const struct packet *k, int fd) { return packet_send(p->io.fd, k->data, k->len, &fd, fd >= 0, MSG_DONTWAIT); }
 
 static int tell(struct pool_worker *w, const ToWorker *m, int fd)
 {
@@ -99,13 +130,16 @@ static int tell(struct pool_worker *w, const ToWorker *m, int fd)
     size_t len = scistream__worker__to_worker__get_packed_size(m);
     if (p->io.fd < 0 || len > MESSAGE_MAX)
         return -SST_EWORKER;
+    if (m->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_UNDOOR && withdraw(p, m->undoor))
+        return 0;
     struct packet *k = mem_zalloc(1, sizeof(*k) + len);
     k->len = len;
-    k->fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+    k->fd = -1;
+    k->door = m->what_case == SCISTREAM__WORKER__TO_WORKER__WHAT_DOOR ? m->door->number : NO_DOOR;
     scistream__worker__to_worker__pack(m, k->data);
-    int rc = fd >= 0 && k->fd < 0 ? -errno : p->queued ? -EAGAIN : send_one(p, k);
+    int rc = p->queued ? -EAGAIN : send_one(p, k, fd);
     if (rc == -EAGAIN || rc == -ENOBUFS)
-        return queue_packet(p, k);
+        return queue_packet(p, k, fd);
     free_packet(k);
     return rc < 0 ? -SST_EWORKER : 0;
 }
@@ -114,7 +148,7 @@ static void send_queued(struct proc *p)
 {
     while (p->queued) {
         struct packet *k = list_entry(p->queue.next, struct packet, node);
-        if (send_one(p, k) < 0)
+        if (send_one(p, k, k->fd) < 0)
             return;
         list_del(&k->node);
         free_packet(k);

@@ -38,7 +38,8 @@ static enum grpc_status allows(void *user, const struct request_ask *a, uint64_t
     const struct service *s = user;
     const struct caller c = caller_of(a->principal);
     struct own own = { .principal = a->principal };
-    requests_each(s->requests, count_own, &own);
+    if (s->conf->scistream.auth == CONF_AUTH_POLICY) /* else there is no limit of his */
+        requests_each(s->requests, count_own, &own);
     const struct demand d = { .role = str_eq(a->role, "CONS") ? ROLE_CONS : ROLE_PROD, .sessions = own.n + 1, .channels = (uint64_t)a->num_conn };
     const struct policy_row *row = s->conf->scistream.auth == CONF_AUTH_POLICY ? policy_row(who_policy(s->who), &c, d.role) : NULL;
     *lifetime_ns = row ? row->lifetime_ns : TIME_FOREVER;

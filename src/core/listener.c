@@ -1,6 +1,7 @@
 /* Happy path: listener_start -> accepted() for each connection -> listener_stop.
  * Failure: without free descriptors (or memory) accept would spin, so the listener leaves the loop, tries again every 100 ms, and
- * goes on when that succeeds. Peers wait in the kernel's queue meanwhile.
+ * goes on when that succeeds. Peers wait in the kernel's queue meanwhile. When somebody who has the socket, too, shuts it down, nobody will come any more:
+ * it leaves the loop for good, and is stopped when its owner hears of that.
  */
 #include "src/core/listener.h"
 
@@ -52,7 +53,9 @@ static bool accept_one(struct listener *l)
         pause_accepting(l, errno);
     else if (errno == EAGAIN)
         resumed(l);
-    return errno != EAGAIN && !l->paused; /* others concern that one connection: accept(2) */
+    else if (errno == EINVAL)
+        loop_del(l->loop, &l->io);
+    return errno != EAGAIN && errno != EINVAL && !l->paused; /* others concern that one connection: accept(2) */
 }
 
 static void on_ready(struct io *io, uint32_t events UNUSED)

@@ -1,4 +1,5 @@
 """Our gRPC server against gRPC's own client (C core, by Python)."""
+import queue
 import sys
 import threading
 import time
@@ -57,6 +58,24 @@ class Calls:
         [t.start() for t in threads]
         [t.join() for t in threads]
         self.assertEqual(bad, [])
+
+    def test_busy(self):
+        """Thousands of calls one after the other, all at once, and given up all at once: a call that was there before them is there afterwards."""
+        said = queue.SimpleQueue()
+        stays = stream(self.channel, "Stream")(iter(said.get, None), timeout=120)
+        said.put(b"before")
+        self.assertEqual(next(stays), b"before")
+        call, never = unary(self.channel, "Unary"), unary(self.channel, "Never")
+        for i in range(3000):
+            self.assertEqual(call(b"%d" % i, timeout=60), b"%d" % i)
+        futures = [call.future(b"%d" % i, timeout=60) for i in range(3000)]
+        self.assertEqual([f.result() for f in futures], [b"%d" % i for i in range(3000)])
+        for _ in range(3):
+            waiting = [never.future(b"x", timeout=2) for _ in range(500)]
+            self.assertEqual({f.code() for f in waiting}, {grpc.StatusCode.DEADLINE_EXCEEDED})
+        said.put(b"after")
+        self.assertEqual(next(stays), b"after")
+        said.put(None)
 
     def test_bidi(self):
         sent = [b"message %d" % i for i in range(1000)]

@@ -38,9 +38,20 @@ static void window_updates(struct raw *r)
         grpc_buf_add(&r->out, frame, sizeof(frame));
 }
 
+static void resets_of_nothing(struct raw *r)
+{
+    uint8_t frame[13] = { 0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 0, 0, 8 };
+    raw_flush(r);
+    for (unsigned i = 1; i < 24000; i += 2) {
+        frame[7] = (uint8_t)(i >> 8);
+        frame[8] = (uint8_t)i;
+        grpc_buf_add(&r->out, frame, sizeof(frame));
+    }
+}
+
 static void rapid_resets(struct raw *r)
 {
-    for (unsigned i = 0; i < 300; i++) {
+    for (unsigned i = 0; i < 12000; i++) {
         struct raw_stream s = { .r = r, .open_end = true };
         h2_request(r->h2, &s.s, never, ARRAY_LEN(never));
         raw_flush(r);
@@ -51,7 +62,7 @@ static void rapid_resets(struct raw *r)
 
 static void test_floods(void)
 {
-    void (*const floods[])(struct raw *) = { ping_flood, settings_of_nothing, empty_data, window_updates, rapid_resets };
+    void (*const floods[])(struct raw *) = { ping_flood, settings_of_nothing, empty_data, window_updates, rapid_resets, resets_of_nothing };
     struct fixture f;
     struct answer a = { 0 };
     fixture_open(&f, OVER_TCP, NULL);

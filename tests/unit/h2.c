@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "ctrl/h2_frames.h"
 #include "ctrl/h2_guard.h"
 #include "src/core/err.h"
 #include "tests/lib/unit.h"
@@ -26,7 +27,7 @@ static void test_guard_kinds(void)
 static unsigned taken(struct h2_guard *g, enum h2_guard_kind k, uint64_t now)
 {
     unsigned n = 0;
-    while (n < 5000 && h2_guard_take(g, k, now))
+    while (n < 100000 && h2_guard_take(g, k, now))
         n++;
     return n;
 }
@@ -36,20 +37,65 @@ static void test_guard_rates(void)
     struct h2_guard g = { 0 };
     const uint64_t start = 1000 * NS_PER_S;
     CU_ASSERT_EQUAL(taken(&g, H2_GUARD_PING, start), 200);
-    CU_ASSERT_EQUAL(taken(&g, H2_GUARD_RESET, start), 200); /* each for itself */
+    CU_ASSERT_EQUAL(taken(&g, H2_GUARD_RESET, start), 10000); /* each for itself */
     CU_ASSERT_EQUAL(taken(&g, H2_GUARD_JUNK, start), 1000);
-    CU_ASSERT_EQUAL(taken(&g, H2_GUARD_NONE, start), 5000);
+    CU_ASSERT_EQUAL(taken(&g, H2_GUARD_NONE, start), 100000);
     CU_ASSERT_EQUAL(taken(&g, H2_GUARD_PING, start + NS_PER_S / 2), 100);
+    CU_ASSERT_EQUAL(taken(&g, H2_GUARD_RESET, start + NS_PER_S / 2), 100);
     CU_ASSERT_EQUAL(taken(&g, H2_GUARD_PING, start + 100 * NS_PER_S), 200);
+    CU_ASSERT_EQUAL(taken(&g, H2_GUARD_RESET, start + 100 * NS_PER_S), 10000);
     struct h2_guard credited = { .at_ns = start };
     CU_ASSERT_EQUAL(taken(&credited, H2_GUARD_JUNK, start), 1000);
     h2_guard_credit(&credited, H2_GUARD_JUNK, 50);
     CU_ASSERT_EQUAL(taken(&credited, H2_GUARD_JUNK, start), 50);
+    struct h2_guard before = { .at_ns = start }; /* answers all left before the first frame that they entitle to came */
+    h2_guard_credit(&before, H2_GUARD_JUNK, 5000);
+    CU_ASSERT_EQUAL(taken(&before, H2_GUARD_JUNK, start), 6000);
+    h2_guard_credit(&before, H2_GUARD_JUNK, 1000000);
+    CU_ASSERT_EQUAL(taken(&before, H2_GUARD_JUNK, start), 60000);
     unsigned ok = 0;
     struct h2_guard steady = { 0 };
     for (unsigned i = 0; i < 2000; i++) /* 190 a second for ten seconds */
         ok += h2_guard_take(&steady, H2_GUARD_PING, start + i * (NS_PER_S / 190));
     CU_ASSERT_EQUAL(ok, 2000);
+}
+
+/* ------------------------------------------------------------ frames */
+
+/* What is passed on of all, given in parts of that size; *skipped counts frames. */
+static size_t passed(const uint8_t *all, size_t n, size_t part, uint8_t *out, unsigned *skipped)
+{
+    struct h2_frames f = { 0 };
+    size_t got = 0;
+    *skipped = 0;
+    for (size_t i = 0; i < n; i += part) {
+        const uint8_t *data = all + i;
+        size_t left = MIN(part, n - i);
+        for (struct h2_piece p; h2_frames_next(&f, &data, &left, &p); got += p.n) {
+            memcpy(out + got, p.data, p.n);
+            *skipped += p.skipped;
+        }
+    }
+    return got;
+}
+
+/* RST_STREAM of a stream that nobody opened is left out, wherever the bytes are cut; everything else is as it came. */
+static void test_frames(void)
+{
+    static const uint8_t skip[] = { 0, 0, 4, 3, 0, 0, 0, 0, 7, 0, 0, 0, 8 };
+    static const uint8_t before[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" "\0\0\0\4\0\0\0\0\0" "\0\0\2\1\4\0\0\0\5xy" "\0\0\4\3\0\0\0\0\5\0\0\0\x8";
+    static const uint8_t behind[] = "\0\0\3\0\0\0\0\0\5\3\3\3" "\0\0\4\3\0\0\0\0\3\0\0\0\x8" "\0\0\4\3\0\0\0\0\x8\0\0\0\x8" "\0\0\1\3\0\0\0\0\x9\0";
+    const size_t a = sizeof(before) - 1, b = sizeof(behind) - 1, n = a + 2 * sizeof(skip) + b;
+    uint8_t all[200], out[200];
+    unsigned skipped;
+    memcpy(all, before, a);
+    memcpy(all + a, skip, sizeof(skip));
+    memcpy(all + a + sizeof(skip), behind, b);
+    memcpy(all + a + sizeof(skip) + b, skip, sizeof(skip));
+    for (size_t part = 1; part <= n; part++) {
+        CU_ASSERT_EQUAL(passed(all, n, part, out, &skipped), a + b);
+        CU_ASSERT(skipped == 2 && memcmp(out, before, a) == 0 && memcmp(out + a, behind, b) == 0);
+    }
 }
 
 /* ------------------------------------------------------------ sessions */
@@ -312,5 +358,5 @@ static void test_faults_are_counted(void)
     sides_close();
 }
 
-UNIT_MAIN("h2", UNIT(test_guard_kinds), UNIT(test_guard_rates), UNIT(test_exchange), UNIT(test_stream_limit), UNIT(test_detached),
+UNIT_MAIN("h2", UNIT(test_guard_kinds), UNIT(test_guard_rates), UNIT(test_frames), UNIT(test_exchange), UNIT(test_stream_limit), UNIT(test_detached),
           UNIT(test_goaway), UNIT(test_too_big), UNIT(test_not_http2), UNIT(test_protocol_error), UNIT(test_faults_are_counted))

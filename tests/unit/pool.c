@@ -193,6 +193,7 @@ __attribute__((constructor)) static void begin(int argc, char **argv)
 /* ------------------------------------------------------------ calls that fail once */
 
 static bool fail_add, fail_send;
+static unsigned sent;
 int __real_loop_add(struct loop *l, struct io *io, int fd, uint32_t events);
 int __wrap_loop_add(struct loop *l, struct io *io, int fd, uint32_t events);
 int __wrap_loop_add(struct loop *l, struct io *io, int fd, uint32_t events)
@@ -206,6 +207,7 @@ ssize_t __real_sendmsg(int fd, const struct msghdr *m, int flags);
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags);
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags)
 {
+    sent += !fail_send;
     if (!fail_send)
         return __real_sendmsg(fd, m, flags);
     fail_send = false;
@@ -558,6 +560,57 @@ static void refused(FromWorker m, const char *what)
     make_sense();
 }
 
+/* ------------------------------------------------------------ what waits for a slow worker */
+
+static void tell_door(uint32_t number, int fd)
+{
+    Scistream__Worker__Door d = SCISTREAM__WORKER__DOOR__INIT;
+    ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
+    d.number = number;
+    t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_DOOR;
+    t.door = &d;
+    CU_ASSERT_EQUAL(pool_send(pool_at(pool, 0), &t, fd), 0);
+}
+
+static void tell_undoor(uint32_t number, uint32_t another)
+{
+    Scistream__Worker__Undoor u = SCISTREAM__WORKER__UNDOOR__INIT;
+    ToWorker t = SCISTREAM__WORKER__TO_WORKER__INIT;
+    u.number = number;
+    u.more = &another;
+    u.n_more = 1;
+    t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_UNDOOR;
+    t.undoor = &u;
+    CU_ASSERT_EQUAL(pool_send(pool_at(pool, 0), &t, -1), 0);
+}
+
+/* Of doors that are closed before the worker could be told of them it never hears, and their descriptors are closed. */
+static void test_withdrawn(void)
+{
+    open_pool("", 20 * NS_PER_S);
+    AUTO_FD int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    unsigned before = descriptors();
+    fail_send = true;
+    for (uint32_t i = 101; i <= 104; i++)
+        tell_door(i, fd);
+    tell_door(103, -1); /* told anew */
+    CU_ASSERT_EQUAL(descriptors(), before + 4);
+    sent = 0;
+    tell_undoor(101, 103);
+    CU_ASSERT_EQUAL(descriptors(), before + 2);
+    turn_for(100 * NS_PER_MS);
+    CU_ASSERT(sent == 2 && descriptors() == before);
+    fail_send = true;
+    tell_door(105, fd);
+    tell_undoor(102, 105); /* the one it knows, the other it does not */
+    CU_ASSERT_EQUAL(descriptors(), before);
+    turn_for(100 * NS_PER_MS);
+    CU_ASSERT_EQUAL(sent, 3);
+    tell_undoor(104, 106);
+    CU_ASSERT_EQUAL(sent, 4);
+    close_pool();
+}
+
 #define OUT_OF_RANGE "a message with a value out of range"
 #define NOT_ITS_CHANNEL "a message about a channel that it does not have"
 
@@ -766,6 +819,6 @@ static void test_mutants(void)
 }
 
 UNIT_MAIN("pool", UNIT(test_sense), UNIT(test_values_out_of_range), UNIT(test_about_doors), UNIT(test_devices), UNIT(test_devices_change),
-          UNIT(test_channels), UNIT(test_mutants), UNIT(test_nonsense_kills),
+          UNIT(test_channels), UNIT(test_mutants), UNIT(test_nonsense_kills), UNIT(test_withdrawn),
           UNIT(test_silence_kills), UNIT(test_own_pause), UNIT(test_one_process_a_slot),
           UNIT(test_pass), UNIT(test_descriptors), UNIT(test_at_door), UNIT(test_board_of_the_dead))

@@ -433,6 +433,17 @@ static void test_out_of_descriptors(void)
     pair_close();
 }
 
+/* Another process that has the socket ends its listening: it is not asked again and again for who will never come. */
+static void test_shut_by_another(void)
+{
+    pair_listen("127.0.0.1");
+    AUTO_FD int copy = dup(P.l.fd);
+    CU_ASSERT_EQUAL(shutdown(copy, SHUT_RDWR), 0);
+    UNTIL(P.l.io.fd < 0);
+    CU_ASSERT(P.l.fd >= 0 && P.n == 0);
+    pair_close();
+}
+
 /* A queue of connections to be accepted that is full: what comes is dropped, and sent again after a second. */
 static void test_retransmits(void)
 {
@@ -451,4 +462,4 @@ static void test_retransmits(void)
 
 UNIT_MAIN("sock", UNIT(test_options), UNIT(test_bytes), UNIT(test_full), UNIT(test_deaf), UNIT(test_deaf_reset), UNIT(test_reset), UNIT(test_refused), UNIT(test_tls),
           UNIT(test_leave), UNIT(test_any_takes_ipv4), UNIT(test_inherited), UNIT(test_inherited_many), UNIT(test_unix), UNIT(test_stop_inside), UNIT(test_detach), UNIT(test_out_of_descriptors),
-          UNIT(test_retransmits))
+          UNIT(test_shut_by_another), UNIT(test_retransmits))
