@@ -283,7 +283,7 @@ void doors_tell(struct doors *ds, const struct door *d, bool with_fd)
 static void tell_workers(struct doors *ds, const struct route *r)
 {
     for (unsigned i = 0; i < ds->n; i++)
-        if (ds->door[i].r == r && ds->door[i].fd >= 0)
+        if (ds->door[i].r == r && door_is_ready(&ds->door[i]))
             doors_tell(ds, &ds->door[i], false);
 }
 
@@ -616,6 +616,24 @@ void doors_retire(struct doors *ds)
 {
     for (unsigned i = 0; i < ds->n; i++)
         close_door(ds, &ds->door[i]);
+}
+
+void doors_rest(struct doors *ds)
+{
+    for (unsigned i = 0; i < ds->n; i++) {
+        if (door_is_ready(&ds->door[i]))
+            untell(ds, &ds->door[i]);
+        ds->door[i].resting = true;
+    }
+}
+
+void doors_wake(struct doors *ds)
+{
+    for (unsigned i = 0; i < ds->n; i++) {
+        ds->door[i].resting = false;
+        if (door_is_ready(&ds->door[i]))
+            doors_tell(ds, &ds->door[i], true);
+    }
 }
 
 void doors_free(struct doors *ds)

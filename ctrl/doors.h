@@ -48,6 +48,9 @@ void doors_abort_relays(struct doors *ds, int rc);
 void doors_each(const struct doors *ds, void (*each)(void *user, int fd), void *user);
 /* The sockets of routes are closed: another program has them. Those of sessions stay. */
 void doors_retire(struct doors *ds);
+/* The same for a while: they stay open, only nobody here accepts, until doors_wake. */
+void doors_rest(struct doors *ds);
+void doors_wake(struct doors *ds);
 /* No more connections; the sockets are closed. */
 void doors_close(struct doors *ds);
 size_t doors_count(const struct doors *ds); /* of routes */

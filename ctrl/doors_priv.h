@@ -26,7 +26,7 @@ struct door {
     struct io refusing;       /* while paused */
     struct log_gate clean, failed;
     struct list free;         /* of a session, closed: in doors.free */
-    bool wanted;
+    bool wanted, resting;     /* resting: doors_rest */
 };
 
 struct doors {
@@ -49,7 +49,7 @@ struct doors {
 struct door *doors_next(struct doors *ds, struct door *d);
 /* NULL: there is none of that number (any more). */
 struct door *doors_find(const struct doors *ds, unsigned number);
-static inline bool door_is_ready(const struct door *d) { return d->fd >= 0 && (!d->lease || d->lease->address); }
+static inline bool door_is_ready(const struct door *d) { return d->fd >= 0 && !d->resting && (!d->lease || d->lease->address); }
 void doors_tell(struct doors *ds, const struct door *d, bool with_fd); /* all workers that run */
 /* Their sockets are refused while the gateway drains. */
 void doors_refuse(struct doors *ds, struct door *d);

@@ -61,6 +61,10 @@ void grpc_server_renew(struct grpc_server *s, struct tls_ctx *tls, const struct 
 void grpc_server_drain(struct grpc_server *s);
 /* No new connections: another program accepts them from now on. Those that there are go on. */
 void grpc_server_deaf(struct grpc_server *s);
+/* The same for a while: the sockets stay, and grpc_server_drain leaves them so. */
+void grpc_server_rest(struct grpc_server *s);
+/* Connections and calls are accepted again after grpc_server_rest, perhaps drained since. 0, or -errno: not all of them are. */
+int grpc_server_wake(struct grpc_server *s);
 /* Each listening socket: it stays the server's. */
 void grpc_server_each_port(const struct grpc_server *s, void (*each)(void *user, int fd), void *user);
 size_t grpc_server_calls(const struct grpc_server *s); /* under way */

@@ -1,4 +1,5 @@
-/* Bytes that wait: a queue that grows at its end and is eaten from its front. */
+/* Bytes that wait: a queue that grows at its end and is eaten from its front. Messages have secrets in them (tokens, tickets, proofs): what was eaten,
+ * moved or given back is wiped. */
 #ifndef CTRL_GRPC_BUF_H
 #define CTRL_GRPC_BUF_H
 

@@ -28,7 +28,7 @@ struct grpc_server {
     struct list fresh, conns; /* not yet up, oldest first; the others */
     uint32_t n_conns;
     size_t n_calls;
-    bool draining, freed;
+    bool draining, resting, freed;
 };
 
 static struct grpc_server *server_of(const struct grpc_conn *c) { return c->port->server; }
@@ -301,10 +301,29 @@ void grpc_server_deaf(struct grpc_server *s)
         listener_stop(&list_entry(n, struct grpc_port, node)->l);
 }
 
+void grpc_server_rest(struct grpc_server *s)
+{
+    s->resting = true;
+    list_for_each(n, &s->ports)
+        listener_rest(&list_entry(n, struct grpc_port, node)->l);
+}
+
+int grpc_server_wake(struct grpc_server *s)
+{
+    int rc = 0;
+    s->resting = s->draining = false;
+    list_for_each(n, &s->ports) {
+        int woken = listener_wake(&list_entry(n, struct grpc_port, node)->l);
+        rc = rc ? rc : woken;
+    }
+    return rc;
+}
+
 void grpc_server_drain(struct grpc_server *s)
 {
     s->draining = true;
-    grpc_server_deaf(s);
+    if (!s->resting)
+        grpc_server_deaf(s);
     list_for_each_safe(n, &s->fresh)
         grpc_conn_close(list_entry(n, struct grpc_conn, node), GRPC_UNAVAILABLE, "");
     list_for_each_safe(n, &s->conns) {

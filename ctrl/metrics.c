@@ -222,6 +222,14 @@ void metrics_deaf(struct metrics *m)
         listener_stop(&m->listener);
 }
 
+void metrics_rest(struct metrics *m)
+{
+    if (m)
+        listener_rest(&m->listener);
+}
+
+int metrics_wake(struct metrics *m) { return m ? listener_wake(&m->listener) : 0; }
+
 void metrics_close(struct metrics *m)
 {
     if (!m)

@@ -28,6 +28,9 @@ struct metrics *metrics_open(struct loop *l, int fd, const struct metrics_source
 int metrics_fd(const struct metrics *m);
 /* No new connections: another program accepts them from now on. */
 void metrics_deaf(struct metrics *m);
+/* The same for a while: the socket stays, until metrics_wake. */
+void metrics_rest(struct metrics *m);
+int metrics_wake(struct metrics *m); /* 0 or -errno */
 void metrics_close(struct metrics *m); /* null-safe */
 
 #endif

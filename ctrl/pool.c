@@ -339,13 +339,13 @@ static int start_proc(struct proc *p)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
         return -errno;
     int rc = spawn(p, sv[1]);
-    close(sv[1]);
     if (rc == 0)
         rc = loop_add(p->pool->loop, &p->io, sv[0], EPOLLIN);
     if (rc < 0)
         close(sv[0]);
     if (rc == 0)
         rc = send_init(p);
+    close(sv[1]); /* not sooner: one that has ended by now is told by how it ended, not by a broken pipe */
     if (rc < 0) {
         end_proc(p);
         return rc;

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "ctrl/admission.h"
+#include "ctrl/requests.h"
 #include "src/core/board.h"
 #include "src/core/ring.h"
 
@@ -11,11 +12,12 @@
 #define FDS_OF_UCX 7       /* an end by ucx, at most; by others one */
 #define MAPS_OF_WORKER 512 /* libraries, heap, pages that are shared, rings that are kept for the next */
 
-/* What the routes promise over all workers, when all of it is used at once; not more than memory_limit lets in. */
+/* What routes and sessions promise over all workers, when all of it is used at once; not more than memory_limit lets in. */
 struct promise {
     uint64_t relays, streams, fds, rings, doors;
-    bool cut;                      /* by memory_limit */
-    const struct conf_route *most; /* the one that needs most descriptors */
+    bool cut;          /* by memory_limit */
+    const char *whose; /* "the routes promise" */
+    char lower[128];   /* what to lower, of the one that needs most descriptors: "connections of route app" */
     uint64_t most_fds;
 };
 
@@ -56,6 +58,19 @@ static uint64_t fitting(struct promise *p, uint64_t n, uint64_t bytes_each, uint
     return MIN(n, most);
 }
 
+/* What to lower: channels are as many as connections where they are not set. */
+static const char *option_of(const struct conf_route *r)
+{
+    return doors_of(r) && (!r->channels || str_starts(r->connect, CONF_TCP)) ? "connections" : "channels";
+}
+
+static bool needs_most(struct promise *p, uint64_t fds)
+{
+    bool most = fds > p->most_fds;
+    p->most_fds = MAX(fds, p->most_fds);
+    return most;
+}
+
 /* Connections to a door are relays where they leave as TCP again; whatever else the route has are channels. */
 static void add_route(struct promise *p, const struct conf_route *r, uint64_t memory)
 {
@@ -70,10 +85,24 @@ static void add_route(struct promise *p, const struct conf_route *r, uint64_t me
     p->fds += fds;
     p->rings += 2 * relays + rings * streams;
     p->doors += doors;
-    if (fds <= p->most_fds)
-        return;
-    p->most = r;
-    p->most_fds = fds;
+    if (needs_most(p, fds))
+        snprintf(p->lower, sizeof(p->lower), "%s of route %s", option_of(r), r->name);
+}
+
+/* Each port of data_ports can be a listener, whose connections are relays. */
+static void add_sessions(struct promise *p, const struct conf_scistream *s, uint64_t memory)
+{
+    uint16_t first, last;
+    addr_parse_ports(s->data_ports, &first, &last);
+    uint64_t doors = MIN(MIN(last - first + 1U, (uint64_t)BOARD_DOORS - BOARD_ROUTE_DOORS), (uint64_t)s->sessions * REQUEST_LISTENERS_MAX);
+    uint64_t relays = fitting(p, doors * (uint64_t)s->connections, 2 * BOARD_RELAY_RING, memory);
+    p->whose = *p->lower ? "the routes and sessions promise" : "the sessions promise";
+    p->relays += relays;
+    p->fds += 2 * relays;
+    p->rings += 2 * relays;
+    p->doors += doors;
+    if (needs_most(p, 2 * relays))
+        str_copy(p->lower, sizeof(p->lower), "scistream.connections");
 }
 
 /* Of n, what the worker with most has: who has BOARD_LEAN relays more than another hands on. */
@@ -96,12 +125,6 @@ static const char *describe(const struct promise *p, char *out, size_t size)
     return out;
 }
 
-/* What to lower, of the route that needs most: channels are as many as connections where they are not set. */
-static const char *option_of(const struct conf_route *r)
-{
-    return doors_of(r) && (!r->channels || str_starts(r->connect, CONF_TCP)) ? "connections" : "channels";
-}
-
 static bool check_descriptors(const struct promise *p, const struct promises_machine *m, char why[PROMISES_WHY])
 {
     char what[160];
@@ -109,9 +132,9 @@ static bool check_descriptors(const struct promise *p, const struct promises_mac
     if (need <= m->descriptors)
         return true;
     snprintf(why, PROMISES_WHY,
-             "the routes promise %s, which need %llu descriptors in a worker, RLIMIT_NOFILE is %llu: raise LimitNOFILE in the unit (ulimit -n) or "
-             "workers, or lower %s of route %s; until then the last ones wait to be accepted",
-             describe(p, what, sizeof(what)), (unsigned long long)need, (unsigned long long)m->descriptors, option_of(p->most), p->most->name);
+             "%s %s, which need %llu descriptors in a worker, RLIMIT_NOFILE is %llu: raise LimitNOFILE in the unit (ulimit -n) or "
+             "workers, or lower %s; until then the last ones wait to be accepted",
+             p->whose, describe(p, what, sizeof(what)), (unsigned long long)need, (unsigned long long)m->descriptors, p->lower);
     return false;
 }
 
@@ -122,9 +145,9 @@ static bool check_mappings(const struct promise *p, const struct promises_machin
     if (need <= m->mappings)
         return true;
     snprintf(why, PROMISES_WHY,
-             "the routes promise %s, which need up to %llu mappings in a worker when bytes wait in all their rings, vm.max_map_count is %llu: raise it "
-             "(sysctl) or workers, or lower %s of route %s; until then the last ones are reset",
-             describe(p, what, sizeof(what)), (unsigned long long)need, (unsigned long long)m->mappings, option_of(p->most), p->most->name);
+             "%s %s, which need up to %llu mappings in a worker when bytes wait in all their rings, vm.max_map_count is %llu: raise it "
+             "(sysctl) or workers, or lower %s; until then the last ones are reset",
+             p->whose, describe(p, what, sizeof(what)), (unsigned long long)need, (unsigned long long)m->mappings, p->lower);
     return false;
 }
 
@@ -134,10 +157,10 @@ static bool check_places(const struct promise *p, const struct promises_machine 
     if (workers <= m->workers)
         return true;
     snprintf(why, PROMISES_WHY,
-             "the routes promise %llu connections, and %u worker%s %llu places: raise workers to %llu, or lower %s of route %s; until then one more "
+             "%s %llu connections, and %u worker%s %llu places: raise workers to %llu, or lower %s; until then one more "
              "is reset",
-             (unsigned long long)p->relays, m->workers, m->workers == 1 ? " has" : "s have", (unsigned long long)m->workers * STATS_RELAYS,
-             (unsigned long long)workers, option_of(p->most), p->most->name);
+             p->whose, (unsigned long long)p->relays, m->workers, m->workers == 1 ? " has" : "s have", (unsigned long long)m->workers * STATS_RELAYS,
+             (unsigned long long)workers, p->lower);
     return false;
 }
 
@@ -145,11 +168,13 @@ unsigned promises_check(const struct conf *c, const struct promises_machine *m, 
 {
     static bool (*const checks[])(const struct promise *, const struct promises_machine *, char[PROMISES_WHY]) = { check_descriptors,
                                                                                                                    check_mappings, check_places };
-    struct promise p = { .most = NULL };
+    struct promise p = { .whose = "the routes promise" };
     unsigned n = 0;
     for (size_t i = 0; i < c->n_routes; i++)
         add_route(&p, c->routes[i], m->memory);
-    for (size_t i = 0; i < ARRAY_LEN(checks) && p.most; i++)
+    if (c->scistream.enable)
+        add_sessions(&p, &c->scistream, m->memory);
+    for (size_t i = 0; i < ARRAY_LEN(checks) && *p.lower; i++)
         n += !checks[i](&p, m, why[n]);
     return n;
 }

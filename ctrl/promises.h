@@ -1,4 +1,4 @@
-/* Does this machine let the workers keep what the configuration promises (connections, channels)? The kernel's limits of descriptors and of mappings,
+/* Does this machine let the workers keep what the configuration promises (connections, channels, sessions)? The kernel's limits of descriptors and of mappings,
  * and the places of a statistics page. A promise that cannot be kept is no reason not to start: few routes are ever full. But who made it is told. */
 #ifndef CTRL_PROMISES_H
 #define CTRL_PROMISES_H

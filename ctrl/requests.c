@@ -540,7 +540,7 @@ void requests_moved(struct requests *rq, const char *text)
     const struct request_answer no = { .status = GRPC_UNAVAILABLE, .text = text };
     rq->moved = text;
     requests_drain(rq, text);
-    for (struct request *r; (r = first_updating(rq));) {
+    for (struct request *r; text && (r = first_updating(rq));) {
         void *call = r->call;
         back_to_listening(r, text);
         answer(rq, call, &no);

@@ -106,7 +106,7 @@ struct request_given {
     uint64_t age_ns; /* of its lifetime that much is over */
 };
 bool requests_adopt(struct requests *rq, const struct request_given *g);
-/* Another program has them from now on: every call is answered UNAVAILABLE, text must live on, also those that wait. */
+/* Another program has them from now on: every call is answered UNAVAILABLE, text must live on, also those that wait. NULL: calls are for this one again. */
 void requests_moved(struct requests *rq, const char *text);
 /* No new ones: req is answered UNAVAILABLE, text must live on; those that wait for a hello end. NULL: take them again. */
 void requests_drain(struct requests *rq, const char *text);

@@ -66,7 +66,9 @@ void service_send(struct grpc_call *c, const ProtobufCMessage *m)
     size_t n = protobuf_c_message_get_packed_size(m);
     AUTO_FREE uint8_t *data = mem_zalloc(1, n + 1);
     protobuf_c_message_pack(m, data);
-    if (grpc_send(c, data, n) < 0)
+    int rc = grpc_send(c, data, n);
+    secret_wipe(data, n); /* of a ticket */
+    if (rc < 0)
         grpc_finish(c, GRPC_RESOURCE_EXHAUSTED, "the answer is too large, or you do not read");
 }
 

@@ -19,6 +19,7 @@ struct service_admin {
     const char *(*resume)(void *user);
     ReloadReply *(*reload)(void *user);                              /* heap */
     void (*released)(void *user, const char *uid);                   /* a session of scistream.Control has ended; may be NULL */
+    uint32_t (*revoked)(void *user, const char *uid);                /* with its channels: the pid of another program that was told, or 0 */
     const char *(*upgrade)(void *user);                              /* NULL: service_upgraded will be called; or why not */
 };
 

@@ -224,6 +224,7 @@ static void revoke_grant(struct grpc_call *c, const struct caller *who, struct g
         AUTO_FREE char *text = mem_printf("%s: the session was revoked", err_text(-SST_ERELEASED));
         int n = sessions_abort(s->sessions, uid, -1, -SST_ERELEASED, text);
         r.aborted = (uint32_t)MAX(n, 0);
+        r.told_pid = s->admin->revoked(s->admin_user, uid);
     }
     grants_revoke(s->grants, g);
     r.running = sessions_open(s->sessions, uid);

@@ -379,20 +379,26 @@ static int make_context(struct ucx_shared *sh, const struct conf_ucx *c, char *w
 }
 
 /* Where the listener binds: what the configuration says, else the first address of the first device that is a network interface. */
-static int listen_address(const struct conf_ucx *c, unsigned index, union sockaddr_any *at, char *why, size_t size)
+static int listen_address(const struct conf_ucx *c, union sockaddr_any *at, char *why, size_t size)
 {
-    uint16_t first = 0, last = 0;
-    if (!str_eq(c->ports, "0"))
-        addr_parse_ports(c->ports, &first, &last);
-    if (first && index > (unsigned)(last - first)) {
-        snprintf(why, size, "ucx.ports %s has no port for worker %u", c->ports, index);
-        return -SST_ECONF;
-    }
-    uint16_t port = (uint16_t)(first ? first + index : 0);
-    if (*c->listen ? addr_numeric(c->listen, port, at) == 0 : addr_of_device(c->devices[0], port, at) == 0)
+    if (*c->listen ? addr_numeric(c->listen, 0, at) == 0 : addr_of_device(c->devices[0], 0, at) == 0)
         return 0;
     snprintf(why, size, "ucx: device %s has no address to listen on: set ucx { listen = ADDRESS }", c->devices[0]);
     return -SST_EDEVICE;
+}
+
+/* A port that another worker or program has is left out: while it still has streams, the one before an upgrade keeps its own. */
+static ucs_status_t bind_listener(struct ucx_shared *sh, const struct xport_env *env, union sockaddr_any *at)
+{
+    ucp_listener_params_t lp = { .field_mask = UCP_LISTENER_PARAM_FIELD_SOCK_ADDR | UCP_LISTENER_PARAM_FIELD_CONN_HANDLER,
+                                 .sockaddr = { &at->sa, addr_len(at) }, .conn_handler = { on_request, sh } };
+    ucs_status_t st = UCS_ERR_BUSY;
+    uint16_t port;
+    for (unsigned n = 0; st == UCS_ERR_BUSY && addr_ports_try(env->conf->ucx.ports, env->index, n, &port); n++) {
+        addr_set_port(at, port);
+        st = ucp_listener_create(sh->worker, &lp, &sh->listener);
+    }
+    return st;
 }
 
 static int make_listener(struct ucx_shared *sh, const struct xport_env *env, char *why, size_t size)
@@ -400,16 +406,14 @@ static int make_listener(struct ucx_shared *sh, const struct xport_env *env, cha
     ucp_worker_params_t wp = { .field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE, .thread_mode = UCS_THREAD_MODE_SINGLE };
     union sockaddr_any at;
     char text[ADDR_TEXT];
-    int rc = listen_address(&env->conf->ucx, env->index, &at, why, size);
+    int rc = listen_address(&env->conf->ucx, &at, why, size);
     if (rc < 0)
         return rc;
-    ucp_listener_params_t lp = { .field_mask = UCP_LISTENER_PARAM_FIELD_SOCK_ADDR | UCP_LISTENER_PARAM_FIELD_CONN_HANDLER,
-                                 .sockaddr = { &at.sa, addr_len(&at) }, .conn_handler = { on_request, sh } };
     ucp_listener_attr_t attr = { .field_mask = UCP_LISTENER_ATTR_FIELD_SOCKADDR };
     ucs_status_t st = ucp_worker_create(sh->ctx, &wp, &sh->worker);
     int efd = -1;
     if (st == UCS_OK && (st = ucp_worker_get_efd(sh->worker, &efd)) == UCS_OK &&
-        (st = ucp_listener_create(sh->worker, &lp, &sh->listener)) == UCS_OK && (st = ucp_listener_query(sh->listener, &attr)) == UCS_OK) {
+        (st = bind_listener(sh, env, &at)) == UCS_OK && (st = ucp_listener_query(sh->listener, &attr)) == UCS_OK) {
         at.ss = attr.sockaddr;
         sh->port = addr_port(&at);
         if (*env->conf->ucx.advertise)
@@ -419,8 +423,13 @@ static int make_listener(struct ucx_shared *sh, const struct xport_env *env, cha
         loop_activate(sh->loop, &sh->task);
         return loop_add(sh->loop, &sh->io, efd, EPOLLIN);
     }
+    if (st == UCS_ERR_BUSY) {
+        snprintf(why, size, "ucx.ports = %s: no port of it is free on %s: give it one for each worker, and for an upgrade as many again",
+                 env->conf->ucx.ports, addr_format_host(&at, text));
+        return -EADDRINUSE;
+    }
     snprintf(why, size, "ucx listener on %s, devices %s: %s%s", addr_format(&at, text), sh->devices, ucs_status_string(st), ucx_log_last());
-    return st == UCS_ERR_BUSY ? -EADDRINUSE : -SST_EDEVICE;
+    return -SST_EDEVICE;
 }
 
 static void ucx_unlisten(struct xport_env *env)

@@ -133,19 +133,6 @@ void verbs_unwatch(struct verbs_shared *sh, const struct ibv_context *verbs)
 
 /* ------------------------------------------------------------ the listener */
 
-static int take_port(struct verbs_shared *sh, uint16_t *port, char *why, size_t size)
-{
-    uint16_t first = 0, last = 0;
-    if (!str_eq(sh->conf->ports, "0"))
-        addr_parse_ports(sh->conf->ports, &first, &last);
-    if (first && sh->env->index > (unsigned)(last - first)) {
-        snprintf(why, size, "rdma.ports %s has no port for worker %u", sh->conf->ports, sh->env->index);
-        return -SST_ECONF;
-    }
-    *port = (uint16_t)(first ? first + sh->env->index : 0);
-    return 0;
-}
-
 static void drop_listener(struct verbs_shared *sh)
 {
     if (sh->listener)
@@ -162,7 +149,8 @@ static int bind_it(struct verbs_shared *sh, char *why, size_t size)
         return -SST_EDEVICE;
     }
     if (rdma_bind_addr(sh->listener, &sh->at.sa) < 0 && errno == EADDRINUSE) {
-        snprintf(why, size, "rdma.listen = %s, rdma.ports = %s: its port is taken", c->listen, c->ports);
+        snprintf(why, size, "rdma.ports = %s: no port of it is free on rdma.listen = %s: give it one for each worker, and for an upgrade as many again",
+                 c->ports, c->listen);
         return -EADDRINUSE;
     }
     if (!sh->listener->verbs) {
@@ -176,27 +164,36 @@ static int bind_it(struct verbs_shared *sh, char *why, size_t size)
         return -SST_ECONF;
     }
     if (rdma_listen(sh->listener, BACKLOG) < 0) {
-        snprintf(why, size, "rdma.listen = %s: %s", c->listen, strerror(errno));
-        return -errno;
+        int rc = -errno;
+        snprintf(why, size, "rdma.listen = %s: %s", c->listen, strerror(-rc));
+        return rc;
     }
     return 0;
 }
 
+/* A port that another worker or program has is left out: while it still has streams, the one before an upgrade keeps its own. */
+static int bind_first_free(struct verbs_shared *sh, char *why, size_t size)
+{
+    int rc = -EADDRINUSE;
+    uint16_t port;
+    for (unsigned n = 0; rc == -EADDRINUSE && addr_ports_try(sh->conf->ports, sh->env->index, n, &port); n++) {
+        addr_set_port(&sh->at, port);
+        rc = bind_it(sh, why, size);
+        if (rc < 0)
+            drop_listener(sh);
+    }
+    return rc;
+}
+
 static int bind_listener(struct verbs_shared *sh, char *why, size_t size)
 {
-    uint16_t port;
-    int rc = take_port(sh, &port, why, size);
-    if (rc < 0)
-        return rc;
-    if (addr_numeric(sh->conf->listen, port, &sh->at) < 0) {
+    if (addr_numeric(sh->conf->listen, 0, &sh->at) < 0) {
         snprintf(why, size, "rdma.listen = %s is no numeric address", sh->conf->listen);
         return -SST_ECONF;
     }
-    rc = bind_it(sh, why, size);
-    if (rc < 0) {
-        drop_listener(sh);
+    int rc = bind_first_free(sh, why, size);
+    if (rc < 0)
         return rc;
-    }
     sh->port = ntohs(rdma_get_src_port(sh->listener));
     str_copy(sh->address, sizeof(sh->address), *sh->conf->advertise ? sh->conf->advertise : sh->conf->listen);
     verbs_watch(sh, sh->listener->verbs);

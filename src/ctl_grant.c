@@ -233,7 +233,9 @@ static int print_revoke(const struct ctl_opts *o, const uint8_t *data, size_t le
     AUTO_FREE char *running = r ? units_streams("", r->running, 0) : NULL;
     AUTO_FREE char *aborted = r ? units_streams("", r->aborted, 0) : NULL;
     if (r && o->json)
-        printf("{\"aborted\":%u,\"running\":%u}\n", r->aborted, r->running);
+        printf("{\"aborted\":%u,\"running\":%u,\"told_pid\":%u}\n", r->aborted, r->running, r->told_pid);
+    else if (r && o->abort && r->told_pid)
+        printf("revoked, %s aborted, and those that pid %u, from before the upgrade, still has\n", aborted, r->told_pid);
     else if (r && o->abort)
         printf("revoked, %s aborted\n", aborted);
     else if (r)

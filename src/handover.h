@@ -11,8 +11,10 @@
  *   new -> old   sessions -      before ready: it takes these, too
  *                ready VERSION   it can serve
  *                failed WHY      it cannot
+ *                stops -         it ends in good order, or goes on to another: the old one need not serve again
  *                abort -         end what is still open
  *                release UID     a session that it was given has ended: so do its connections
+ *                revoke UID      a session that was granted is revoked: its channels are aborted
  * The end of the connection: that program has ended.
  */
 #ifndef SRC_HANDOVER_H

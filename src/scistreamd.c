@@ -260,7 +260,7 @@ struct grpc_limits daemon_limits(const struct conf *c)
 static void make_services(struct daemon *d)
 {
     static const struct service_admin admin = { .drain = drain_asked, .resume = drain_resume, .reload = reload_now, .upgrade = upgrade_asked,
-                                                .released = sessions_released };
+                                                .released = sessions_released, .revoked = takeover_revoked };
     struct grpc_limits limits = daemon_limits(d->conf);
     d->service = (struct service){ .loop = &d->loop, .conf = d->conf, .name = d->name, .admin = &admin, .admin_user = d,
                                    .grants = &d->grants, .routes = &d->routes, .tls = &d->tls };
@@ -364,7 +364,7 @@ static int serve(struct daemon *d)
 
 static void clean_up(struct daemon *d)
 {
-    if (d->socket_path && !d->before.borrowed)
+    if (d->socket_path && !d->before.borrowed && !d->retired)
         unlink(d->socket_path);
     upgrade_end(d);
     takeover_end(d);

@@ -7,6 +7,7 @@
 #include "src/core/conf_diff.h"
 #include "src/observe.h"
 #include "src/scistreamd_sessions.h"
+#include "src/scistreamd_upgrade.h"
 
 #define WHY 640
 
@@ -41,7 +42,7 @@ struct daemon {
         struct io io;
         pid_t pid;
         int rc;
-        struct timer patience, grace, tell;
+        struct timer patience, grace, tell, probation;
         char said[WHY];
         bool told;               /* that all is its own */
     } heir;
@@ -101,27 +102,6 @@ void reload_init(struct daemon *d);
 void reload_soon(struct daemon *d);
 /* Now; what came of it, heap. */
 ReloadReply *reload_now(void *user);
-
-/* ------------------------------------------------------------ _upgrade */
-void upgrade_init(struct daemon *d);
-/* Start the other program: NULL, and service_upgraded() tells what came of it; or why not. */
-const char *upgrade_asked(void *user);
-void upgrade_by_signal(struct daemon *d);
-void upgrade_reap(struct daemon *d);
-void upgrade_stop(struct daemon *d); /* one that is under way */
-void upgrade_end(struct daemon *d);
-
-/* ------------------------------------------------------------ _takeover */
-/* Before anything else: if another program started this one to take over, take its listening sockets. Exit code. */
-int takeover_begin(struct daemon *d);
-void takeover_failed(struct daemon *d, const char *why);
-/* All workers have started. Exit code. */
-int takeover_ready(struct daemon *d);
-bool takeover_waits(const struct daemon *d); /* the other still runs */
-/* It shall abort what it has; and when we have ended otherwise, loop_stop some time later even if it does not. */
-void takeover_abort(struct daemon *d);
-void takeover_last(struct daemon *d);
-void takeover_end(struct daemon *d);
 
 /* ------------------------------------------------------------ _init */
 /* scistreamd --init: make DIR with key, certificate, secret and configuration, and print what a client needs. name: "" = this host. Exit code. */

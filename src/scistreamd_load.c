@@ -27,6 +27,19 @@ static int check_key_file(const char *path, char *why, size_t size)
     return -SST_ECONF;
 }
 
+/* Whom clients' certificates have to be of, and which are revoked. */
+static int load_client_cas(const struct conf_auth *a, struct tls_ctx *tls, char *why, size_t size)
+{
+    if (!*a->client_ca)
+        return 0;
+    int rc = tls_ctx_ask(tls, a->client_ca, why, size);
+    if (rc == 0 && *a->client_crl)
+        rc = tls_ctx_revoke(tls, a->client_crl, why, size);
+    if (rc == 0 && tls_ctx_stale_crls(tls))
+        log_warn("auth.client_crl %s: the time for its next list has passed: certificates of that CA are refused until there is one", a->client_crl);
+    return rc;
+}
+
 static int load_tls(const struct conf *c, struct tls_ctx **out, char *why, size_t size)
 {
     const struct conf_global *g = &c->g;
@@ -42,8 +55,7 @@ static int load_tls(const struct conf *c, struct tls_ctx **out, char *why, size_
         snprintf(why, size, "certificate %s expired %d days ago: renew it", g->certificate, -days);
     else if (tls)
         expiry_say(tls, g->certificate);
-    bool asks = tls && days >= 0 && *c->auth.client_ca;
-    if (!tls || days < 0 || (asks && tls_ctx_ask(tls, c->auth.client_ca, why, size) < 0)) {
+    if (!tls || days < 0 || load_client_cas(&c->auth, tls, why, size) < 0) {
         tls_ctx_free(tls);
         return -SST_ECONF;
     }

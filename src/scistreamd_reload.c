@@ -30,7 +30,8 @@ static int check_all_readable(const struct daemon *d, const struct conf *c, char
     int rc = check_readable(d, "certificate", c->g.certificate, why, size);
     if (rc == 0)
         rc = check_readable(d, "key", c->g.key, why, size);
-    const char *const auth[] = { c->auth.client_ca, c->auth.token_file, c->auth.introspection_credentials_file, c->auth.introspection_ca };
+    const char *const auth[] = { c->auth.client_ca, c->auth.client_crl, c->auth.token_file, c->auth.introspection_credentials_file,
+                                 c->auth.introspection_ca };
     for (size_t i = 0; i < ARRAY_LEN(auth) && rc == 0; i++)
         rc = check_readable(d, "auth", auth[i], why, size);
     for (size_t i = 0; i < c->n_routes && rc == 0; i++) {
@@ -75,6 +76,8 @@ static void compare(const struct daemon *d, const struct conf *c, const struct l
     conf_diff_make(d->conf, c, out);
     if (!tls_ctx_same(d->tls, files->tls))
         conf_diff_add(&out->now, "certificate");
+    if (!tls_ctx_same_crls(d->tls, files->tls))
+        conf_diff_add(&out->now, "auth.client_crl");
     if (!who_setup_same_tokens(who_in_use(d->who), files->who))
         conf_diff_add(&out->now, "auth.token_file");
     for (size_t i = 0; i < files->routes.n; i++) {

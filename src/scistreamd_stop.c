@@ -70,7 +70,7 @@ static void on_look(struct timer *t)
     bool others = connections_open(d->pool) > 0 || (d->stopping && takeover_waits(d));
     if (sessions_stay(d)) /* nobody else knows of them: they have all the time there is */
         others = true;
-    if (timer_pending(&d->heir.grace)) /* somebody is still between his connection and his stream */
+    if (timer_pending(&d->heir.grace) || upgrade_on_probation(d)) /* somebody is still between his connection and his stream; the heir may die */
         others = true;
     if (!others || (d->stopping && d->abort_relays))
         drained(d);
@@ -105,6 +105,7 @@ static void on_drain_over(struct timer *t)
     struct daemon *d = container_of(t, struct daemon, drain);
     uint64_t channels = channels_of(d), connections = connections_open(d->pool);
     AUTO_FREE char *what = units_streams("", channels, connections);
+    upgrade_settled(d);
     log_warn("%s %s still open after drain_timeout: aborted", what, channels + connections == 1 ? "is" : "are");
     stop_abort(d);
 }
@@ -124,7 +125,8 @@ static void begin(struct daemon *d, const char *by, uint64_t timeout_ns)
     service_note(&d->service, d->stopping ? "stopping" : "draining", text, 0);
     d->abort_relays = false;
     const char *words = d->retired ? MOVED : d->stopping ? STOPPING : DRAINING;
-    (d->retired ? doors_retire : d->stopping ? doors_close : doors_pause)(d->doors);
+    if (!d->retired)
+        (d->stopping ? doors_close : doors_pause)(d->doors);
     requests_drain(d->service.requests, words);
     sessions_drain(d->service.sessions, d->retired ? -SST_EMOVED : -SST_EDRAINING, words, on_idle, d);
     if (!d->retired) /* the gateway serves, only not by this program */
@@ -137,6 +139,7 @@ static void begin(struct daemon *d, const char *by, uint64_t timeout_ns)
 static void begin_stop(struct daemon *d, const char *by, uint64_t timeout_ns)
 {
     upgrade_stop(d);
+    takeover_stops(d);
     d->stopping = true;
     notify("STOPPING=1");
     begin(d, by, timeout_ns);
@@ -149,6 +152,7 @@ void stop_asked(struct daemon *d, int signo)
 {
     if (d->retired && !d->asked) {
         d->asked = true;
+        upgrade_settled(d);
         log_info("%s: streams have what is left of their time; a second signal aborts them", strsignal(signo));
         return;
     }

@@ -184,6 +184,19 @@ void takeover_abort(struct daemon *d)
         (void)handover_say(d->before.io.fd, "abort", "-", -1);
 }
 
+void takeover_stops(struct daemon *d)
+{
+    if (d->before.io.fd >= 0)
+        (void)handover_say(d->before.io.fd, "stops", "-", -1);
+}
+
+uint32_t takeover_revoked(void *user, const char *uid)
+{
+    struct daemon *d = user;
+    bool told = d->before.io.fd >= 0 && handover_say(d->before.io.fd, "revoke", uid, -1) == 0;
+    return told ? d->service.predecessor_pid : 0;
+}
+
 void takeover_last(struct daemon *d)
 {
     d->before.last.fire = on_last;

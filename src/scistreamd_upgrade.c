@@ -4,6 +4,7 @@
  * Happy path: the program that we were started by is started again, with a copy of each listening socket -> it says ready -> the service manager is
  * told -> nothing new is accepted here, who has just come gets GRACE_NS -> drain as before a stop, while the other serves -> end.
  * What fails: a program that cannot be started, ends, says failed, or nothing in time: it is killed, and this one goes on as if nothing had been.
+ * One that dies while it serves, within PROBATION_NS: its listening sockets are still here, and this one serves again.
  */
 #include <signal.h>
 #include <stdarg.h>
@@ -22,6 +23,7 @@
 #define PATIENCE_NS (60 * NS_PER_S)  /* its workers may take half of that */
 #define GRACE_NS (500 * NS_PER_MS)   /* for who is between his connection and his stream */
 #define TELL_NS NS_PER_S
+#define PROBATION_NS (5 * NS_PER_S)  /* what begins to serve and cannot dies soon */
 
 /* ------------------------------------------------------------ what came of it */
 
@@ -129,7 +131,37 @@ static void hand_on(struct daemon *d)
     on_tell(&d->heir.tell);
 }
 
-/* Its sockets are the other's by now, the path of the control socket too. */
+/* Its sockets are the other's by now, the path of the control socket too. They stay open as long as they may be needed again. */
+static void rest(struct daemon *d)
+{
+    grpc_server_rest(d->server);
+    if (d->plain)
+        grpc_server_rest(d->plain);
+    doors_rest(d->doors);
+    metrics_rest(d->observe.metrics);
+    loop_timer(&d->loop, &d->heir.probation, PROBATION_NS);
+}
+
+bool upgrade_on_probation(const struct daemon *d) { return timer_pending(&d->heir.probation); }
+
+static void on_probation_over(struct timer *t)
+{
+    struct daemon *d = container_of(t, struct daemon, heir.probation);
+    grpc_server_deaf(d->server);
+    if (d->plain)
+        grpc_server_deaf(d->plain);
+    doors_retire(d->doors);
+    metrics_deaf(d->observe.metrics);
+}
+
+void upgrade_settled(struct daemon *d)
+{
+    if (!upgrade_on_probation(d))
+        return;
+    loop_timer_stop(&d->loop, &d->heir.probation);
+    on_probation_over(&d->heir.probation);
+}
+
 static void retire(struct daemon *d)
 {
     AUTO_FREE char *state = mem_printf("MAINPID=%d", (int)d->heir.pid);
@@ -138,19 +170,22 @@ static void retire(struct daemon *d)
     loop_timer_stop(&d->loop, &d->reload);
     d->stopping = d->retired = true;
     d->grants.frozen = "another program has taken over: ask that";
-    free(d->socket_path);
-    d->socket_path = NULL;
-    grpc_server_deaf(d->server);
-    if (d->plain)
-        grpc_server_deaf(d->plain);
-    doors_retire(d->doors);
-    metrics_deaf(d->observe.metrics);
+    takeover_stops(d); /* the one before this: it is not to serve again when this one ends */
+    rest(d);
     loop_timer(&d->loop, &d->heir.grace, GRACE_NS);
     sessions_give_begin(d);
     hand_on(d);
 }
 
 /* ------------------------------------------------------------ hearing */
+
+static void revoked(struct daemon *d, const char *uid)
+{
+    AUTO_FREE char *text = mem_printf("%s: the session was revoked", err_text(-SST_ERELEASED));
+    int n = sessions_abort(d->service.sessions, uid, -1, -SST_ERELEASED, text);
+    log_info("session %s revoked at the program that took over: %d channel%s aborted", uid, MAX(n, 0), n == 1 ? "" : "s");
+    (void)takeover_revoked(d, uid); /* the one before this */
+}
 
 static void heard(struct daemon *d, const struct handover_word *w)
 {
@@ -161,8 +196,12 @@ static void heard(struct daemon *d, const struct handover_word *w)
         d->giving.wanted = true;
     } else if (str_eq(w->word, "release") && d->retired) {
         (void)requests_end(d->service.requests, w->value, "released at the program that took over");
+    } else if (str_eq(w->word, "revoke") && d->retired) {
+        revoked(d, w->value);
     } else if (str_eq(w->word, "failed") && !d->retired) {
         str_copy(d->heir.said, sizeof(d->heir.said), w->value); /* told when it has ended */
+    } else if (str_eq(w->word, "stops") && d->retired) {
+        upgrade_settled(d);
     } else if (str_eq(w->word, "abort") && d->retired) {
         log_warn("the program that took over wants channels aborted");
         stop_abort(d);
@@ -191,6 +230,54 @@ static void on_heir(struct io *io, uint32_t events)
     close(fd);
 }
 
+/* One that ended in good order has taken the path of the control socket with it. */
+static void serve_locally(struct daemon *d)
+{
+    if (access(d->socket_path, F_OK) == 0)
+        return;
+    free(d->socket_path);
+    int rc = listen_local(d) == 0 ? grpc_server_listen(d->server, fd_take(&d->local_fd), NULL, "local control socket") : -ENOENT;
+    if (rc < 0)
+        log_error("the control socket is lost: %s", d->why);
+}
+
+static int wake(struct daemon *d)
+{
+    int rc = grpc_server_wake(d->server);
+    if (rc == 0 && d->plain)
+        rc = grpc_server_wake(d->plain);
+    if (rc == 0)
+        rc = metrics_wake(d->observe.metrics);
+    doors_wake(d->doors);
+    serve_locally(d);
+    return rc;
+}
+
+/* What the other had by then is lost with it: its streams, what it granted, and the sessions that it was given, whose listeners are closed. */
+static void come_back(struct daemon *d, const char *how)
+{
+    AUTO_FREE char *state = mem_printf("MAINPID=%d", (int)getpid());
+    AUTO_FREE char *text = mem_printf("the program that took over %s: this one serves again", how);
+    struct timer *const timers[] = { &d->heir.grace, &d->heir.probation, &d->drain, &d->look };
+    for (size_t i = 0; i < ARRAY_LEN(timers); i++)
+        loop_timer_stop(&d->loop, timers[i]);
+    close_heir(d);
+    strv_free(d->giving.uid);
+    d->giving.uid = NULL;
+    d->stopping = d->retired = d->abort_relays = false;
+    d->grants.frozen = NULL;
+    notify(state);
+    sessions_resume(d->service.sessions);
+    requests_moved(d->service.requests, NULL);
+    if (d->giving.wanted)
+        (void)requests_end_all(d->service.requests, -SST_ELOST, text);
+    int rc = wake(d);
+    if (rc < 0)
+        log_error("not all of its listening sockets could be taken up again: %s", err_text(rc));
+    log_error("%s", text);
+    service_note(&d->service, "resumed", text, 0);
+}
+
 void upgrade_reap(struct daemon *d)
 {
     int status;
@@ -198,14 +285,19 @@ void upgrade_reap(struct daemon *d)
         return;
     d->heir.pid = 0;
     on_heir(&d->heir.io, 0); /* its last words */
-    if (d->retired)
-        log_error("the program that took over has ended; this one only finishes its streams");
+    char how[WHY];
+    if (WIFSIGNALED(status))
+        snprintf(how, sizeof(how), "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        snprintf(how, sizeof(how), "exited with status %d", WEXITSTATUS(status));
+    if (d->retired && upgrade_on_probation(d))
+        come_back(d, how);
+    else if (d->retired)
+        log_error("the program that took over %s; this one only finishes its streams", how);
     else if (*d->heir.said)
         failed(d, "%s: %s", d->argv[0], d->heir.said);
-    else if (WIFSIGNALED(status))
-        failed(d, "%s was killed by signal %d (%s)", d->argv[0], WTERMSIG(status), strsignal(WTERMSIG(status)));
     else
-        failed(d, "%s exited with status %d before it was ready: its log says why", d->argv[0], WEXITSTATUS(status));
+        failed(d, WIFSIGNALED(status) ? "%s %s" : "%s %s before it was ready: its log says why", d->argv[0], how);
 }
 
 static void on_patience(struct timer *t)
@@ -350,11 +442,13 @@ void upgrade_init(struct daemon *d)
     d->heir.patience.fire = on_patience;
     d->heir.grace.fire = on_grace;
     d->heir.tell.fire = on_tell;
+    d->heir.probation.fire = on_probation_over;
 }
 
 void upgrade_end(struct daemon *d)
 {
     loop_timer_stop(&d->loop, &d->heir.grace);
+    loop_timer_stop(&d->loop, &d->heir.probation);
     if (d->retired)
         close_heir(d);
     else

@@ -23,6 +23,8 @@ struct tls_ctx *tls_ctx_self_signed(const char *name, const char *alpn, char *wh
 struct tls_ctx *tls_ctx_client(const char *ca_file, char *const *pins, const char *alpn, char *why, size_t why_size);
 /* Server: ask clients for a certificate. They may have none; one that is shown must be of a CA in ca_file. 0; -SST_ETLS and why. */
 int tls_ctx_ask(struct tls_ctx *c, const char *ca_file, char *why, size_t why_size);
+/* Server that asks: nor may it be in the revocation list of its CA, of which there must be one in crl_file (PEM). Same returns. */
+int tls_ctx_revoke(struct tls_ctx *c, const char *crl_file, char *why, size_t why_size);
 /* Client: what it shows to servers that ask. Same returns. */
 int tls_ctx_show(struct tls_ctx *c, const char *cert_file, const char *key_file, char *why, size_t why_size);
 /* External PSK, ECDHE, no certificate, no tickets. The server finds the key: true and key filled, or false. */
@@ -40,6 +42,10 @@ void tls_ctx_pin(const struct tls_ctx *c, char out[TLS_PIN_TEXT]);
 int tls_ctx_days_left(const struct tls_ctx *c);
 /* Do both show the same certificate? */
 bool tls_ctx_same(const struct tls_ctx *a, const struct tls_ctx *b);
+/* Do both have the same revocation lists? */
+bool tls_ctx_same_crls(const struct tls_ctx *a, const struct tls_ctx *b);
+/* Those of its revocation lists whose time for the next one has passed: the certificates of their CAs are refused until there is one. */
+unsigned tls_ctx_stale_crls(const struct tls_ctx *c);
 /* Unix time at which it expires; 0: there is none. */
 int64_t tls_ctx_expires(const struct tls_ctx *c);
 

@@ -28,6 +28,37 @@ int tls_ctx_ask(struct tls_ctx *c, const char *ca_file, char *why, size_t why_si
     return 0;
 }
 
+static void note_crl(struct tls_ctx *c, const X509_CRL *list)
+{
+    uint8_t digest[TLS_KEY_SIZE];
+    const ASN1_TIME *next = X509_CRL_get0_nextUpdate(list);
+    if (X509_CRL_digest(list, EVP_sha256(), digest, NULL) == 1)
+        for (size_t i = 0; i < sizeof(digest); i++)
+            c->crls[i] ^= digest[i];
+    c->stale_crls += next && X509_cmp_current_time(next) < 0;
+}
+
+/* By a lookup, since the store itself would trust certificates of that file. */
+int tls_ctx_revoke(struct tls_ctx *c, const char *crl_file, char *why, size_t why_size)
+{
+    X509_STORE *store = SSL_CTX_get_cert_store(c->ssl);
+    ERR_clear_error();
+    X509_LOOKUP *file = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+    if (!file || X509_load_crl_file(file, crl_file, X509_FILETYPE_PEM) < 1)
+        return give_up(why, why_size, crl_file);
+    const STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(store);
+    for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+        const X509_CRL *list = X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(all, i));
+        if (list)
+            note_crl(c, list);
+    }
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(c->ssl), X509_V_FLAG_CRL_CHECK);
+    return 0;
+}
+
+bool tls_ctx_same_crls(const struct tls_ctx *a, const struct tls_ctx *b) { return memcmp(a->crls, b->crls, sizeof(a->crls)) == 0; }
+unsigned tls_ctx_stale_crls(const struct tls_ctx *c) { return c->stale_crls; }
+
 int tls_ctx_show(struct tls_ctx *c, const char *cert_file, const char *key_file, char *why, size_t why_size)
 {
     ERR_clear_error();

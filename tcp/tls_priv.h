@@ -16,6 +16,8 @@ struct tls_ctx {
     uint8_t alpn[32]; /* length byte + name, as on the wire */
     tls_psk_find *find;
     void *find_user;
+    uint8_t crls[TLS_KEY_SIZE]; /* the exclusive or of the SHA-256 of each revocation list */
+    unsigned stale_crls;
     bool server;      /* of tls_ctx_wan only: certificates and link lanes tell with the connection */
     uint8_t suite[2]; /* PSK: the cipher suite's code point (RFC 8446 B.4) */
 };

@@ -50,6 +50,16 @@ int addr_parse_ports(const char *text, uint16_t *first, uint16_t *last)
     return 0;
 }
 
+bool addr_ports_try(const char *text, unsigned index, unsigned n, uint16_t *port)
+{
+    uint16_t first = 0, last = 0;
+    if (addr_parse_ports(text, &first, &last) < 0 || first == 0)
+        *port = 0;
+    else
+        *port = (uint16_t)(first + (index + n) % (last - first + 1U));
+    return n <= (unsigned)(last - first);
+}
+
 /* Letters, digits, '_' and '-' in labels joined by single dots (one may end the name). */
 static bool name_ok(const char *host)
 {
@@ -270,6 +280,14 @@ uint16_t addr_port(const union sockaddr_any *a)
     if (a->sa.sa_family == AF_INET)
         return ntohs(a->in.sin_port);
     return a->sa.sa_family == AF_INET6 ? ntohs(a->in6.sin6_port) : 0;
+}
+
+void addr_set_port(union sockaddr_any *a, uint16_t port)
+{
+    if (a->sa.sa_family == AF_INET6)
+        a->in6.sin6_port = htons(port);
+    else
+        a->in.sin_port = htons(port);
 }
 
 static const char *format_v6(const struct sockaddr_in6 *in6, char out[ADDR_TEXT])

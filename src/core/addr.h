@@ -36,6 +36,9 @@ int addr_parse_hostport(const char *text, uint16_t port_default, char host[ADDR_
                         size_t why_size);
 /* "5010" or "5010-5041": 1 <= first <= last <= 65535. 0 or -EINVAL. */
 int addr_parse_ports(const char *text, uint16_t *first, uint16_t *last);
+/* The n-th try, from 0 on, of who has a place in such a range (index, its own port first, then the others), or any port where it is "0"; false: there are
+ * no more. */
+bool addr_ports_try(const char *text, unsigned index, unsigned n, uint16_t *port);
 /* Route names: 1..64 of letters, digits, '.', '_', '-'; the first a letter or digit. */
 bool addr_route_ok(const char *name);
 
@@ -55,6 +58,7 @@ int addr_of_device(const char *device, uint16_t port, union sockaddr_any *out);
 int addr_device_of(const union sockaddr_any *a, char *out, size_t size);
 socklen_t addr_len(const union sockaddr_any *a);
 uint16_t addr_port(const union sockaddr_any *a);
+void addr_set_port(union sockaddr_any *a, uint16_t port);
 /* "10.0.0.5:5000", "[::1]:5000", "unix:"; always terminated. Returns out. v4-mapped v6 prints as v4. */
 const char *addr_format(const union sockaddr_any *a, char out[ADDR_TEXT]);
 /* The same without the port, as needed in ANSWER's address. */

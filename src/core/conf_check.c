@@ -357,6 +357,8 @@ bool conf_auth_asks(const struct conf_auth *a) { return *a->client_ca || *a->tok
 static int check_auth(const struct check *k)
 {
     const struct conf_auth *a = &k->c->auth;
+    if (*a->client_crl && !*a->client_ca)
+        return refuse(k, "auth.client_crl = %s without auth.client_ca: name the CAs whose certificates it revokes", a->client_crl);
     if (*a->introspection_url && !str_starts(a->introspection_url, "https://"))
         return refuse(k, "auth.introspection_url = %s: must begin with https://", a->introspection_url);
     if (*a->introspection_url && !*a->introspection_credentials_file)

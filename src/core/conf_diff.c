@@ -7,7 +7,8 @@
 /* All others need a restart: somebody looked at them once, at the start. */
 static const char *const at_once[] = {
     "advertise", "certificate", "key", "memory_limit", "max_connections", "peer_timeout", "rendezvous_timeout", "drain_timeout", "huge_pages",
-    "attach_timeout", "records", "log_level", "log_target", "log_format", "link.chunk", "auth.client_ca", "auth.token_file", "auth.introspection_url",
+    "attach_timeout", "records", "log_level", "log_target", "log_format", "link.chunk", "auth.client_ca", "auth.client_crl", "auth.token_file",
+    "auth.introspection_url",
     "auth.introspection_credentials_file", "auth.introspection_ca", "auth.introspection_timeout", "auth.introspection_cache", "auth.principal_field",
     "auth.required_scope", "auth.required_audience", "auth.scope_id",
     "scistream.data_advertise", "scistream.hello_timeout", "scistream.sessions", "scistream.connections", "scistream.connect_timeout",

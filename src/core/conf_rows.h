@@ -54,6 +54,7 @@
 /* Who somebody is: the first of these ways that applies says it. Without any of them nobody is asked. */
 #define CONF_AUTH(FLAG, INT, SIZE, RATE, TIME, ENUM, STR, LIST) \
     STR(client_ca, "", "PEM file with the CAs of client certificates; default: none is asked for") \
+    STR(client_crl, "", "PEM file with the revocation lists of these CAs, one of each; default: none is looked at") \
     STR(token_file, "", "file with a line for each token: PRINCIPAL sha256:SALT:HEX [expires TIME]; scistreamctl token makes them") \
     STR(introspection_url, "", "https://HOST[:PORT]/PATH that is asked about tokens (RFC 7662)") \
     STR(introspection_credentials_file, "", "file with CLIENT_ID:CLIENT_SECRET for it") \

@@ -93,10 +93,19 @@ int listener_start(struct listener *l, struct loop *loop, int fd, const char *wh
     return rc;
 }
 
-int listener_detach(struct listener *l)
+void listener_rest(struct listener *l)
 {
+    if (!l->loop)
+        return;
     loop_timer_stop(l->loop, &l->retry);
     loop_del(l->loop, &l->io);
+}
+
+int listener_wake(struct listener *l) { return l->loop && l->fd >= 0 && l->io.fd < 0 ? join(l) : 0; }
+
+int listener_detach(struct listener *l)
+{
+    listener_rest(l);
     return fd_take(&l->fd);
 }
 

@@ -26,6 +26,9 @@ struct listener {
 int listener_start(struct listener *l, struct loop *loop, int fd, const char *what,
                    void (*accepted)(struct listener *, int, const union sockaddr_any *));
 void listener_stop(struct listener *l); /* closes; may be called twice, and on a zeroed one that was never started */
+/* Another program accepts from the same socket, until listener_wake: it leaves the loop and stays open. Both may be called on a stopped one. */
+void listener_rest(struct listener *l);
+int listener_wake(struct listener *l); /* 0 or -errno */
 /* Take it out of the loop but leave the descriptor open. */
 int listener_detach(struct listener *l);
 

@@ -96,6 +96,29 @@ is one 'g["senders"], g["receivers"], g["route"], g["channels"], g["send"], g["r
 [ "$(ctl G grants | head -n 1)" = "session ${uid[one]}  route detector, 4 channels, senders and receivers" ] || fail "$(ctl G grants)"
 for role in send recv; do ! grep -q "$(secret_of "$tmp/one.$role")" "$tmp/G.err" "$tmp/grants" || fail "a secret was told"; done
 
+if [ "$(id -u)" = 0 ]; then
+    step "in the memory of the gateway a secret is where it is needed, and nowhere else"
+    for role in send recv; do
+        found=$($python - "${pid[G]}" "$(secret_of "$tmp/one.$role")" <<'END'
+import sys
+pid, secret = sys.argv[1], bytes.fromhex(sys.argv[2])
+n = 0
+with open(f"/proc/{pid}/mem", "rb", 0) as m:
+    for line in open(f"/proc/{pid}/maps"):
+        span, mode, *_ = line.split()
+        begin, end = (int(x, 16) for x in span.split("-"))
+        try:
+            m.seek(begin)
+            n += m.read(end - begin).count(secret) if mode.startswith("rw") else 0
+        except (OSError, OverflowError, ValueError):
+            pass
+print(n)
+END
+        )
+        [ "$found" = 1 ] || fail "the secret of the $role ticket is there $found times"
+    done
+fi
+
 step "two sessions of one route at once, and those with its secret, do not mix"
 grant two
 rm -f "$tmp/out"
@@ -166,7 +189,7 @@ ends recv 67 15 "session ${uid[wide]}: $unknown"
 ctl_G 64 revoke "${uid[wide]}"
 says ctl 'no granted session with that uid: it is unknown, has expired, or was revoked'
 ctl_G 0 revoke "${uid[narrow]}" --abort --json
-[ "$(cat "$tmp/ctl.out")" = '{"aborted":1,"running":0}' ] || fail "$(cat "$tmp/ctl.out")"
+[ "$(cat "$tmp/ctl.out")" = '{"aborted":1,"running":0,"told_pid":0}' ] || fail "$(cat "$tmp/ctl.out")"
 ends n0 76 10 'released by an administrator: the session was revoked'
 log_has G "session ${uid[narrow]} revoked by unix"
 
@@ -258,6 +281,11 @@ if [ "$(id -u)" = 0 ] && id nobody >/dev/null 2>&1 && command -v setpriv >/dev/n
 fi
 
 step "an upgrade hands them over, and while it is tried nothing changes"
+grant doomed
+recv_by across doomed -o "$tmp/across"
+input=$tmp/gate send_by crosses doomed "$tmp/in1" -
+exec {gate}<>"$tmp/gate"
+wait_for 20 flowing G 1000000
 grant kept
 left=$(granted)
 mv "$tmp/bin/scistreamd" "$tmp/bin/good"
@@ -276,6 +304,7 @@ ends upgrade 78 20 'was killed by signal 9'
 ctl_G 0 renew "${uid[kept]}"
 mv "$tmp/bin/good" "$tmp/bin/scistreamd"
 ctl_G 0 upgrade
+before=${pid[G]}
 pid[G]=$(ctl G info --json | $python -ISc 'import json, sys; print(json.load(sys.stdin)["pid"])')
 started+=("${pid[G]}")
 log_has G 'granted sessions taken over'
@@ -288,6 +317,15 @@ for name in one kept; do
     ends recv 0
     same "$tmp/in2" "$tmp/out"
 done
+
+step "revoked after the upgrade: the program of before aborts what it still has of it"
+kill -0 "$before" && alive crosses || fail "the stream has not crossed the upgrade"
+ctl_G 0 revoke --abort --json "${uid[doomed]}"
+[ "$(json "$tmp/ctl.out" 'd["aborted"], d["running"], d["told_pid"]')" = "(0, 0, $before)" ] || fail "$(cat "$tmp/ctl.out")"
+ends crosses 76 10 'released by an administrator: the session was revoked'
+ends across 76 10 'released by an administrator: the session was revoked'
+exec {gate}>&-
+wait_until 20 "! kill -0 $before 2>/dev/null"
 
 step "a reload: they go by what their route is now, and end with it"
 sed -i '/^route "detector"/,/^}/s/channels = 4/channels = 1/' "$tmp/G/conf"

@@ -7,6 +7,9 @@ requires_program curl
 requires_python socket
 new_gateway B
 add_route B detector
+take_ports # of the listeners of A, of more than one program of it at once
+ucx_ports=$base-$((base + 15))
+[ $rdma = verbs ] || ucx_section="ucx { devices = {\"lo\"} ports = \"$ucx_ports\" }"
 global='drain_timeout = 30s' new_gateway A
 add_route A detector B
 add_route A local
@@ -59,6 +62,11 @@ sed -i '3i peer_timeout = soon' "$tmp/A/conf"
 not_upgraded "$tmp/A/conf:3: peer_timeout = soon: must be "
 log_has A 'not upgraded, this program goes on: .*peer_timeout'
 sed -i '3d' "$tmp/A/conf"
+if [ $rdma = ucx ]; then
+    sed -i "s/$ucx_ports/${ucx_ports%-*}-$((${ucx_ports%-*} + 1))/" "$tmp/A/conf" # those that its two workers have
+    not_upgraded 'ucx.ports = .*: no port of it is free on 127.0.0.1: give it one for each worker, and for an upgrade as many again'
+    sed -i "s/${ucx_ports%-*}-$((${ucx_ports%-*} + 1))/$ucx_ports/" "$tmp/A/conf"
+fi
 cp "$tmp/bin/scistream-worker" "$tmp/worker"
 printf '#!/bin/sh\nexit 4\n' >"$tmp/bin/new" && chmod 755 "$tmp/bin/new" && mv "$tmp/bin/new" "$tmp/bin/scistream-worker"
 not_upgraded 'worker . exited with status '
@@ -117,6 +125,30 @@ serves_new
 echo >&"${held[hammer]}"
 ends hammer 0
 grep -qx 'bad 0' "$tmp/hammer.out" || fail "turned away: $(tail -n 1 "$tmp/hammer.out") $(tail -n 3 "$tmp/hammer.err")"
+
+step "one that dies just after it has taken over: the one before serves again, and what it still had goes on"
+hold app2 hold
+echoes app2 forth
+upgrade 0
+follow
+kill -9 "${pid[A]}"
+pid[A]=$old
+log_has A 'the program that took over was killed by signal 9 \(Killed\): this one serves again'
+[ "$(of_A pid)" = "$old" ] && [ "$(of_A predecessor_pid)" = 0 ] || fail "$(cat "$tmp/info")"
+echoes app2 back
+serves_new
+hold app3 hold
+echoes app3 new
+scrape A >"$tmp/page" || fail "no metrics"
+upgrade 0
+follow
+echoes app2 across
+for app in app2 app3; do
+    echo over >&"${held[$app]}"
+    ends $app 0
+done
+wait_until 15 "! kill -0 $old 2>/dev/null"
+serves_new
 
 step "who waits for a partner finds the new program; the time of the old one's streams ends"
 mkfifo "$tmp/gate2"

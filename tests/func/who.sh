@@ -18,6 +18,17 @@ issue()
         -extfile <(printf '%b' "basicConstraints=CA:FALSE\n$4") "${@:5}" 2>/dev/null || fail "certificate of $1"
     chmod 600 "$tmp/$1.key"
 }
+# crl CA [CERTIFICATE...]: $tmp/CA.crl, with these revoked. $crl_time: options of openssl ca -gencrl
+crl_time='-crldays 30'
+crl()
+{
+    local ca=$1 one
+    shift
+    printf '[ca]\ndefault_ca=d\n[d]\ndatabase=%s\ndefault_md=sha256\n' "$tmp/$ca.index" >"$tmp/ca.conf"
+    : >"$tmp/$ca.index"
+    for one; do openssl ca -config "$tmp/ca.conf" -cert "$tmp/$ca.crt" -keyfile "$tmp/$ca.key" -revoke "$tmp/$one.crt" 2>"$tmp/crl.err" || fail "$(cat "$tmp/crl.err")"; done
+    openssl ca -config "$tmp/ca.conf" -cert "$tmp/$ca.crt" -keyfile "$tmp/$ca.key" -gencrl $crl_time -out "$tmp/$ca.crl" 2>"$tmp/crl.err" || fail "$(cat "$tmp/crl.err")"
+}
 ca people
 ca strangers
 issue oauth people /CN=localhost 'subjectAltName=DNS:localhost\n'
@@ -181,6 +192,32 @@ refused_by_tls name 'unable to get local issuer certificate'
 sed -i "s|client_ca = .*|client_ca = \"$tmp/people.crt\"|" "$tmp/A/conf"
 reload auth.client_ca
 shows name 0 sessions
+
+step "certificates that were revoked"
+crl people name
+crl strangers
+sed -i "s|client_ca = .*|&\n    client_crl = \"$tmp/strangers.crl\"|" "$tmp/A/conf"
+reload auth.client_crl
+refused_by_tls dns 'unable to get certificate CRL'
+sed -i "s|client_crl = .*|client_crl = \"$tmp/people.crl\"|" "$tmp/A/conf"
+reload auth.client_crl
+shows mail 0 sessions
+refused_by_tls name 'certificate revoked'
+crl people # the file has another content, and the name it had
+reload auth.client_crl
+shows name 0 sessions
+crl_time='-crl_lastupdate 20260101000000Z -crl_nextupdate 20260102000000Z' crl people
+reload auth.client_crl
+log_has A 'auth.client_crl .*people.crl: the time for its next list has passed: certificates of that CA are refused'
+refused_by_tls mail 'CRL has expired'
+echo >"$tmp/people.crl"
+run ctl 78 "$builddir/scistreamctl" -S "$tmp/A/sock" reload
+says ctl 'people.crl: '
+sed -i '/client_crl = /d' "$tmp/A/conf"
+reload auth.client_crl
+shows name 0 sessions
+
+step "a server of another key"
 start ctl "$builddir/scistreamctl" --gateway "localhost:${port[A]}" --pin "sha256:$(printf %064d 0)" sessions
 ends ctl 67 30 "the server's public key matches no given pin"
 

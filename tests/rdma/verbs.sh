@@ -45,7 +45,8 @@ direct "$tmp/in" --low-latency --window 64M --chunk 4K
 direct "$tmp/in" --low-latency --window 64K
 
 step "verbs => A => TLS link => B => verbs"
-global="rdma { listen = \"$RDMA_THERE\" }"
+take_ports # one range for both gateways: whose port is taken takes the next
+global="rdma { listen = \"$RDMA_THERE\" ports = \"$base-$((base + 15))\" }"
 start_gateway_pair detector
 make_data 10000000 >"$tmp/in"
 stream "$tmp/in" A/detector B/detector --require verbs

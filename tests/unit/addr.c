@@ -155,6 +155,28 @@ static void test_ports(void)
     CU_ASSERT(a == 1 && b == 65535);
 }
 
+static void test_ports_try(void)
+{
+    static const struct { const char *text; unsigned index; uint16_t want[4]; } rows[] = {
+        { "0", 3, { 0 } },
+        { "7000", 0, { 7000 } },
+        { "7000-7003", 0, { 7000, 7001, 7002, 7003 } },
+        { "7000-7003", 3, { 7003, 7000, 7001, 7002 } },
+        { "7000-7002", 5, { 7002, 7000, 7001 } }, /* more workers than ports: the range may do nevertheless */
+        { "65535", 0, { 65535 } },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        unsigned n = 0;
+        uint16_t port;
+        for (; addr_ports_try(rows[i].text, rows[i].index, n, &port) && n < 4; n++)
+            CU_ASSERT_EQUAL(port, rows[i].want[n]);
+        CU_ASSERT(n == 4 || (n > 0 && rows[i].want[n] == 0));
+    }
+    union sockaddr_any at;
+    CU_ASSERT(addr_numeric("::1", 1, &at) == 0 && (addr_set_port(&at, 7000), addr_port(&at)) == 7000);
+    CU_ASSERT(addr_numeric("127.0.0.1", 1, &at) == 0 && (addr_set_port(&at, 7001), addr_port(&at)) == 7001);
+}
+
 static void test_route(void)
 {
     char name[ADDR_ROUTE_MAX + 2];
@@ -222,4 +244,4 @@ static void test_families(void)
 }
 
 UNIT_MAIN("addr", UNIT(test_network), UNIT(test_local), UNIT(test_refused), UNIT(test_why_is_cut), UNIT(test_hostport),
-          UNIT(test_ports), UNIT(test_route), UNIT(test_format), UNIT(test_not_numeric), UNIT(test_families))
+          UNIT(test_ports), UNIT(test_ports_try), UNIT(test_route), UNIT(test_format), UNIT(test_not_numeric), UNIT(test_families))

@@ -552,6 +552,7 @@ static void test_check_global(void)
                                                    "[::]:5001, or \"\" for none");
     check_fault("scistream.enable=yes", "scistream.auth is not set: say who may arrange sessions: auth = policy goes by the sections auth and policy, "
                 "auth = none lets anybody who reaches the endpoint, to any target");
+    check_fault("auth.client_crl=/r", "auth.client_crl = /r without auth.client_ca: name the CAs whose certificates it revokes");
     check_fault("records=x.jsonl", "records = x.jsonl: must be an absolute path, log, or \"\" for none");
     check_fault("key=/k", "key is set and certificate is not: both are needed");
     check_fault("certificate=/c", "certificate is set and key is not: both are needed");

@@ -72,7 +72,7 @@ static void test_at_once(void)
     static const char *const values[] = {
         "advertise=192.0.2.1", "certificate=/c", "key=/k", "memory_limit=1G", "max_connections=17", "peer_timeout=7s", "rendezvous_timeout=7s",
         "drain_timeout=7s", "huge_pages=no", "attach_timeout=7s", "records=log", "log_level=debug", "log_target=stderr", "log_format=json", "link.chunk=64K",
-        "auth.client_ca=/c", "auth.token_file=/t", "auth.introspection_url=https://x/", "auth.introspection_credentials_file=/s", "auth.introspection_ca=/i",
+        "auth.client_ca=/c", "auth.client_crl=/r", "auth.token_file=/t", "auth.introspection_url=https://x/", "auth.introspection_credentials_file=/s", "auth.introspection_ca=/i",
         "auth.introspection_timeout=7s", "auth.introspection_cache=7s", "auth.principal_field=sub", "auth.required_scope=s", "auth.required_audience=a",
         "auth.scope_id=x",
     };

@@ -270,6 +270,29 @@ static void test_pause(void)
     end();
 }
 
+/* Another program accepts there: workers do not, neither those that start meanwhile; the socket stays. */
+static void test_rest(void)
+{
+    unsigned port = free_ports(1);
+    AUTO_FREE char *text = many(1, port);
+    begin(text);
+    doors_worker_started(doors, &worker[0]);
+    doors_rest(doors);
+    CU_ASSERT(n_told[0] == 2 && IS_UNDOOR(&told[0][1]) && answers(port));
+    doors_rest(doors);
+    doors_worker_started(doors, &worker[0]);
+    doors_pause(doors);
+    doors_resume(doors);
+    CU_ASSERT(n_told[0] == 3 && IS_UNDOOR(&told[0][2]));
+    doors_wake(doors);
+    CU_ASSERT(n_told[0] == 4 && IS_DOOR(&told[0][3]) && told[0][3].with_fd);
+    doors_rest(doors);
+    doors_retire(doors);
+    doors_wake(doors);
+    CU_ASSERT(IS_UNDOOR(&told[0][n_told[0] - 1]));
+    end();
+}
+
 /* ------------------------------------------------------------ sessions */
 
 /* The port behind the last is a route's. */
@@ -492,4 +515,4 @@ static void test_places(void)
     end_sessions();
 }
 
-UNIT_MAIN("doors", UNIT(test_lent), UNIT(test_wan_leg), UNIT(test_counted), UNIT(test_handed_over), UNIT(test_cannot_bind), UNIT(test_lent_while_paused), UNIT(test_places), UNIT(test_told), UNIT(test_refused), UNIT(test_all_others), UNIT(test_pause))
+UNIT_MAIN("doors", UNIT(test_lent), UNIT(test_wan_leg), UNIT(test_counted), UNIT(test_handed_over), UNIT(test_cannot_bind), UNIT(test_lent_while_paused), UNIT(test_places), UNIT(test_told), UNIT(test_refused), UNIT(test_all_others), UNIT(test_pause), UNIT(test_rest))

@@ -408,6 +408,32 @@ static void test_drain(void)
     fixture_close(&f);
 }
 
+/* Drained while it rests: who comes waits in the kernel's queue, and is served when it wakes. */
+static void test_rest(void)
+{
+    struct fixture f;
+    struct answer a = { 0 };
+    struct peer more;
+    fixture_open(&f, OVER_TLS, NULL);
+    fixture_connect(&f);
+    struct grpc_target t = fixture_target(&f);
+    grpc_server_rest(f.server);
+    grpc_server_drain(f.server);
+    UNTIL(&f, f.c.lost);
+    fixture_dial(&f, &more, &t);
+    for (int i = 0; i < 20; i++)
+        loop_turn(&f.loop, NS_PER_MS);
+    CU_ASSERT(!more.ready && !more.lost);
+    CU_ASSERT_EQUAL(grpc_server_wake(f.server), 0);
+    UNTIL(&f, more.ready);
+    fixture_connect(&f);
+    answer_ask(&f, &a, "/test.Echo/Unary", "x", 1);
+    UNTIL(&f, a.closed);
+    CU_ASSERT_EQUAL(a.status, GRPC_OK);
+    answer_free(&a);
+    fixture_close(&f);
+}
+
 static void test_server_freed(void)
 {
     struct fixture f;
@@ -434,4 +460,4 @@ UNIT_MAIN("grpc_conn", UNIT(test_refused), UNIT(test_unresolvable), UNIT(test_no
 #ifndef WITH_SANITIZER
           UNIT(test_silent_connections_are_small),
 #endif
-          UNIT(test_drain), UNIT(test_server_freed))
+          UNIT(test_drain), UNIT(test_rest), UNIT(test_server_freed))

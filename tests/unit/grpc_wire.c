@@ -150,4 +150,27 @@ static void test_buf(void)
     CU_ASSERT_EQUAL(b.room, 0); /* given back */
 }
 
-UNIT_MAIN("grpc_wire", UNIT(test_frames), UNIT(test_texts), UNIT(test_timeouts), UNIT(test_statuses), UNIT(test_buf))
+static bool is_zero(const uint8_t *p, size_t n)
+{
+    while (n > 0 && p[n - 1] == 0)
+        n--;
+    return n == 0;
+}
+
+/* Secrets pass through it. */
+static void test_buf_is_wiped(void)
+{
+    struct grpc_buf b = { 0 };
+    uint8_t secret[200];
+    memset(secret, 's', sizeof(secret));
+    CU_ASSERT_EQUAL_FATAL(grpc_buf_add(&b, secret, sizeof(secret)), 0);
+    grpc_buf_eat(&b, 150);
+    CU_ASSERT(b.at == 150 && is_zero(b.mem, 150));
+    CU_ASSERT_PTR_EQUAL(grpc_buf_room(&b, 100), b.mem + 50); /* to the front */
+    CU_ASSERT(b.len == 50 && is_zero(b.mem + 50, 150));
+    grpc_buf_eat(&b, 50);
+    CU_ASSERT_TRUE(is_zero(b.mem, 200));
+    grpc_buf_free(&b);
+}
+
+UNIT_MAIN("grpc_wire", UNIT(test_frames), UNIT(test_texts), UNIT(test_timeouts), UNIT(test_statuses), UNIT(test_buf), UNIT(test_buf_is_wiped))

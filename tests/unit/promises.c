@@ -160,6 +160,34 @@ static void test_places(void)
     end();
 }
 
+/* Sessions of scistream.Control: every port of the range can be a listener, and each has its connections. */
+static void test_sessions(void)
+{
+    begin();
+    set("scistream.data_ports=5100-5109");
+    set("scistream.connections=300");
+    machine.descriptors = 1000;
+    CU_ASSERT_TRUE(silent()); /* nobody arranges any */
+    set("scistream.enable=yes");
+    expect("the sessions promise 3000 connections, which need 6074 descriptors in a worker, RLIMIT_NOFILE is 1000: raise LimitNOFILE");
+    expect("or lower scistream.connections; until then");
+    machine.workers = 10;
+    CU_ASSERT_TRUE(silent());
+    machine.workers = 1;
+    machine.descriptors = 6074;
+    CU_ASSERT_TRUE(silent());
+    relay_route();
+    set("route.app.connections=1000");
+    expect("the routes and sessions promise 4000 connections, which need 8075 descriptors");
+    expect("or lower scistream.connections; until then");
+    set("route.app.connections=4000");
+    expect("or lower connections of route app; until then");
+    set("scistream.data_ports=1024-65535"); /* there are no more places than that */
+    set("scistream.connections=1");
+    expect("promise 12128 connections, which");
+    end();
+}
+
 static void test_this_machine(void)
 {
     struct rlimit was, now;
@@ -175,4 +203,4 @@ static void test_this_machine(void)
 }
 
 UNIT_MAIN("promises", UNIT(test_nothing), UNIT(test_descriptors), UNIT(test_streams), UNIT(test_connections_that_are_channels), UNIT(test_mappings),
-          UNIT(test_cut_by_memory), UNIT(test_places), UNIT(test_this_machine))
+          UNIT(test_cut_by_memory), UNIT(test_places), UNIT(test_sessions), UNIT(test_this_machine))

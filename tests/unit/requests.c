@@ -461,6 +461,9 @@ static void test_moved(void)
     release(8, "u");
     for (unsigned i = 5; i < 9; i++)
         CU_ASSERT_TRUE(got(i, GRPC_UNAVAILABLE));
+    requests_moved(rq, NULL);
+    release(9, "v");
+    CU_ASSERT_TRUE(got(9, GRPC_NOT_FOUND)); /* it is looked at again */
     CU_ASSERT(requests_count(rq) == 1 && requests_end(rq, "u", "at the program that took over") == 0);
     end();
 }

@@ -404,6 +404,28 @@ static void test_detach(void)
     pair_close();
 }
 
+static void test_rest(void)
+{
+    struct sock s;
+    pair_listen("127.0.0.1");
+    listener_rest(&P.l);
+    listener_rest(&P.l);
+    connect_many(&s, 1);
+    for (int i = 0; i < 5; i++)
+        loop_turn(&P.loop, NS_PER_MS);
+    CU_ASSERT_EQUAL(P.n, 0);
+    CU_ASSERT_EQUAL(listener_wake(&P.l), 0);
+    CU_ASSERT_EQUAL(listener_wake(&P.l), 0);
+    UNTIL(P.n == 1); /* it was waiting */
+    close_many(&s, 1);
+    pair_close();
+    listener_rest(&P.l);
+    CU_ASSERT_EQUAL(listener_wake(&P.l), 0);
+    struct listener never = { .fd = 0 };
+    listener_rest(&never);
+    CU_ASSERT_EQUAL(listener_wake(&never), 0);
+}
+
 /* No descriptor left: it pauses instead of spinning, and goes on by itself. */
 static void test_out_of_descriptors(void)
 {
@@ -461,5 +483,5 @@ static void test_retransmits(void)
 }
 
 UNIT_MAIN("sock", UNIT(test_options), UNIT(test_bytes), UNIT(test_full), UNIT(test_deaf), UNIT(test_deaf_reset), UNIT(test_reset), UNIT(test_refused), UNIT(test_tls),
-          UNIT(test_leave), UNIT(test_any_takes_ipv4), UNIT(test_inherited), UNIT(test_inherited_many), UNIT(test_unix), UNIT(test_stop_inside), UNIT(test_detach), UNIT(test_out_of_descriptors),
-          UNIT(test_shut_by_another), UNIT(test_retransmits))
+          UNIT(test_leave), UNIT(test_any_takes_ipv4), UNIT(test_inherited), UNIT(test_inherited_many), UNIT(test_unix), UNIT(test_stop_inside), UNIT(test_detach), UNIT(test_rest),
+          UNIT(test_out_of_descriptors), UNIT(test_shut_by_another), UNIT(test_retransmits))

@@ -554,6 +554,8 @@ static void test_certificates(void)
     CU_ASSERT(answers == before && status != GRPC_UNAUTHENTICATED);
     CU_ASSERT_PTR_NOT_NULL(strstr(logged, "TLS: the client's certificate: self-signed certificate"));
     CU_ASSERT(tls_ctx_ask(server_tls, "/nonexistent", why, sizeof(why)) < 0 && strstr(why, "/nonexistent: No such file"));
+    CU_ASSERT(tls_ctx_revoke(server_tls, "/nonexistent", why, sizeof(why)) < 0 && strstr(why, "/nonexistent: "));
+    CU_ASSERT(tls_ctx_revoke(server_tls, cert, why, sizeof(why)) < 0 && strstr(why, "/cert: "));
     CU_ASSERT(tls_ctx_show(client_tls, "/nonexistent", key, why, sizeof(why)) < 0 && strstr(why, "/nonexistent"));
     CU_ASSERT(tls_ctx_show(client_tls, cert, "/nonexistent", why, sizeof(why)) < 0 && strstr(why, "/nonexistent"));
     unlink(stranger);
