@@ -55,9 +55,10 @@ struct arranged {
     bool dials;
 };
 
-/* With a route of its own, by the transports that this gateway has. NULL and why: there is one of that uid (*status GRPC_ALREADY_EXISTS), too many
- * (GRPC_RESOURCE_EXHAUSTED), or something of t cannot be (GRPC_INVALID_ARGUMENT). */
-struct grant *arranged_add(struct grants *gs, const struct arranged_terms *t, uint64_t now_s, int *status, char *why, size_t why_size);
+struct arranged_made { struct grant *g; char why[200]; };
+/* With a route of its own, by the transports that this gateway has. 0 and out->g; -EEXIST: there is one of that uid; -SST_ELIMIT: there are GRANTS_MAX;
+ * -EINVAL: something of t cannot be. Else out->why says it. */
+int arranged_add(struct grants *gs, const struct arranged_terms *t, uint64_t now_s, struct arranged_made *out);
 /* The arranged one of that uid, also one that only runs on; NULL: there is none. */
 struct grant *arranged_find(const struct grants *gs, const char *uid);
 /* How many of them there are, of one principal or (NULL) of all; those beside others are left out. */
