@@ -37,7 +37,7 @@ struct arranged_terms {
     const struct arranged_place *target;  /* TCP peers: channel k goes to target k modulo n_targets */
     size_t n_targets;                     /* 0: none */
     const struct arranged_dial *dial;     /* NULL: no next gateway. Not both */
-    bool beside;                          /* a session of that uid in ctrl/requests.h has its times and ends it: it is not counted, and does not end by itself */
+    bool beside;                          /* a session of that uid in ctrl/requests.h is counted and ends it, so it does not end by itself while that is there */
     uint64_t ticket_s, ends_s;            /* the first from now, the other since 1970; 0: never ends */
     uint64_t window;                      /* ring of each channel; 0: as a route has it by default */
     const char *by, *from;
@@ -47,12 +47,10 @@ struct arranged_terms {
 
 /* What a grant has of it beside what all have. */
 struct arranged {
-    bool beside, closed, revoked, warned; /* closed: who waits was told that nobody comes; warned: of its end */
+    bool beside, closed, revoked, warned; /* closed: nobody comes any more, and who waited was told; warned: of its end */
     int attach;
     uint64_t ends_s, rate;
     char class_[16];
-    char **names;                         /* of targets or gateways; NULL-terminated */
-    bool dials;
 };
 
 struct arranged_made { struct grant *g; char why[200]; };
@@ -63,6 +61,20 @@ int arranged_add(struct grants *gs, const struct arranged_terms *t, uint64_t now
 struct grant *arranged_find(const struct grants *gs, const char *uid);
 /* How many of them there are, of one principal or (NULL) of all; those beside others are left out. */
 size_t arranged_count(const struct grants *gs, const char *by);
+static inline bool arranged_dials(const struct grant *g) { return g->route->connects && !g->route->tcp; }
+
+/* ------------------------------------------------------------ for ctrl/grants.c */
 void arranged_free(struct arranged *a); /* null-safe */
+bool arranged_is_over(const struct grant *g, uint64_t now_s); /* whatever its ticket says: revoked, or its time is over */
+uint64_t arranged_due(const struct grant *g);                 /* when something becomes of it by itself */
+void arranged_look(struct grants *gs, struct grant *g, uint64_t now_s);
+void arranged_renewed(struct grant *g);
+void arranged_revoke(struct grants *gs, struct grant *g);
+/* All of t but its times, secrets and who it is by, into a new grant that has a uid. 0, -EINVAL and why. */
+int arranged_fill(const struct grants *gs, struct grant *g, const struct arranged_terms *t, char *why, size_t why_size);
+/* ctrl/arranged_line.c: for the program that takes over; heap, with the secrets. False: it makes no sense, or the session may not be used any more. */
+#define ARRANGED_LINE "arranged "
+char *arranged_line(const struct grant *g);
+bool arranged_take_line(const struct grants *gs, struct grant *g, const char *line, uint64_t now_s);
 
 #endif
