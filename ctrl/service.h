@@ -48,11 +48,13 @@ void service_init(struct service *s);
 void service_health_changed(struct service *s);
 /* Something happened to the gateway (see WatchEvent.what): tell those who watch. worker: only of worker-*, else 0. */
 void service_note(struct service *s, const char *what, const char *text, unsigned worker);
-/* The same about a session of scistream.Control. */
+/* The same about a session of scistream.Control, or one that was arranged. */
 void service_note_session(struct service *s, const char *uid, const char *text);
+void service_note_arranged(struct service *s, const char *uid, const char *text);
 /* The answer to all who asked for an upgrade. */
 void service_upgraded(struct service *s, const UpgradeReply *r);
 extern const struct sessions_events service_session_events; /* user: the service */
+extern const struct grants_events service_grants_events;    /* user: the service */
 
 extern const struct grpc_method service_methods[];
 extern const size_t service_methods_n;

@@ -1,7 +1,7 @@
 /* Gateway.Grant, Renew, Revoke and Grants: sessions for those who get a ticket. Secrets are in the replies to Grant and Renew, and nowhere else. */
 #include <stdio.h>
 
-#include "ctrl/service.h"
+#include "ctrl/service_arranged.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
 
@@ -84,6 +84,7 @@ static void reply_grant(struct grpc_call *c, const struct grant *g)
     tls_ctx_pin(*s->tls, pin);
     r.pins = pins;
     r.n_pins = 1;
+    service_reply_arranged(&r, g);
     add_locations(s, &r);
     service_reply(c, &r.base);
     for (size_t i = 0; i < r.n_addresses; i++)
@@ -171,7 +172,9 @@ static void on_grant(struct grpc_call *c, const uint8_t *data, size_t len)
 static struct grant *find(struct grpc_call *c, const char *uid)
 {
     const struct service *s = grpc_server_user(c);
-    struct grant *g = grants_find(s->grants, uid, wall_s());
+    struct grant *g = arranged_find(s->grants, uid); /* as long as somebody uses it */
+    if (!g)
+        g = grants_find(s->grants, uid, wall_s());
     if (!g)
         grpc_finish(c, GRPC_NOT_FOUND, "no granted session with that uid: it is unknown, has expired, or was revoked");
     return g;
@@ -181,6 +184,10 @@ static void renew_grant(struct grpc_call *c, const struct caller *who, struct gr
 {
     char by[SERVICE_NAME];
     const struct service *s = grpc_server_user(c);
+    if (g->arranged && g->arranged->revoked) {
+        grpc_finish(c, GRPC_FAILED_PRECONDITION, "the session was revoked: what runs there ends with its last channel; arrange another one");
+        return;
+    }
     grants_renew(s->grants, g, life_s, wall_s());
     log_info("session %s renewed: %llu s from now, by %s", g->uid, (unsigned long long)life_s, service_name_of(who, by));
     reply_grant(c, g);
@@ -224,6 +231,8 @@ static void revoke_grant(struct grpc_call *c, const struct caller *who, struct g
         AUTO_FREE char *text = mem_printf("%s: the session was revoked", err_text(-SST_ERELEASED));
         int n = sessions_abort(s->sessions, uid, -1, -SST_ERELEASED, text);
         r.aborted = (uint32_t)MAX(n, 0);
+        if (s->admin->released)
+            s->admin->released(s->admin_user, uid); /* those that the program before this one has */
     }
     grants_revoke(s->grants, g);
     r.running = sessions_open(s->sessions, uid);
@@ -279,6 +288,7 @@ static GrantState *state_of(const struct service *s, const struct grant *g)
     m->receivers = g->attached[GRANT_RECV];
     m->by = mem_strdup(g->by);
     m->from = mem_strdup(g->from);
+    service_show_arranged(m, g);
     return m;
 }
 

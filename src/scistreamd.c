@@ -122,13 +122,6 @@ static void on_worker_died(struct pool *p UNUSED, void *user, const struct pool_
     service_note(&d->service, "worker-died", text, w->index);
 }
 
-static void on_grant_over(void *user, const struct grant *g, const char *why)
-{
-    struct daemon *d = user;
-    log_info("session %s (%s) %s", g->uid, g->route->c->name, why);
-    sessions_grant_over(d->service.sessions, g->uid, why);
-}
-
 static void on_workers_broken(struct pool *p UNUSED, void *user, const char *why)
 {
     struct daemon *d = user;
@@ -266,6 +259,7 @@ static void make_services(struct daemon *d)
                                    .grants = &d->grants, .routes = &d->routes, .tls = &d->tls };
     service_init(&d->service);
     grants_init(&d->grants);
+    d->grants.conf = d->conf;
     d->server = grpc_server_new(&d->loop, service_methods, service_methods_n, &limits, &d->service);
     if (d->conf->scistream.enable && *d->conf->scistream.plaintext_listen)
         d->plain = grpc_server_new(&d->loop, service_plain_methods, service_plain_methods_n, &limits, &d->service);
@@ -308,7 +302,7 @@ static int start(struct daemon *d)
     d->service.pool = d->observe.sources.pool = d->pool;
     d->service.sessions = d->observe.sources.sessions = sessions_new(&sc);
     d->service.requests = requests_new(&d->loop, d->conf, d->resolver, &service_requests_ops, &d->service);
-    grants_start(&d->grants, &d->loop, on_grant_over, d);
+    grants_start(&d->grants, &d->loop, &service_grants_events, &d->service);
     return 0;
 }
 

@@ -161,6 +161,7 @@ static void heard(struct daemon *d, const struct handover_word *w)
         d->giving.wanted = true;
     } else if (str_eq(w->word, "release") && d->retired) {
         (void)requests_end(d->service.requests, w->value, "released at the program that took over");
+        (void)sessions_abort(d->service.sessions, w->value, -1, -SST_ERELEASED, "released at the program that took over");
     } else if (str_eq(w->word, "failed") && !d->retired) {
         str_copy(d->heir.said, sizeof(d->heir.said), w->value); /* told when it has ended */
     } else if (str_eq(w->word, "abort") && d->retired) {
