@@ -39,7 +39,8 @@ static void print_json(const struct granting *g, const GrantReply *r)
 static void print_text(const struct granting *g, const GrantReply *r)
 {
     char when[TICKET_TIME];
-    printf("session %s%s%s, %u channel%s, until %s\n", r->uid, *r->route ? ", route " : "", r->route, r->channels, r->channels == 1 ? "" : "s",
+    bool routed = !str_starts(r->route, "scistream:"); /* else it was arranged */
+    printf("session %s%s%s, %u channel%s, until %s\n", r->uid, routed ? ", route " : "", routed ? r->route : "", r->channels, r->channels == 1 ? "" : "s",
            ticket_time(when, r->expires_s));
     for (size_t i = 0; i < OUTS; i++)
         if (*g->out[i].text)

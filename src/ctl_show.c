@@ -34,7 +34,7 @@ static void arranged_json(const GrantState *s)
 {
     char when[TICKET_TIME];
     ctl_json_text("application", s->attach ? s->attach == SEND ? "send" : "recv" : s->dials ? "connects" : "listens", ",");
-    printf("\"dials\":%s,\"ends_s\":%llu,", s->dials ? "true" : "false", (unsigned long long)s->ends_s);
+    printf("\"dials\":%s,\"closed\":%s,\"ends_s\":%llu,", s->dials ? "true" : "false", s->closed ? "true" : "false", (unsigned long long)s->ends_s);
     ctl_json_text("ends", s->ends_s ? ticket_time(when, s->ends_s) : "", ",");
     ctl_json_text("class", s->class_, ",");
     printf("\"rate_bit_s\":%llu,", (unsigned long long)s->rate);
@@ -92,14 +92,20 @@ static void state_text(const GrantState *s)
     char left[UNITS_TEXT], when[TICKET_TIME];
     uint64_t now_s = (uint64_t)time(NULL);
     bool expired = now_s >= s->expires_s;
-    AUTO_FREE char *open = units_streams("", s->open, 0);
+    bool connections = s->arranged && !s->attach; /* is what is open there */
+    AUTO_FREE char *open = units_streams("", connections ? 0 : s->open, connections ? s->open : 0);
     (s->arranged ? arranged_text : granted_text)(s);
     printf(expired ? "  expired %s" : "  expires %s, in ", ticket_time(when, s->expires_s));
     if (!expired)
         printf("%s", units_human_time(left, (s->expires_s - now_s) * NS_PER_S));
     printf("; %s by %s, %s\n", s->arranged ? "arranged" : "granted", s->by, s->from);
-    printf("  used by %llu sender%s and %llu receiver%s, %s now\n", (unsigned long long)s->senders, s->senders == 1 ? "" : "s",
-           (unsigned long long)s->receivers, s->receivers == 1 ? "" : "s", open);
+    if (s->closed)
+        printf("  closed: nobody comes to it any more, what runs goes on\n");
+    if (connections && s->senders + s->receivers == 0)
+        printf("  used by %s now\n", s->open ? open : "nobody");
+    else
+        printf("  used by %llu sender%s and %llu receiver%s, %s now\n", (unsigned long long)s->senders, s->senders == 1 ? "" : "s",
+               (unsigned long long)s->receivers, s->receivers == 1 ? "" : "s", open);
 }
 
 /* ------------------------------------------------------------ grants */
