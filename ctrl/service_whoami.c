@@ -1,16 +1,10 @@
-/* Gateway.Whoami: who the caller is for this gateway, until when, and what its policies let him do. Whoever is known may ask.
- *
- * Happy path: message -> who_ask -> reply, at once or when the introspection server has answered. What fails: nobody knows him, and the call ends with what
- * who_ask says; the call goes away meanwhile.
- */
+/* Gateway.Whoami: who the caller is for this gateway, until when, and what its policies let him do. Whoever is known may ask. */
 #include "ctrl/service.h"
 
 enum { BEST_EFFORT = 1, PROVISIONED = 2 }; /* policy_row.classes */
 
 typedef Scistream__Gateway__V1__WhoamiReply WhoamiReply;
 typedef Scistream__Gateway__V1__Permission Permission;
-
-struct asking_who { struct grpc_call *call; struct who_asking *who; };
 
 static char *unconst(const char *s) { return (char *)(uintptr_t)s; } /* protobuf-c's strings are not const */
 
@@ -36,7 +30,7 @@ static const char *arranges(const struct service *s)
     return s->conf->scistream.auth == CONF_AUTH_NONE ? "none" : "policy";
 }
 
-static void reply_whoami(struct grpc_call *c, const struct caller *who)
+static void run_whoami(struct grpc_call *c, const struct caller *who, const uint8_t *data UNUSED, size_t len UNUSED)
 {
     const struct service *s = grpc_server_user(c);
     WhoamiReply r = SCISTREAM__GATEWAY__V1__WHOAMI_REPLY__INIT;
@@ -46,6 +40,7 @@ static void reply_whoami(struct grpc_call *c, const struct caller *who)
     r.expires_s = (uint64_t)MAX(who->expires, 0);
     r.arranges = unconst(arranges(s));
     r.permissions = pointers;
+    who_audit(who, "", "Whoami", "", NULL);
     for (int role = 0; role < ROLE_COUNT; role++) {
         const struct policy_row *row = policy_row(who_policy(s->who), who, role);
         const struct demand d = { .role = role, .provisioned = row && !(row->classes & BEST_EFFORT) };
@@ -58,40 +53,10 @@ static void reply_whoami(struct grpc_call *c, const struct caller *who)
     service_reply(c, &r.base);
 }
 
-static void told(void *user, const struct caller *who, enum grpc_status refused, const char *text)
+static void on_whoami(struct grpc_call *c, const uint8_t *data, size_t len)
 {
-    struct asking_who *a = user;
-    a->who = NULL;
-    if (who) {
-        who_audit(who, "", "Whoami", "", NULL);
-        reply_whoami(a->call, who);
-    } else {
-        who_audit(NULL, grpc_conn_peer(grpc_call_conn(a->call)), "Whoami", "", text);
-        grpc_finish(a->call, refused, text);
-    }
+    static const struct service_admin_call what = { .name = "Whoami", .looks = true, .audience = SERVICE_ANYBODY, .run = run_whoami };
+    service_allow(c, &what, data, len);
 }
 
-static void on_message(struct grpc_call *c, const uint8_t *data UNUSED, size_t len UNUSED)
-{
-    const struct service *s = grpc_server_user(c);
-    if (grpc_user(c)) {
-        grpc_finish(c, GRPC_INVALID_ARGUMENT, "one message is expected");
-        return;
-    }
-    struct asking_who *a = mem_zalloc(1, sizeof(*a));
-    a->call = c;
-    grpc_set_user(c, a);
-    struct who_asking *waits = who_ask(s->who, c, told, a);
-    if (waits) /* else a may be gone */
-        a->who = waits;
-}
-
-static void on_closed(struct grpc_call *c, enum grpc_status status UNUSED, const char *text UNUSED)
-{
-    struct asking_who *a = grpc_user(c);
-    if (a)
-        who_cancel(a->who);
-    free(a);
-}
-
-const struct grpc_handlers service_whoami_handlers = { .message = on_message, .closed = on_closed };
+const struct grpc_handlers service_whoami_handlers = { .message = on_whoami, .closed = service_gone };
