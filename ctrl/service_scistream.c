@@ -73,7 +73,7 @@ void scistream_call_answer(void *call, const struct request_answer *a)
 
 /* ------------------------------------------------------------ messages */
 
-static const char *address_of(const struct service *of, const struct grpc_conn *conn, char out[ADDR_TEXT])
+const char *scistream_address(const struct service *of, const struct grpc_conn *conn, char out[ADDR_TEXT])
 {
     const union sockaddr_any *local = grpc_conn_local(conn);
     if (*of->conf->scistream.data_advertise)
@@ -92,7 +92,7 @@ static void ask(struct scall *s, struct request_ask *a, go *call)
     a->call = s;
     a->principal = s->principal;
     a->from = grpc_conn_peer(conn);
-    a->address = address_of(s->of, conn, address);
+    a->address = scistream_address(s->of, conn, address);
     s->waits = true;
     call(s->of->requests, a);
 }

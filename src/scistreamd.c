@@ -253,7 +253,7 @@ struct grpc_limits daemon_limits(const struct conf *c)
 static void make_services(struct daemon *d)
 {
     static const struct service_admin admin = { .drain = drain_asked, .resume = drain_resume, .reload = reload_now, .upgrade = upgrade_asked,
-                                                .released = sessions_released };
+                                                .released = sessions_released, .before = sessions_before };
     struct grpc_limits limits = daemon_limits(d->conf);
     d->service = (struct service){ .loop = &d->loop, .conf = d->conf, .name = d->name, .admin = &admin, .admin_user = d,
                                    .grants = &d->grants, .routes = &d->routes, .tls = &d->tls };
@@ -298,6 +298,7 @@ static int start(struct daemon *d)
     doors_start(d->doors, &d->loop, d->pool, d->resolver, &d->observe.records);
     tally_use_doors(&d->observe.tally, doors_route_name, d->doors);
     d->service.who = d->who;
+    d->service.resolver = d->resolver;
     d->service.doors = d->doors;
     d->service.pool = d->observe.sources.pool = d->pool;
     d->service.sessions = d->observe.sources.sessions = sessions_new(&sc);

@@ -11,7 +11,7 @@ static const char *const at_once[] = {
     "auth.introspection_credentials_file", "auth.introspection_ca", "auth.introspection_timeout", "auth.introspection_cache", "auth.principal_field",
     "auth.required_scope", "auth.required_audience", "auth.scope_id",
     "scistream.data_advertise", "scistream.hello_timeout", "scistream.sessions", "scistream.connections", "scistream.connect_timeout",
-    "scistream.keepalive", NULL,
+    "scistream.keepalive", "scistream.require_ticket", NULL,
 };
 
 /* ------------------------------------------------------------ sections */
