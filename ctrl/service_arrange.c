@@ -283,7 +283,7 @@ static const struct request *add_transparent(const struct arranging *x, const st
     bool outbound = x->a.cell == ARRANGE_OUTBOUND;
     secret_random(random, sizeof(random));
     secret_hex(uid, random, sizeof(random));
-    if (outbound)
+    if (*x->q->uid)
         str_copy(uid, sizeof(uid), x->q->uid);
     fill_ticket(x, &ticket);
     const struct request_terms t = { .uid = uid, .principal = x->who.principal, .from = x->who.from, .cons = outbound, .n = x->a.channels,
@@ -313,11 +313,11 @@ static struct grant *make_attached(const struct arranging *x, const struct goals
     struct arranged_dial dial = { .gateway = places, .n = g->n, .pins = pins, .recv = recv };
     t.role[GRANT_SEND] = !dials || !recv;
     t.role[GRANT_RECV] = !dials || recv;
+    t.uid = *x->q->uid ? x->q->uid : NULL;
     if (dials) {
         memcpy(pins, x->q->dial->pins, x->q->dial->n_pins * sizeof(*pins));
         dial.tls_name = x->q->dial->tls_name;
         dial.secret = x->q->dial->secret.data;
-        t.uid = x->q->uid;
         t.dial = &dial;
     }
     struct grant *made = requests_find(x->s->requests, x->q->uid) ? NULL : add_attached(x, &t, no);

@@ -332,6 +332,14 @@ static void on_hop_confirm(struct hop *h, const struct attach_total *t)
         confirm_when_finished(c, t);
 }
 
+/* Heap. Whom we dialed and who refused us says no more than that, not who he is. */
+static char *words_of(const struct shop *sh, int rc, bool by_peer, const char *text)
+{
+    bool refused = by_peer && rc == -SST_EAUTH && !sh->h.at.server;
+    const char *who = refused ? "next gateway" : sh->side == SOURCE_SIDE ? "sender" : "receiver";
+    return by_peer && !refused ? mem_strdup(text) : mem_printf("gateway %s: %s %s: %s", sh->ss->c.name, who, sh->h.at.peer, text);
+}
+
 static void on_hop_over(struct hop *h, int rc, bool by_peer, const char *text)
 {
     struct shop *sh = shop_of(h);
@@ -346,9 +354,7 @@ static void on_hop_over(struct hop *h, int rc, bool by_peer, const char *text)
             end_if_both_over(c);
         return;
     }
-    AUTO_FREE char *full = by_peer ? mem_strdup(text)
-                                   : mem_printf("gateway %s: %s %s: %s", sh->ss->c.name, sh->side == SOURCE_SIDE ? "sender" : "receiver",
-                                                h->at.peer, text);
+    AUTO_FREE char *full = words_of(sh, rc, by_peer, text);
     abort_except(c, rc ? rc : -SST_ELOST, full, sh);
 }
 
