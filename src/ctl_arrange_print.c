@@ -10,14 +10,14 @@ static const struct side *any_side(const struct arrangement *a) { return a->dial
 
 static uint64_t earliest(uint64_t a, uint64_t b) { return !a ? b : !b ? a : MIN(a, b); }
 
-static uint64_t expires_s(const struct arrangement *a)
-{
-    return earliest(a->dialed ? a->dialed->reply->expires_s : 0, a->dials ? a->dials->reply->expires_s : 0);
-}
-
 static uint64_t ends_s(const struct arrangement *a)
 {
     return earliest(a->dialed ? a->dialed->reply->ends_s : 0, a->dials ? a->dials->reply->ends_s : 0);
+}
+
+static uint64_t expires_s(const struct arrangement *a)
+{
+    return earliest(earliest(a->dialed ? a->dialed->reply->expires_s : 0, a->dials ? a->dials->reply->expires_s : 0), ends_s(a));
 }
 
 static const char *security(const struct arrangement *a)
@@ -37,10 +37,10 @@ static void words(const char *before, char *const *w, size_t n)
         fprintf(stderr, "%s%s", i ? ", " : "", w[i]);
 }
 
-/* " ports 5100-5103, 5107" */
+/* " at ports 5100-5103, 5107" */
 static void ports(const uint32_t *port, size_t n)
 {
-    fprintf(stderr, " port%s", n == 1 ? "" : "s");
+    fprintf(stderr, " at port%s", n == 1 ? "" : "s");
     for (size_t i = 0, to; i < n; i = to) {
         for (to = i + 1; to < n && port[to] == port[to - 1] + 1; to++)
             ;

@@ -126,7 +126,7 @@ int ticket_fill(struct ticket *t, const struct ctl_opts *o, const GrantReply *r,
     bool override = o->address[0];
     t->channels = r->channels;
     t->issued_s = r->issued_s;
-    t->expires_s = r->expires_s;
+    t->expires_s = r->ends_s ? MIN(r->expires_s, r->ends_s) : r->expires_s; /* nothing is there then to be used */
     t->class_ = str_eq(r->class_, "provisioned") ? TICKET_PROVISIONED : TICKET_BEST_EFFORT;
     t->rate = r->rate;
     str_copy(t->uid, sizeof(t->uid), r->uid);

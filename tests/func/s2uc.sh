@@ -46,7 +46,7 @@ is_ticket "$tmp/ticket" 'd["role"], d["channels"], d["ports"], d["addresses"], d
     "('cons', 2, [5100, 5101], ['gw.example.org:5000'], 28800, 'sha256:ab')"
 is A Arrange 'd["targets"], d["channels"], d["lifetimeS"], d["ticketS"], len(d["uid"]), "dial" in d' "(['10.0.0.5:5201', '[2001:db8::1]:7000'], 2, '28800', '28800', 32, False)"
 says ctl 'session [0-9a-f]{32}, 2 channels, best effort, WAN TLS, keyed by ticket'
-says ctl 'is dialed by the other gateway ports 5100-5101, and connects to 10.0.0.5:5201, \[2001:db8::1\]:7000'
+says ctl 'is dialed by the other gateway at ports 5100-5101, and connects to 10.0.0.5:5201, \[2001:db8::1\]:7000'
 says ctl 'scistreamctl outbound --gateway GATEWAY --ticket-file FILE'
 inbound 0 --to localhost:1 -o "$tmp/made" --address wan.example.org --ticket-for 2h --class provisioned --rate 10Gbit -q
 out ''
