@@ -213,7 +213,10 @@ static void whoami_text(const WhoamiReply *r)
 {
     char when[TICKET_TIME], left[UNITS_TEXT];
     uint64_t now_s = (uint64_t)time(NULL);
-    printf("you are    %s, by %s", r->principal, r->how);
+    if (str_eq(r->how, "anonymous"))
+        printf("you are    anonymous: nobody is asked here, or your token is none that is known, and does not matter");
+    else
+        printf("you are    %s, by %s", r->principal, r->how);
     if (r->expires_s)
         printf(", until %s, in %s", ticket_time(when, r->expires_s), units_human_time(left, MAX(r->expires_s > now_s ? r->expires_s - now_s : 0, 1) * NS_PER_S));
     printf("\n");
