@@ -292,13 +292,13 @@ static void use_held(struct requests *rq, const char *uid)
 
 /* ------------------------------------------------------------ req */
 
-enum grpc_status requests_room(const struct requests *rq, char *why, size_t size)
+enum grpc_status requests_room(const struct requests *rq, uint64_t others, char *why, size_t size)
 {
     if (rq->moved || rq->draining) {
         snprintf(why, size, "%s", rq->moved ? rq->moved : rq->draining);
         return GRPC_UNAVAILABLE;
     }
-    if (rq->n < (unsigned)rq->conf->scistream.sessions)
+    if (rq->n + others < (uint64_t)rq->conf->scistream.sessions)
         return GRPC_OK;
     snprintf(why, size, "the gateway has its %lld sessions: try again later", (long long)rq->conf->scistream.sessions);
     return GRPC_RESOURCE_EXHAUSTED;
@@ -309,7 +309,7 @@ static bool may_have(struct requests *rq, const struct request_ask *a, uint64_t 
     char why[300] = "";
     enum grpc_status s = rq->draining ? GRPC_OK : rq->ops->allows(rq->user, a, lifetime_ns, why, sizeof(why));
     if (s == GRPC_OK)
-        s = requests_room(rq, why, sizeof(why));
+        s = requests_room(rq, 0, why, sizeof(why));
     if (s != GRPC_OK)
         refuse(rq, REQ, a, s, why);
     return s == GRPC_OK;

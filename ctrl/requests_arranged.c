@@ -122,7 +122,7 @@ static char *in_words(const struct request *r)
 const struct request *requests_arrange(struct requests *rq, const struct request_terms *t, struct request_refusal *no)
 {
     const struct request_ask a = { .uid = t->uid, .principal = t->principal, .from = t->from };
-    enum grpc_status s = requests_room(rq, no->why, sizeof(no->why));
+    enum grpc_status s = requests_room(rq, 0, no->why, sizeof(no->why));
     if (s != GRPC_OK)
         return refuse(no, s, no->why);
     if (requests_lookup(rq, t->uid))

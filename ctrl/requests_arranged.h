@@ -30,6 +30,8 @@ struct request_terms {
     size_t n_targets;
     const struct request_ticket *ticket;   /* copied */
 };
+/* May there be one more, beside so many that are kept elsewhere? GRPC_OK, or the status and why not. */
+enum grpc_status requests_room(const struct requests *rq, uint64_t others, char *why, size_t size);
 struct request_refusal { enum grpc_status status; char why[400]; };
 /* It takes connections when this returns. NULL, and why not: its uid is in use, a port is, there are too many. */
 const struct request *requests_arrange(struct requests *rq, const struct request_terms *t, struct request_refusal *no);

@@ -25,8 +25,6 @@ void requests_enter(struct request *r, enum request_state s, const char *text);
 /* Everything it has is given back; whoever waits for it is told so. */
 void requests_finish(struct request *r, enum grpc_status s, int rc, const char *text);
 char **requests_listeners_at(const char *address, const uint16_t *ports, unsigned n);
-/* May there be one more? GRPC_OK, or the status and why not. */
-enum grpc_status requests_room(const struct requests *rq, char *why, size_t size);
 
 /* 1 to REQUEST_UID_MAX printable ASCII characters, no slash. */
 bool requests_uid_ok(const char *uid);

@@ -70,6 +70,7 @@ void service_send(struct grpc_call *c, const ProtobufCMessage *m)
     protobuf_c_message_pack(m, data);
     if (grpc_send(c, data, n) < 0)
         grpc_finish(c, GRPC_RESOURCE_EXHAUSTED, "the answer is too large, or you do not read");
+    secret_wipe(data, n); /* of a ticket, perhaps */
 }
 
 void service_reply(struct grpc_call *c, const ProtobufCMessage *m)

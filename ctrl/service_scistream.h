@@ -11,6 +11,8 @@ void scistream_call_answer(void *call, const struct request_answer *a);
 const char *scistream_address(const struct service *s, const struct grpc_conn *conn, char out[ADDR_TEXT]);
 /* May he, as scistream.auth says? GRPC_OK, or the status and why not. */
 enum grpc_status scistream_judge(const struct service *s, const struct caller *c, const struct demand *d, char *why, size_t size);
+/* Is there room for one more session, of any kind? GRPC_OK, or the status and why not. */
+enum grpc_status scistream_room(const struct service *s, char *why, size_t size);
 /* What came by the listeners of r; live: with what is open now (doors_live), NULL: without. */
 void scistream_sum_up(const struct service *s, const struct request *r, const struct stats_sum *live, struct doors_sum *sum);
 /* "TLS, keyed by ticket" */

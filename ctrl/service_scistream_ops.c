@@ -1,4 +1,6 @@
 /* What is done for the sessions of scistream.Control: their doors, events for those who watch, and how Gateway.Sessions shows them. */
+#include <stdio.h>
+
 #include "ctrl/arranged.h"
 #include "ctrl/service_arrange.h"
 #include "ctrl/service_scistream.h"
@@ -27,6 +29,11 @@ enum grpc_status scistream_judge(const struct service *s, const struct caller *c
     return rc == 0 ? GRPC_OK : rc == -SST_ELIMIT ? GRPC_RESOURCE_EXHAUSTED : GRPC_PERMISSION_DENIED;
 }
 
+enum grpc_status scistream_room(const struct service *s, char *why, size_t size)
+{
+    return requests_room(s->requests, arranged_count(s->grants, NULL), why, size);
+}
+
 static enum grpc_status allows(void *user, const struct request_ask *a, uint64_t *lifetime_ns, char *why, size_t size)
 {
     const struct service *s = user;
@@ -35,7 +42,13 @@ static enum grpc_status allows(void *user, const struct request_ask *a, uint64_t
                                .channels = (uint64_t)a->num_conn };
     const struct policy_row *row = s->conf->scistream.auth == CONF_AUTH_POLICY ? policy_row(who_policy(s->who), &c, d.role) : NULL;
     *lifetime_ns = row ? row->lifetime_ns : TIME_FOREVER;
-    return scistream_judge(s, &c, &d, why, size);
+    enum grpc_status status = scistream_judge(s, &c, &d, why, size);
+    if (status != GRPC_OK)
+        return status;
+    if (!arranged_find(s->grants, a->uid))
+        return scistream_room(s, why, size);
+    snprintf(why, size, "uid: there is a session with it");
+    return GRPC_ALREADY_EXISTS;
 }
 
 static enum grpc_status allows_target(void *user, const struct request *r, const struct request_target *t, char *why, size_t size)

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import subprocess
 import sys
 import time
 
@@ -255,6 +256,65 @@ def revoked(folder_l, folder_d):
     until("nobody is there", lambda: s.l.show(s.uid).result().grant.open == 0)
     r = s.l.revoke(s.uid).result()
     check("nobody was there", r.running == 0 and s.l.gone(s.uid), r)
+
+
+# ------------------------------------------------------------ applications that attach
+
+def write_ticket(path, r, role, secret):
+    maker = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib/make_ticket.py")
+    what = {"uid": r.uid, "role": role, "channels": r.channels, "addresses": ",".join(r.addresses), "secret": secret.hex(), "issued": r.issued_s,
+            "expires": r.expires_s, "pins": ",".join(p.removeprefix("sha256:") for p in r.pins)}
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as f:
+        subprocess.run([sys.executable, maker] + [f"{k}={v}" for k, v in what.items()], stdout=f, check=True)
+
+
+def attached(folder_l, folder_d, role, to):
+    """An application attaches at each gateway, the one of the second in that role: its ticket is TO/D.ticket, that of the first TO/L.ticket."""
+    l, d = Gateway(folder_l), Gateway(folder_d)
+    there = pb.Role.Value(role)
+    here = pb.RECV if there == pb.SEND else pb.SEND
+    t = l.arrange(attach=here, channels=2).result()
+    own = {pb.SEND: t.send_secret, pb.RECV: t.recv_secret}
+    check("secrets of each role", len(own[here]) == 32 == len(t.wan_secret) and not own[there] and t.wan_role == there and own[here] != t.wan_secret and
+          not t.ports, t)
+    dial = dial_of(t, role=there, pins=t.pins, tls_name="localhost")
+    refused("another role", d.arrange(uid=t.uid, attach=here, dial=dial), Code.INVALID_ARGUMENT, "dial.role: ")
+    refused("both sides here", l.arrange(uid=t.uid, attach=there, dial=dial), Code.ALREADY_EXISTS, "uid: ")
+    r = d.arrange(uid=t.uid, attach=there, dial=dial).result()
+    check("its secret", r.uid == t.uid and not r.wan_secret and len({pb.SEND: r.send_secret, pb.RECV: r.recv_secret}[there]) == 32, r)
+    write_ticket(to + "/L.ticket", t, here, own[here])
+    write_ticket(to + "/D.ticket", r, there, r.send_secret or r.recv_secret)
+    for g, attach in ((l, here), (d, there)):
+        m = g.show(t.uid).result().grant
+        check("shown", m.arranged and m.attach == attach and m.dials == (g is d) and m.by == "anonymous", m)
+    say(t.uid)
+
+
+def beside(folder_l, folder_d, to, target):
+    """The application of the first is a TCP peer, that of the second attaches as a sender: the same session has ports, and is attached to."""
+    l, d = Gateway(folder_l), Gateway(folder_d)
+    t = inbound(l, ["127.0.0.1:" + target])
+    dial = dial_of(t, role=pb.SEND, pins=t.pins, tls_name="localhost")
+    r = d.arrange(uid=t.uid, attach=pb.SEND, dial=dial).result()
+    write_ticket(to + "/D.ticket", r, pb.SEND, r.send_secret)
+    check("one of the list", [g.uid for g in Gateway(folder_l, local=True).grants()].count(t.uid) == 1)
+    say(t.uid)
+
+
+def taken(target):
+    """What comes to a TCP peer, to standard output."""
+    server, _ = tcp_ends.accept(tcp_ends.listen(target))
+    sys.stdout.buffer.write(tcp_ends.read_all(server))
+    sys.stdout.flush()
+
+
+def vanishes(folder):
+    """A caller that goes away while names are looked up."""
+    g = Gateway(folder)
+    for _ in range(20):
+        call = g.arrange(targets=["127.0.0.1:9", "no-such-host.invalid:5"])
+        call.cancel()
+    check("nothing is left", not Gateway(folder, local=True).sessions().result().sessions)
 
 
 # ------------------------------------------------------------ what cannot be had

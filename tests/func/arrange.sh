@@ -2,7 +2,7 @@
 # Sessions that users arrange with tickets between two gateways, by gRPC's own client: bytes go both ways, TLS is keyed by the secret and lets nobody else in;
 # expiry, renewal, lifetime, revocation; owners and policies; what cannot be had is refused whole and clearly; an upgrade keeps sessions, secrets and times.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_program protoc
+requires_program protoc xxh128sum
 requires_python grpc google.protobuf
 unset http_proxy https_proxy
 mkdir "$tmp/messages"
@@ -61,6 +61,43 @@ log_has L 'audit: principal="anonymous" .* what=Arrange uid="[0-9a-f]{32}" allow
 log_has L 'session [0-9a-f]{32} of anonymous takes no new connections: its ticket has expired'
 log_has L 'session [0-9a-f]{32} of anonymous has ended: its lifetime is over'
 ! said L 'keyed by its uid' || fail "a session with a ticket is keyed by its uid"
+
+ask vanishes "$tmp/L"
+
+step "applications that attach, at both ends, in both directions"
+umask 077
+make_data 3000000 >"$tmp/in"
+by_ticket() { start "$1" "$builddir/scistream-$1" --ticket-file "$tmp/$2.ticket" --transport link "${@:3}"; }
+for role in SEND RECV; do
+    ask attached "$tmp/L" "$tmp/D" $role "$tmp"
+    uid=${told% }
+    [ $role = SEND ] && to=L from=D || to=D from=L
+    by_ticket recv $to -o "$tmp/out"
+    by_ticket send $from "$tmp/in"
+    ends send 0 30 'confirmed with digest'
+    ends recv 0
+    same "$tmp/in" "$tmp/out"
+    rm "$tmp/out"
+    ask call release "$tmp/D" "$uid"
+    run ctl 0 "$builddir/scistreamctl" -S "$tmp/L/sock" release "$uid"
+    by_ticket send $from "$tmp/in"
+    ends send 67 30
+done
+
+step "the application of one side attaches, that of the other is a TCP peer"
+ask beside "$tmp/L" "$tmp/D" "$tmp" $behind
+uid=${told% }
+start taken $python "$srcdir/tests/func/arrange.py" taken "$tmp/messages" $behind
+wait_for 10 port_busy $behind
+by_ticket send D "$tmp/in"
+ends send 0 30 'not confirmed'
+ends taken 0
+same "$tmp/in" "$tmp/taken.out"
+ask call revoke "$tmp/L" "$uid"
+by_ticket send D "$tmp/in"
+finish send 30
+[ $status != 0 ] || fail "a revoked session takes a stream"
+ask call release "$tmp/D" "$uid"
 
 step "watched: ten minutes before its end there is an event"
 start watch "$builddir/scistreamctl" -S "$tmp/L/sock" watch --json
