@@ -154,7 +154,7 @@ for dial in from to; do
 done
 
 step "what cannot be arranged"
-refused ALREADY_EXISTS 'has session [0-9a-f]{32} already' A Arrange "{\"attach\":\"RECV\",\"dial_of\":\"$tmp/a.out\"}"
+refused ALREADY_EXISTS 'this gateway has a? ?session' A Arrange "{\"attach\":\"RECV\",\"dial_of\":\"$tmp/a.out\"}"
 refused INVALID_ARGUMENT 'uid: ' B Arrange "{\"attach\":\"RECV\",\"dial_of\":\"$tmp/a.out\",\"uid\":\"x\"}"
 refused INVALID_ARGUMENT 'dial.role' B Arrange "{\"attach\":\"SEND\",\"dial_of\":\"$tmp/a.out\"}"
 
@@ -271,6 +271,8 @@ not_listed B || fail "it is still there"
 
 step "by policy: the role of the application, where the gateway may connect to; and whose it is"
 auth=policy new_arranging P
+global='advertise = "127.0.0.2"  link_address = "0.0.0.0"' new_arranging C
+start_gateway C
 : >"$tmp/tokens"
 chmod 600 "$tmp/tokens"
 for who in alice bob; do
@@ -280,7 +282,7 @@ for who in alice bob; do
 done
 cat >>"$tmp/P/conf" <<END
 auth { token_file = "$tmp/tokens" }
-policy "alice" { principals = {"alice"}  roles = {"SEND"}  targets = {"127.0.0.1/32:${port[B]}"}  channels = 2 }
+policy "alice" { principals = {"alice"}  roles = {"SEND"}  targets = {"127.0.0.1/32:${port[B]}", "127.0.0.1/32:${port[C]}"}  channels = 2 }
 policy "bob" { principals = {"bob"}  roles = {"RECV"} }
 END
 start_gateway P
@@ -305,7 +307,23 @@ as alice show 0 Show "{\"uid\":\"$uid\"}"
 as alice revoke 0 Revoke "{\"uid\":\"$uid\"}"
 send_by send send "$tmp/in0"
 ends send 67 15 "$unknown"
+
+step "    nor may the other gateway lead data elsewhere; where all may be reached it may"
+call b 0 C Arrange '{"attach":"RECV"}'
+ticket recv b recv addresses="127.0.0.1:${port[C]}"
+dial_c="{\"attach\":\"SEND\",\"dial_of\":\"$tmp/b.out\",\"dial_addresses\":[\"127.0.0.1:${port[C]}\"]}"
+as alice p 0 Arrange "$dial_c"
+ticket send p send
+recv_by recv recv -o "$tmp/out"
+send_by send send "$tmp/in0"
+ends send 67 15 'the next gateway has its data at 127.0.0.2 port [0-9]+, where this session may not connect to'
+ends recv 67 15 'the next gateway has its data at 127.0.0.2'
+log_has P 'audit: principal="alice" .* what=Attach .* allowed=no'
+call a 0 A Arrange "$dial_c"
+ticket send a send
+whole
 stop_gateway P
+stop_gateway C
 arranged from
 
 step "a reload touches none; one name in the metrics, no uid"
