@@ -1,6 +1,7 @@
 /* scistreamctl inbound and outbound, and what they share with stream: src/ctl_arrange.h. */
 #include "src/ctl_arrange.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -268,6 +269,7 @@ int arrange(struct arrangement *a)
     a->out[OUT_SEND] = (struct ticket_out){ .word = "send", .path = a->o->send_file, .role = TICKET_SEND, .fd = -1 };
     a->out[OUT_RECV] = (struct ticket_out){ .word = "recv", .path = a->o->recv_file, .role = TICKET_RECV, .fd = -1 };
     a->out[OUT_WAN] = (struct ticket_out){ .word = "outbound", .path = a->o->output, .fd = -1 };
+    signal(SIGPIPE, SIG_IGN); /* who does not read the answer gets an error, so that it can be taken back */
     int code = check_terms(a->o);
     if (code == 0)
         code = open_files(a);

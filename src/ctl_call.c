@@ -22,7 +22,7 @@ struct call {
     struct ctl_asked *asked;   /* who wants to know more of one; or NULL */
     uint64_t ns;               /* for the answer; 0: any time */
     int code;
-    bool answered, lost, interrupted;
+    bool answered, lost, interrupted, pinned; /* pinned: pins decide whom it asks */
 };
 
 /* Why it failed, with the gateway in front: to who wants to know, else to the user. */
@@ -103,7 +103,7 @@ static void on_lost(struct grpc_conn *conn UNUSED, void *user, const char *step,
     struct call *k = user;
     k->lost = true;
     if (*step && *k->o->gateway)
-        tell(k, "%s: %s%s", step, why, rc == -SST_ECERT && !k->o->e.pins[0] ? "; a gateway with a certificate of its own needs --pin" : "");
+        tell(k, "%s: %s%s", step, why, rc == -SST_ECERT && !k->pinned ? "; a gateway with a certificate of its own needs --pin" : "");
     else if (*step)
         tell(k, "%s: %s: %s; is scistreamd running, and as this user? (--socket names another)", k->o->socket, step, why);
     if (*step || !k->answered)
@@ -179,6 +179,7 @@ static void run(struct call *k, const ProtobufCMessage *request)
     struct peer p = { .token = NULL };
     struct grpc_target t;
     int code = find_peer(&p, k->o, &t);
+    k->pinned = p.login.pins && p.login.pins[0];
     if (code)
         k->code = code;
     else
@@ -229,7 +230,7 @@ int ctl_ask(const struct ctl_opts *o, const char *path, const ProtobufCMessage *
     set_log(o);
     if (loop_init(&k.loop) < 0)
         return 71;
-    if (catch_interrupts(&k.loop) < 0)
+    if (catch_interrupts(&k.loop) < 0 || loop_on_signal(&k.loop, SIGHUP, on_interrupt) < 0)
         k.code = 71;
     else
         run(&k, request);

@@ -155,6 +155,9 @@ static int print_revoke(const struct ctl_opts *o, const uint8_t *data, size_t le
 int ctl_revoke(struct ctl_opts *o, int argc UNUSED, char **argv)
 {
     Scistream__Gateway__V1__RevokeRequest q = SCISTREAM__GATEWAY__V1__REVOKE_REQUEST__INIT;
+    int code;
+    if (ctl_at_both(o, ctl_revoke, argv[0], &code))
+        return code;
     q.uid = argv[0];
     q.abort = o->abort;
     return ctl_call(o, GATEWAY "Revoke", &q.base, print_revoke);

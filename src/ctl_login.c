@@ -222,8 +222,8 @@ static void whoami_text(const WhoamiReply *r)
     printf("\n");
     for (size_t i = 0; i < r->n_permissions; i++)
         permission_text(r->permissions[i]);
-    if (r->n_permissions == 0)
-        printf("may        nothing that a policy gives\n");
+    if (r->n_permissions == 0 && str_eq(r->arranges, "policy"))
+        printf("may        nothing: no policy lets you\n");
     printf("sessions   are arranged by %s\n", arranges_text(r->arranges));
 }
 

@@ -177,6 +177,9 @@ static int print_show(const struct ctl_opts *o, const uint8_t *data, size_t len)
 int ctl_show(struct ctl_opts *o, int argc UNUSED, char **argv)
 {
     Scistream__Gateway__V1__ShowRequest q = SCISTREAM__GATEWAY__V1__SHOW_REQUEST__INIT;
+    int code;
+    if (ctl_at_both(o, ctl_show, argv[0], &code))
+        return code;
     q.uid = argv[0];
     return ctl_call(o, GATEWAY "Show", &q.base, print_show);
 }

@@ -84,6 +84,33 @@ void sides_free(struct sides *s)
     side_free(&s->to);
 }
 
+/* ------------------------------------------------------------ a command at both of them */
+
+static int run_there(struct side *s, int (*run)(struct ctl_opts *o, int argc, char **argv), char *uid)
+{
+    char *none[] = { NULL };
+    s->o.from = s->o.to = none;
+    if (!s->o.json)
+        printf("%s:\n", side_name(s));
+    int code = run(&s->o, 1, &uid);
+    fflush(stdout);
+    return code;
+}
+
+bool ctl_at_both(const struct ctl_opts *o, int (*run)(struct ctl_opts *o, int argc, char **argv), char *uid, int *code)
+{
+    struct sides s = { .dials = NULL };
+    if (!o->from[0] && !o->to[0])
+        return false;
+    *code = sides_parse(&s, o);
+    if (*code == 0) {
+        int from = run_there(&s.from, run, uid), to = run_there(&s.to, run, uid);
+        *code = from ? from : to;
+    }
+    sides_free(&s);
+    return true;
+}
+
 /* ------------------------------------------------------------ stream */
 
 static int check_ports(const struct ctl_opts *o, const struct side *s)

@@ -39,9 +39,9 @@ static const struct opts_row rows[] = {
     CTL_ROW(recv_file, "recv-file", 0, VALUE_STR, "", "FILE", "the same for the receiver"),
     CTL_ROW(output, "output", 'o', VALUE_STR, "", "FILE", "inbound, renew: the same for outbound at the other gateway"),
     CTL_ROW(address, "address", 0, VALUE_LIST, "", "HOST:PORT", "in tickets: where the gateway is reached; may be repeated; default: what it knows"),
-    CTL_ROW(from, "from", 0, VALUE_LIST, "", "GATEWAY[=WHERE]", "stream, firewall: the side that sends; WHERE the application listens (HOST:PORT,...), or listen[:PORT,...]: "
+    CTL_ROW(from, "from", 0, VALUE_LIST, "", "GATEWAY[=WHERE]", "stream, firewall, show, revoke: the side that sends; WHERE the application listens (HOST:PORT,...), or listen[:PORT,...]: "
             "connects to the gateway; without it: attaches. Behind it ,pin= ,ca= ,tls-name= ,token-file= ,cert= ,key= ,address= of that gateway"),
-    CTL_ROW(to, "to", 0, VALUE_LIST, "", "WHERE", "inbound: HOST:PORT,... where the application listens; stream, firewall: the side that receives, as --from"),
+    CTL_ROW(to, "to", 0, VALUE_LIST, "", "WHERE", "inbound: HOST:PORT,... where the application listens; else the side that receives, as --from"),
     { .v = { .name = "dial", .type = VALUE_ENUM, .off = offsetof(struct ctl_opts, dial), .def = "auto", .choices = "auto|from|to",
              .help = "stream, firewall: which gateway dials the other; auto: from, unless its application listens" }, .arg = "SIDE" },
     CTL_ROW(listen, "listen", 0, VALUE_LIST, "", "PORT,...", "outbound: ports where applications connect, one for each channel; default: any of data_ports"),

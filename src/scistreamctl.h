@@ -21,7 +21,7 @@ int ctl_call(const struct ctl_opts *o, const char *path, const ProtobufCMessage 
 /* The same with another time for the answer. */
 int ctl_call_within(const struct ctl_opts *o, const char *path, const ProtobufCMessage *request, ctl_reply *reply, uint64_t ns);
 
-/* The same for who has to know what became of it, and says himself why it failed. SIGINT and SIGTERM end it, also those that came since the last one. */
+/* The same for who has to know what became of it, and says himself why it failed. SIGINT, SIGTERM and SIGHUP end it, also those that came since the last. */
 #define CTL_WHY 700
 struct ctl_asked {
     ctl_reply *reply;
@@ -76,6 +76,8 @@ int ctl_token(struct ctl_opts *o, int argc, char **argv);
 int ctl_inbound(struct ctl_opts *o, int argc, char **argv);
 int ctl_outbound(struct ctl_opts *o, int argc, char **argv);
 int ctl_both(struct ctl_opts *o, int argc, char **argv);
+/* A command about one session at both gateways of --from and --to. False: these were not given. */
+bool ctl_at_both(const struct ctl_opts *o, int (*run)(struct ctl_opts *o, int argc, char **argv), char *uid, int *code);
 int ctl_show(struct ctl_opts *o, int argc, char **argv);
 int ctl_login(struct ctl_opts *o, int argc, char **argv);
 int ctl_firewall(struct ctl_opts *o, int argc, char **argv);

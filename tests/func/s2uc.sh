@@ -225,6 +225,24 @@ ends ctl 76 20
 says ctl "nothing is left at $A: the session was revoked there"
 [ ! -e "$tmp/never" ] || fail "a file was left"
 
+step "a ticket given as an option is not in the list of processes"
+forget
+echo hang >"$tmp/B/mode"
+start ctl "$ctl" outbound --gateway "$B" --pin "${pin[B]}" "--ticket-file=$(cat "$tmp/ticket")"
+wait_until 10 '[ $(asked B Arrange) = 1 ]'
+! grep -aq sst1 "/proc/${pid[ctl]}/cmdline" || fail "$(tr '\0' ' ' <"/proc/${pid[ctl]}/cmdline")"
+kill -HUP "${pid[ctl]}"
+ends ctl 76 20
+says ctl "nothing is left at $B: the session was revoked there"
+
+step "nobody reads the answer"
+forget
+"$ctl" stream --from "$A=h:1,pin=${pin[A]}" --to "$B=listen,pin=${pin[B]}" 2>"$tmp/ctl.err" | true
+case ${PIPESTATUS[0]}$(asked A Revoke)$(asked B Revoke) in
+000 | 7411) ;; # the pipe took it before it was closed, or not
+*) fail "$(cat "$tmp/ctl.err")" ;;
+esac
+
 step "standard output is full"
 if [ -e /dev/full ]; then
     forget

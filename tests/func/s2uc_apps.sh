@@ -47,7 +47,7 @@ out() { cat "$tmp/ctl.out"; }
 left() { ctl "$1" grants --json >"$tmp/grants" && json "$tmp/grants" '" ".join(g["session"] for g in d["grants"] if g["arranged"])'; }
 nothing_left() { [ -z "$(left A)$(left B)" ]; }
 uid_of() { json "$tmp/ctl.out" 'd["session"]'; }
-end_both() { for g in "$A" "$B"; do c 0 "$ctl" --gateway "$g" revoke --abort "$1"; done; wait_for 10 nothing_left; }
+end_both() { c 0 "$ctl" revoke --abort --from "$A" --to "$B" "$1"; wait_for 10 nothing_left; }
 
 # ------------------------------------------------------------ the user
 
@@ -115,6 +115,22 @@ c 0 "$ctl" outbound --gateway "$B" --ticket-file "$tmp/renewed" --listen $((port
 door=$((port[B] + 11))
 iperf renewed -n 50M || fail "no bytes"
 end_both "$uid"
+
+step "what secures a connection is shown"
+start web $python "$apps" http $behind
+wait_for 10 listens $behind
+c 0 "$ctl" stream --from "$A=127.0.0.1:$behind" --to "$B=listen" --json
+uid=$(uid_of)
+exec {connection}<>"/dev/tcp/127.0.0.1/$(json "$tmp/ctl.out" 'd["listeners"][0].rsplit(":", 1)[1]')"
+shows() { ctl "$1" sessions --connections --limit 5 | grep -qE "$2"; }
+wait_for 10 shows A 'TLSv1.3 [A-Z0-9_]+, psk > plaintext$'
+wait_for 10 shows B 'plaintext > TLSv1.3 [A-Z0-9_]+, psk$'
+c 0 "$ctl" show --from "$A" --to "$B" "$uid"
+[ "$(grep -cE "^($A|$B):\$|used by 1 connection now" "$tmp/ctl.out")" = 4 ] || fail "$(out)"
+exec {connection}>&-
+end_both "$uid"
+kill "${pid[web]}"
+finish web
 
 step "stream: both by one command, and the applications the other way round"
 c 0 "$ctl" stream --from "$A=listen" --to "$B=127.0.0.1:$behind" --channels 2 --for 1h --json
