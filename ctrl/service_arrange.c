@@ -155,11 +155,17 @@ static struct demand demand_of(const struct arranging *x, const struct goals *g)
                             .lifetime_ns = x->a.life_s * NS_PER_S };
 }
 
+/* That bounds what he asks for; NULL: nothing does. */
+static const struct policy_row *row_of(const struct arranging *x)
+{
+    const struct service *s = x->s;
+    return s->conf->scistream.auth == CONF_AUTH_POLICY && !x->who.admin ? policy_row(who_policy(s->who), &x->who, x->a.role) : NULL;
+}
+
 /* Since 1970; 0: never. Who did not say how long gets as long as he may have. */
 static uint64_t ends_s(const struct arranging *x, uint64_t now_s)
 {
-    const struct service *s = x->s;
-    const struct policy_row *row = s->conf->scistream.auth == CONF_AUTH_POLICY && !x->who.admin ? policy_row(who_policy(s->who), &x->who, x->a.role) : NULL;
+    const struct policy_row *row = row_of(x);
     uint64_t most = row && row->lifetime_ns != TIME_FOREVER ? row->lifetime_ns / NS_PER_S : 0, life_s = x->a.life_s ? x->a.life_s : most;
     return life_s ? now_s + life_s : 0;
 }
@@ -202,8 +208,9 @@ static struct arranged_place *places_of(const struct goals *g)
 
 static struct arranged_terms terms_of(const struct arranging *x, int attach)
 {
+    const struct policy_row *row = row_of(x);
     return (struct arranged_terms){ .channels = x->a.channels, .attach = attach, .ticket_s = x->a.ticket_s, .ends_s = ends_s(x, wall_s()), .by = x->who.principal,
-                                    .from = x->who.from, .class_ = x->a.provisioned ? "provisioned" : "best effort", .rate = x->a.rate };
+                                    .window = row ? row->window : 0, .from = x->who.from, .class_ = x->a.provisioned ? "provisioned" : "best effort", .rate = x->a.rate };
 }
 
 static struct grant *add_attached(const struct arranging *x, const struct arranged_terms *t, struct request_refusal *no)
