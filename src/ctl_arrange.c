@@ -303,6 +303,8 @@ int ctl_inbound(struct ctl_opts *o, int argc UNUSED, char **argv UNUSED)
     struct arrangement a = { .o = o, .dialed = &here };
     if (!o->to[0] == !o->attach)
         return complain(64, "inbound needs either --to HOST:PORT, where the application listens, or --attach send or recv");
+    if (o->listen[0] || *o->e.ticket_file)
+        return complain(64, "inbound: --listen and --ticket-file are for outbound, at the gateway where the application connects");
     side_of_gateway(&here, o);
     int code = o->attach ? attach_of(o, &here) : side_targets(&here, "--to", o->to);
     if (code == 0)
@@ -362,6 +364,8 @@ int ctl_outbound(struct ctl_opts *o, int argc UNUSED, char **argv UNUSED)
     struct arrangement a = { .o = o, .dials = &here };
     if (o->attach && o->listen[0])
         return complain(64, "outbound: either --listen, for an application that connects, or --attach");
+    if (o->to[0])
+        return complain(64, "outbound: --to is for inbound, at the gateway where the application listens");
     int code = ctl_ticket_read(*o->e.ticket_file ? o->e.ticket_file : NULL, &a.ticket);
     if (code)
         return code;

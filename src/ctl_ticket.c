@@ -138,7 +138,7 @@ int ctl_ticket_read(char *operand, struct ticket *out)
 {
     char why[400], *file = getenv("SCISTREAM_TICKET_FILE"), *from = operand ? operand : file;
     if (!from || !*from)
-        return complain(-SST_EUSAGE, "which ticket? Give FILE, or - for standard input, or set SCISTREAM_TICKET_FILE");
+        return complain(-SST_EUSAGE, "which ticket? Give FILE (outbound, firewall: --ticket-file FILE), or - for standard input, or set SCISTREAM_TICKET_FILE");
     if (!operand && ticket_resembles(file))
         return complain(-SST_EUSAGE, "SCISTREAM_TICKET_FILE is a ticket, and should be the name of a file with one");
     if (str_eq(from, "-") && isatty(STDIN_FILENO))

@@ -66,7 +66,7 @@ is_ticket "$tmp/in.wan" 'd["role"]' send
 step "inbound: what is wrong on the command line is said before anything is asked"
 forget
 for wrong in "" "--to localhost:1 --attach send" "--to localhost" "--to :5201" "--to localhost:1 --for 1500ms" "--to localhost:1 --class provisioned" \
-    "--to localhost:1 --rate 1Gbit" "--to localhost:1 --send-file $tmp/no" "--to localhost:1 --output $tmp/made" "--attach send --send-file $tmp/x --output $tmp/x" \
+    "--to localhost:1 --listen 5001" "--to localhost:1 --rate 1Gbit" "--to localhost:1 --send-file $tmp/no" "--to localhost:1 --output $tmp/made" "--attach send --send-file $tmp/x --output $tmp/x" \
     "--to localhost:1 --address a --address b --address c --address d --address e"; do
     inbound 64 $wrong
     [ -s "$tmp/ctl.err" ] && [ ! -s "$tmp/ctl.out" ] || fail "$wrong: $(cat "$tmp/ctl.out")"
@@ -114,6 +114,7 @@ outbound 64 --ticket-file "$tmp/ticket" --listen 5001
 says ctl '1 ports? for 2 channels'
 outbound 64 --ticket-file "$tmp/ticket" --listen 5001,5002 --attach send
 outbound 64 --ticket-file "$tmp/ticket" --listen 70000,1
+outbound 64 --ticket-file "$tmp/ticket" --to h:1
 outbound 64
 says ctl 'which ticket'
 [ "$(asked B Arrange)" = 0 ] || fail "it was asked"
