@@ -21,7 +21,7 @@ cp "$tmp/A/conf" "$tmp/no-routes"
 add_route A detector
 cp "$builddir/scistreamd" "$builddir/scistream-worker" "$tmp/bin/"
 for g in A B; do
-    start $g "$tmp/bin/scistreamd" -c "$tmp/$g/conf"
+    start $g env SSL_CERT_FILE="$tmp/B/gateway.crt" "$tmp/bin/scistreamd" -c "$tmp/$g/conf" # the system's CAs
     wait_said $g ' is ready: ' 20
 done
 for i in 0 1 2; do make_data $((2000000 + i)) $i >"$tmp/in$i"; done
@@ -170,6 +170,18 @@ call a 0 A Arrange "{\"attach\":\"SEND\",\"dial_of\":\"$tmp/b.out\",\"dial_pins\
 ticket send a send
 send_by send send "$tmp/in0"
 ends send 67 15 'matches no given pin'
+call ctl 0 A Release "{\"uid\":\"$uid\"}"
+no_pin="\"attach\":\"SEND\",\"dial_of\":\"$tmp/b.out\",\"dial_pins\":[]" # a CA decides, by the name
+call a 0 A Arrange "{$no_pin,\"dial_addresses\":[\"127.0.0.1:${port[B]}\"]}"
+ticket send a send
+send_by send send "$tmp/in0"
+ends send 67 15 'IP address mismatch'
+for by_name in "\"dial_addresses\":[\"127.0.0.1:${port[B]}\",\"localhost:${port[B]}\"]" "\"dial_addresses\":[\"127.0.0.1:${port[B]}\"],\"dial\":{\"tls_name\":\"localhost\"}"; do
+    call ctl 0 A Release "{\"uid\":\"$uid\"}"
+    call a 0 A Arrange "{$no_pin,$by_name}"
+    ticket send a send
+    whole
+done
 call ctl 0 A Release "{\"uid\":\"$uid\"}"
 call a 0 A Arrange "{\"attach\":\"SEND\",\"dial_of\":\"$tmp/b.out\",\"dial_secret\":\"$(printf 'ab%.0s' {1..32})\"}"
 ticket send a send
