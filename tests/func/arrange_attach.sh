@@ -348,19 +348,32 @@ scrape A >"$tmp/metrics"
 grep -q 'route="scistream:arranged"' "$tmp/metrics" && ! grep -q "$uid" "$tmp/metrics" || fail "$(grep -n arranged "$tmp/metrics")"
 
 step "an upgrade hands it over: what runs goes on, the tickets stay what they were, and the old program is told of the end"
+upgrade() # GATEWAY
+{
+    ctl "$1" upgrade >"$tmp/upgrade.out" 2>&1 || fail "upgrade: $(cat "$tmp/upgrade.out")"
+    pid[$1]=$(ctl "$1" info --json | $python -ISc 'import json, sys; print(json.load(sys.stdin)["pid"])')
+    started+=("${pid[$1]}")
+    listed "$1" || fail "$1 has lost it"
+}
 begin
-for g in A B; do
-    ctl $g upgrade >"$tmp/upgrade.out" 2>&1 || fail "upgrade: $(cat "$tmp/upgrade.out")"
-    pid[$g]=$(ctl $g info --json | $python -ISc 'import json, sys; print(json.load(sys.stdin)["pid"])')
-    started+=("${pid[$g]}")
-    listed $g || fail "$g has lost it"
-done
+upgrade A
+upgrade B
 goes_on
 whole
 begin
-ctl A upgrade >"$tmp/upgrade.out" 2>&1 || fail "upgrade: $(cat "$tmp/upgrade.out")"
-pid[A]=$(ctl A info --json | $python -ISc 'import json, sys; print(json.load(sys.stdin)["pid"])')
-started+=("${pid[A]}")
+call ctl 0 B Renew "{\"uid\":\"$uid\",\"lifetime_s\":1}"
+closed() { [ "$(of B 'd["grant"].get("closed")')" = True ]; }
+wait_for 20 closed
+upgrade B
+is B 'd["grant"]["closed"]' True
+recv_by late recv -o "$tmp/no.dat"
+ends late 67 15 "$unknown"
+call ctl 0 B Renew "{\"uid\":\"$uid\"}"
+is B 'd["grant"].get("closed")' None
+goes_on
+whole
+begin
+upgrade A
 call ctl 0 A Revoke "{\"uid\":\"$uid\",\"abort\":true}"
 aborted 'released at the program that took over'
 
