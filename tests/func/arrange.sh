@@ -99,6 +99,25 @@ finish send 30
 [ $status != 0 ] || fail "a revoked session takes a stream"
 ask call release "$tmp/D" "$uid"
 
+step "the death of workers, a drain"
+arranged 86400
+kill -9 $(workers_of L) $(workers_of D)
+for g in L D; do wait_said $g 'worker 1 .*a new one is started'; done
+hold app
+carries app lives
+run ctl 0 "$builddir/scistreamctl" -S "$tmp/L/sock" drain --timeout 10m
+ask draining "$tmp/L"
+carries app goes-on
+ask no_entry $door
+run ctl 0 "$builddir/scistreamctl" -S "$tmp/L/sock" drain --resume
+echo bye >&"${held[app]}"
+ended app end
+hold app
+echo bye >&"${held[app]}"
+ended app end
+ask call revoke "$tmp/L" "$uid"
+ask call revoke "$tmp/D" "$uid"
+
 step "watched: ten minutes before its end there is an event"
 start watch "$builddir/scistreamctl" -S "$tmp/L/sock" watch --json
 arranged 86400 602
@@ -165,6 +184,7 @@ auth=policy new_arranging W
 cat >>"$tmp/W/conf" <<END
 auth { token_file = "$tmp/tokens" }
 policy "anna" { principals = {"anna@*"}  roles = {"PROD"}  targets = {"127.0.0.1:$((port[W] + 10))", "[::1]:$((port[W] + 10))"}  sessions = 2  channels = 3  lifetime = 1h }
+policy "bert" { principals = {"bert@*"}  roles = {"CONS", "RECV"}  targets = {"127.0.0.1:5100-5109"} }
 END
 start_gateway W
 cat >>"$tmp/S/conf" <<END
@@ -172,6 +192,7 @@ auth { token_file = "$tmp/tokens" }
 END
 ctl S reload >"$tmp/reload" || fail "$(cat "$tmp/reload")"
 ask owners "$tmp/W" "$tmp/S"
+ask dialing "$tmp/W"
 log_has W 'audit: principal="bert@example.org" .* what=Revoke uid="[0-9a-f]{32}" allowed=no why="the session is somebody else'
 log_has W 'audit: principal="anna@example.org" .* what=Arrange uid="[0-9a-f]{32}" allowed=yes'
 log_has W 'audit: principal="anna@example.org" .* what=Arrange uid="" allowed=no why="policy ."anna.": 127.0.0.2:9 is in none of its targets'
