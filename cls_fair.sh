@@ -1,5 +1,5 @@
-set -u
-d=$(mktemp -d); b=/tmp/wk/cls/build
+set -u; B=${4:-/tmp/wk/cls/build}
+d=$(mktemp -d); b=$B
 $b/scistreamd --init $d/k --name localhost >/dev/null
 cat >$d/c <<C
 name = "x"

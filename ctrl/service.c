@@ -1,3 +1,4 @@
+#include "ctrl/arranged.h"
 #include "ctrl/service.h"
 
 #define UNARY_MAX (64U << 10)
@@ -26,6 +27,9 @@ const struct grpc_method service_methods[] = {
     { "/scistream.gateway.v1.Gateway/Renew", ADMIN_MAX, &service_renew_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Revoke", ADMIN_MAX, &service_revoke_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Grants", ADMIN_MAX, &service_grants_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Whoami", ADMIN_MAX, &service_whoami_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Arrange", UNARY_MAX, &service_arrange_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Show", ADMIN_MAX, &service_show_handlers, service_unary_start },
     SCISTREAM_METHODS,
     HEALTH_METHODS,
 };
@@ -55,7 +59,8 @@ static bool in_conf(const struct service *s, const char *route)
 bool service_knows_route(const struct service *s, const char *route)
 {
     const struct connections cs = service_connections(s);
-    return in_conf(s, route) || connections_know(&cs, route) || sessions_know(s->sessions, route);
+    bool arranged = str_eq(route, ARRANGED_ROUTE) && arranged_count(s->grants, NULL) > 0;
+    return arranged || in_conf(s, route) || connections_know(&cs, route) || sessions_know(s->sessions, route);
 }
 
 /* The request comes as the first message: nothing to do at the headers. */
@@ -70,6 +75,7 @@ void service_send(struct grpc_call *c, const ProtobufCMessage *m)
     secret_wipe(data, n); /* of a ticket */
     if (rc < 0)
         grpc_finish(c, GRPC_RESOURCE_EXHAUSTED, "the answer is too large, or you do not read");
+    secret_wipe(data, n); /* of a ticket, perhaps */
 }
 
 void service_reply(struct grpc_call *c, const ProtobufCMessage *m)

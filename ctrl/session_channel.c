@@ -332,6 +332,14 @@ static void on_hop_confirm(struct hop *h, const struct attach_total *t)
         confirm_when_finished(c, t);
 }
 
+/* Heap. Whom we dialed and who refused us says no more than that, not who he is. */
+static char *words_of(const struct shop *sh, int rc, bool by_peer, const char *text)
+{
+    bool refused = by_peer && rc == -SST_EAUTH && !sh->h.at.server;
+    const char *who = refused ? "next gateway" : sh->side == SOURCE_SIDE ? "sender" : "receiver";
+    return by_peer && !refused ? mem_strdup(text) : mem_printf("gateway %s: %s %s: %s", sh->ss->c.name, who, sh->h.at.peer, text);
+}
+
 static void on_hop_over(struct hop *h, int rc, bool by_peer, const char *text)
 {
     struct shop *sh = shop_of(h);
@@ -346,9 +354,7 @@ static void on_hop_over(struct hop *h, int rc, bool by_peer, const char *text)
             end_if_both_over(c);
         return;
     }
-    AUTO_FREE char *full = by_peer ? mem_strdup(text)
-                                   : mem_printf("gateway %s: %s %s: %s", sh->ss->c.name, sh->side == SOURCE_SIDE ? "sender" : "receiver",
-                                                h->at.peer, text);
+    AUTO_FREE char *full = words_of(sh, rc, by_peer, text);
     abort_except(c, rc ? rc : -SST_ELOST, full, sh);
 }
 
@@ -363,11 +369,39 @@ static void on_hop_waiting(struct hop *h, const char *text)
         hop_waiting(&here->h, text);
 }
 
+static bool is_place(const struct route *r, const char *address)
+{
+    for (size_t i = 0; i < r->n_places; i++)
+        if (strv_has(r->place[i].addresses, address))
+            return true;
+    return false;
+}
+
+/* Of a made route only those addresses are used that were judged; where the next gateway has its data elsewhere, that is judged now. */
+static bool may_connect(const struct schannel *c, const Answer *m)
+{
+    union sockaddr_any to;
+    char text[ADDR_TEXT];
+    if (!c->route->made || !*m->address)
+        return true;
+    if (addr_numeric(m->address, (uint16_t)m->port, &to) < 0)
+        return false;
+    return is_place(c->route, addr_format_host(&to, text)) || (c->ss->c.allows && c->ss->c.allows(c->ss->c.ev_user, c->s->grant, &to));
+}
+
 static void on_hop_answered(struct hop *h, const Answer *m)
 {
     struct shop *sh = shop_of(h);
-    if (sh->c && sh->c->w)
+    char text[ATTACH_WHY];
+    if (!sh->c || !sh->c->w)
+        return;
+    if (may_connect(sh->c, m)) {
         hop_connect(h, sh->c->w, &sh->c->pc, (Scistream__Worker__Side)sh->side, m);
+        return;
+    }
+    snprintf(text, sizeof(text), "the next gateway has its data at %.64s port %u, where this session may not connect to: arrange it with an address that is allowed there, or let "
+             "the policy have that one, too", m->address, m->port);
+    schannel_abort(sh->c, -SST_EDENIED, text);
 }
 
 static const struct hop_events hop_events = {
@@ -382,12 +416,12 @@ const struct hop_events *session_hop_events(void) { return &hop_events; }
 static void on_patience(struct timer *t)
 {
     struct schannel *c = container_of(t, struct schannel, patience);
-    char text[160];
+    char text[160], place[SESSION_PLACE];
     if (c->state == SC_CONFIRMED) {
         end_confirmed(c);
         return;
     }
-    snprintf(text, sizeof(text), "no %s came to route %s in time", side_here(c, SOURCE_SIDE) ? "receiver" : "sender", c->route->c->name);
+    snprintf(text, sizeof(text), "no %s came to %s in time", side_here(c, SOURCE_SIDE) ? "receiver" : "sender", session_place_name(c->s, place));
     schannel_abort(c, -SST_ERENDEZVOUS, text);
 }
 
@@ -521,6 +555,22 @@ static char **dialing_transports(const struct schannel *c, char *why, size_t why
     return NULL;
 }
 
+/* Where the next gateway of a made route is; heap. */
+static struct grpc_place *known_places(const struct route *r, size_t *n)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < r->n_places; i++)
+        most += strv_len(r->place[i].addresses);
+    struct grpc_place *out = mem_zalloc(most + 1, sizeof(*out));
+    *n = 0;
+    for (size_t i = 0; i < r->n_places; i++)
+        for (char *const *a = r->place[i].addresses; *a; a++) {
+            out[*n].host = r->place[i].host;
+            *n += addr_numeric(*a, r->place[i].port, &out[*n].at) == 0;
+        }
+    return out;
+}
+
 static void dial_next(struct schannel *c)
 {
     const struct route *r = c->route;
@@ -535,7 +585,9 @@ static void dial_next(struct schannel *c)
     struct shop *sh = shop_new(c->ss);
     struct grpc_target t = { .host = r->next.host, .port = r->next.port, .tls = r->next_tls, .connect_ns = conf->g.attach_timeout,
                              .tls_name = *r->c->connect_tls_name ? r->c->connect_tls_name : NULL, .silent_ns = conf->g.peer_timeout };
-    sh->h.want = (struct hop_offer){ .name = mem_strdup(r->next.route), .channel = asked_channel(c), .transports = transports,
+    AUTO_FREE struct grpc_place *places = r->made ? known_places(r, &t.n_places) : NULL;
+    t.places = places;
+    sh->h.want = (struct hop_offer){ .name = mem_strdup(r->next.route), .is_session = r->made, .channel = asked_channel(c), .transports = transports,
                                      .role = c->first == SOURCE_SIDE ? SCISTREAM__GATEWAY__V1__ROLE__SEND : SCISTREAM__GATEWAY__V1__ROLE__RECV,
                                      .window = c->first == SOURCE_SIDE ? told_window(c) : c->window, .duplex = c->duplex,
                                      .size_hint = o ? o->size_hint : 0, .wait_ms = o ? o->wait_ms : 0, .low_latency = wants_low_latency(c),

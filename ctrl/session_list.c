@@ -1,4 +1,5 @@
 /* Sessions as the API shows them. */
+#include "ctrl/arranged.h"
 #include "ctrl/session_priv.h"
 #include "ctrl/watch.h"
 
@@ -103,7 +104,7 @@ static SessionMsg *session_message(const struct session *s)
     scistream__gateway__v1__session__init(m);
     m->uid = mem_strdup(s->uid);
     m->route = mem_strdup(s->route->c->name);
-    m->class_ = mem_strdup("best effort");
+    m->class_ = mem_strdup(s->grant && s->grant->arranged ? s->grant->arranged->class_ : "best effort");
     m->age_ms = age_ms(s->born_ns);
     m->channels = mem_zalloc(list_length(&s->channels) + 1, sizeof(*m->channels));
     list_for_each(n, &s->channels)

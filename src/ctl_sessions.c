@@ -2,8 +2,10 @@
  * printed when the last is here. */
 #include <stdio.h>
 
+#include "src/core/ticket.h"
 #include "src/scistreamctl.h"
 
+typedef Scistream__Gateway__V1__Session Session;
 typedef Scistream__Gateway__V1__SessionsReply SessionsReply;
 typedef Scistream__Gateway__V1__Channel Channel;
 typedef Scistream__Gateway__V1__HopState HopState;
@@ -53,29 +55,36 @@ static void arranged_json(const Arranged *a)
     ctl_json_list("listeners", a->listeners, a->n_listeners);
     printf(",");
     ctl_json_list("targets", a->targets, a->n_targets);
-    printf(",\"state_ms\":%llu,\"open\":%llu,\"accepted\":%llu,\"refused\":%llu,\"failed\":%llu,\"bytes_forward\":%llu,\"bytes_backward\":%llu}",
+    printf(",\"state_ms\":%llu,\"open\":%llu,\"accepted\":%llu,\"refused\":%llu,\"failed\":%llu,\"bytes_forward\":%llu,\"bytes_backward\":%llu,"
+           "\"expires_s\":%llu,\"ends_s\":%llu}",
            (unsigned long long)a->state_ms, (unsigned long long)a->open, (unsigned long long)a->accepted, (unsigned long long)a->refused,
-           (unsigned long long)a->failed, (unsigned long long)a->bytes_forward, (unsigned long long)a->bytes_backward);
+           (unsigned long long)a->failed, (unsigned long long)a->bytes_forward, (unsigned long long)a->bytes_backward,
+           (unsigned long long)a->expires_s, (unsigned long long)a->ends_s);
+}
+
+void ctl_session_json(const Session *s)
+{
+    printf("{");
+    ctl_json_text("uid", s->uid, ",");
+    ctl_json_text("route", s->route, ",");
+    ctl_json_text("class", s->class_, ",");
+    printf("\"age_ms\":%llu,\"channels\":[", (unsigned long long)s->age_ms);
+    for (size_t i = 0; i < s->n_channels; i++) {
+        printf("%s", i ? "," : "");
+        ctl_channel_json(s->channels[i]);
+    }
+    printf("]");
+    if (s->arranged)
+        arranged_json(s->arranged);
+    printf("}");
 }
 
 static void sessions_json(const SessionsReply *r)
 {
     printf("\"sessions\":[");
     for (size_t i = 0; i < r->n_sessions; i++) {
-        const Scistream__Gateway__V1__Session *s = r->sessions[i];
-        printf("%s{", i ? "," : "");
-        ctl_json_text("uid", s->uid, ",");
-        ctl_json_text("route", s->route, ",");
-        ctl_json_text("class", s->class_, ",");
-        printf("\"age_ms\":%llu,\"channels\":[", (unsigned long long)s->age_ms);
-        for (size_t k = 0; k < s->n_channels; k++) {
-            printf("%s", k ? "," : "");
-            ctl_channel_json(s->channels[k]);
-        }
-        printf("]");
-        if (s->arranged)
-            arranged_json(s->arranged);
-        printf("}");
+        printf("%s", i ? "," : "");
+        ctl_session_json(r->sessions[i]);
     }
     printf("]");
 }
@@ -112,6 +121,14 @@ static void words_text(const char *head, char *const *w, size_t n)
     printf(n ? "\n" : " -\n");
 }
 
+static void times_text(const Arranged *a)
+{
+    char expires[TICKET_TIME], ends[TICKET_TIME];
+    if (a->expires_s)
+        printf("  ticket     until %s%s%s\n", ticket_time(expires, a->expires_s), a->ends_s ? ", the session ends " : "",
+               a->ends_s ? ticket_time(ends, a->ends_s) : "");
+}
+
 static void arranged_text(const Arranged *a)
 {
     char since[UNITS_TEXT], there[UNITS_TEXT], back[UNITS_TEXT];
@@ -119,24 +136,28 @@ static void arranged_text(const Arranged *a)
            a->security);
     words_text("listeners", a->listeners, a->n_listeners);
     words_text("targets", a->targets, a->n_targets);
+    times_text(a);
     printf("  connections %llu open, %llu came, %llu refused, %llu failed, %s there, %s back\n", (unsigned long long)a->open,
            (unsigned long long)a->accepted, (unsigned long long)a->refused, (unsigned long long)a->failed, units_human_size(there, a->bytes_forward),
            units_human_size(back, a->bytes_backward));
 }
 
-static void sessions_text(const SessionsReply *r)
+void ctl_session_text(const Session *s)
 {
     char age[UNITS_TEXT];
+    printf("session %s  route %s, %s, %s\n", s->uid, s->route, s->class_, units_human_time(age, s->age_ms * NS_PER_MS));
+    for (size_t i = 0; i < s->n_channels; i++)
+        channel_text(s->channels[i]);
+    if (s->arranged)
+        arranged_text(s->arranged);
+}
+
+static void sessions_text(const SessionsReply *r)
+{
     if (r->n_sessions == 0)
         printf("no sessions\n");
-    for (size_t i = 0; i < r->n_sessions; i++) {
-        const Scistream__Gateway__V1__Session *s = r->sessions[i];
-        printf("session %s  route %s, %s, %s\n", s->uid, s->route, s->class_, units_human_time(age, s->age_ms * NS_PER_MS));
-        for (size_t k = 0; k < s->n_channels; k++)
-            channel_text(s->channels[k]);
-        if (s->arranged)
-            arranged_text(s->arranged);
-    }
+    for (size_t i = 0; i < r->n_sessions; i++)
+        ctl_session_text(r->sessions[i]);
 }
 
 /* ------------------------------------------------------------ connections, reply by reply */

@@ -12,7 +12,7 @@ static const char *const at_once[] = {
     "auth.introspection_credentials_file", "auth.introspection_ca", "auth.introspection_timeout", "auth.introspection_cache", "auth.principal_field",
     "auth.required_scope", "auth.required_audience", "auth.scope_id",
     "scistream.data_advertise", "scistream.hello_timeout", "scistream.sessions", "scistream.connections", "scistream.connect_timeout",
-    "scistream.keepalive", NULL,
+    "scistream.keepalive", "scistream.require_ticket", NULL,
 };
 
 /* ------------------------------------------------------------ sections */
@@ -65,13 +65,20 @@ static const struct conf_section *route_section(void) { return section_of("route
 
 /* ------------------------------------------------------------ routes */
 
+struct conf_route *conf_route_new(const char *name)
+{
+    const struct conf_section *s = route_section();
+    struct conf_route *r = mem_zalloc(1, sizeof(*r));
+    r->name = mem_strdup(name);
+    value_defaults(s->rows, s->n, r);
+    return r;
+}
+
 struct conf_route *conf_route_copy(const struct conf_route *r)
 {
     const struct conf_section *s = route_section();
-    struct conf_route *copy = mem_zalloc(1, sizeof(*copy));
+    struct conf_route *copy = conf_route_new(r->name);
     char why[400];
-    copy->name = mem_strdup(r->name);
-    value_defaults(s->rows, s->n, copy);
     for (size_t i = 0; i < s->n; i++) {
         AUTO_FREE char *text = value_print(&s->rows[i], r);
         value_parse(&s->rows[i], copy, text, why, sizeof(why)); /* it accepts what it prints */
