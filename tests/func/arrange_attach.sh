@@ -375,7 +375,7 @@ whole
 begin
 upgrade A
 call ctl 0 A Revoke "{\"uid\":\"$uid\",\"abort\":true}"
-aborted 'released at the program that took over'
+aborted 'the session was revoked'
 
 step "no secret was told"
 for f in a b; do
