@@ -89,7 +89,13 @@ ask beside "$tmp/L" "$tmp/D" "$tmp" $behind
 uid=${told% }
 start taken $python "$srcdir/tests/func/arrange.py" taken "$tmp/messages" $behind
 wait_for 10 port_busy $behind
-by_ticket send D "$tmp/in"
+mkfifo "$tmp/gate"
+input=$tmp/gate by_ticket send D "$tmp/in" -
+exec {gate}>"$tmp/gate"
+wait_for 10 flowing L 1000000
+sessions L
+[ "$(json "$tmp/sessions" "[(len(s['channels']), s['arranged']['security']) for s in d['sessions'] if s['uid'] == '$uid']")" = "[(1, 'TLS, keyed by ticket')]" ] || fail "$(cat "$tmp/sessions")"
+exec {gate}>&-
 ends send 0 30 'not confirmed'
 ends taken 0
 same "$tmp/in" "$tmp/taken.out"
