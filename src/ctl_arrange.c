@@ -102,6 +102,8 @@ static int ask_side(struct side *s, const ArrangeRequest *q)
     s->maybe = asked.sent && (!asked.decided || asked.status == GRPC_OK);
     if (s->reply || (asked.decided && asked.status == GRPC_OK))
         return complain(code, "%s: its answer makes no sense: is it of another version?", side_name(s));
+    if (asked.decided && asked.status == GRPC_FAILED_PRECONDITION)
+        code = err_exit(-SST_EUSAGE); /* it can never be had there, like this */
     return *asked.why ? complain(code, "%s%s: %s", side_name(s), asked.decided ? " refuses" : "", asked.why) : code;
 }
 

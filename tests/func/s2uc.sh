@@ -173,6 +173,11 @@ says ctl "nothing is left at $A: the session was revoked there"
 is A Revoke 'd["abort"]' True
 [ "$(of A Revoke 'd["uid"]')" = "$(of A Arrange 'd["uid"]')" ] && [ "$(asked B Revoke)" = 0 ] || fail "$(cat "$tmp"/[AB]/asked)"
 forget
+echo never >"$tmp/B/mode"
+both 64 =h:1 =listen
+says ctl "$B refuses: 50Gbit cannot be reserved"
+[ "$(asked A Revoke)" = 1 ] || fail "it is left"
+forget
 echo refuse >"$tmp/A/mode"
 both 67 =h:1 =listen
 [ "$(asked B Arrange)$(asked A Revoke)" = 00 ] || fail "it was asked"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A gateway that arranges nothing and answers as it is told: s2uc_gateway.py MESSAGES PORT CERTIFICATE KEY FOLDER.
 
-FOLDER/mode is read at each Arrange: "grant", "refuse" (PERMISSION_DENIED), "hang" (it is arranged, and no answer comes), "nonsense", "die" (it is arranged, and
+FOLDER/mode is read at each Arrange: "grant", "refuse" (PERMISSION_DENIED), "never" (FAILED_PRECONDITION), "hang" (it is arranged, and no answer comes), "nonsense", "die" (it is arranged, and
 the gateway ends). FOLDER/revoke likewise at each Revoke: "refuse", else it works. Each call is a line in FOLDER/asked: its name, and its message as JSON.
 """
 import concurrent.futures
@@ -63,6 +63,8 @@ def arrange(request, context):
     mode = told("mode")
     if mode == "refuse":
         context.abort(grpc.StatusCode.PERMISSION_DENIED, "no policy allows you that")
+    if mode == "never":
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "50Gbit cannot be reserved")
     if mode == "nonsense":
         return gw.GrantReply()
     sessions.add(request.uid)
