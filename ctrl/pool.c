@@ -346,6 +346,8 @@ static int start_proc(struct proc *p)
         close(sv[0]);
     if (rc == 0)
         rc = send_init(p);
+    if (rc == -EPIPE || rc == -ECONNRESET) /* it has ended already: SIGCHLD says how */
+        rc = 0;
     if (rc < 0) {
         end_proc(p);
         return rc;
