@@ -85,14 +85,16 @@ trap 'exit 1' INT TERM HUP
 now_ms() { local t=${EPOCHREALTIME/./}; echo "${t%???}"; }
 exec {never}<> <(:) # a pipe that stays empty: a pause without a process
 
-# within SECONDS COMMAND...: poll until it succeeds; status 1 when it did not.
+# within SECONDS COMMAND...: poll until it succeeds; status 1 when it did not. A look that takes long is rare, or it would be what all others wait for.
 within()
 {
-    local end=$((${EPOCHREALTIME/./} + $1 * slow * 1000000)) pause
-    printf -v pause 0.%02d $((2 * slow))
+    local end=$((${EPOCHREALTIME/./} + $1 * slow * 1000000)) begun took pause
     shift
-    until "$@" >/dev/null 2>&1; do
+    while begun=${EPOCHREALTIME/./}; ! "$@" >/dev/null 2>&1; do
+        took=$((${EPOCHREALTIME/./} - begun))
         [ ${EPOCHREALTIME/./} -lt $end ] || return 1
+        [ $took -gt $((20000 * slow)) ] || took=$((20000 * slow))
+        printf -v pause %d.%06d $((took / 1000000)) $((took % 1000000))
         read -rt $pause -u $never || :
     done
 }
