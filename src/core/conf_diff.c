@@ -10,7 +10,7 @@ static const char *const at_once[] = {
     "attach_timeout", "records", "log_level", "log_target", "log_format", "link.chunk", "auth.client_ca", "auth.token_file", "auth.introspection_url",
     "auth.introspection_credentials_file", "auth.introspection_ca", "auth.introspection_timeout", "auth.introspection_cache", "auth.principal_field",
     "auth.required_scope", "auth.required_audience", "auth.scope_id",
-    "scistream.data_advertise", "scistream.hello_timeout", "scistream.sessions", "scistream.connections", "scistream.connect_timeout",
+    "capacity.wan", "capacity.rdma", "capacity.best_effort_percent", "scistream.data_advertise", "scistream.hello_timeout", "scistream.sessions", "scistream.connections", "scistream.connect_timeout",
     "scistream.keepalive", NULL,
 };
 
@@ -25,6 +25,8 @@ static void *base_of(struct conf *c, const char *section)
         return &c->rdma;
     if (str_eq(section, "auth"))
         return &c->auth;
+    if (str_eq(section, "capacity"))
+        return &c->capacity;
     if (str_eq(section, "scistream"))
         return &c->scistream;
     return str_eq(section, "link") ? (void *)&c->link : (void *)&c->g;
