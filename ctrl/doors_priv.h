@@ -14,6 +14,7 @@ struct door_lease {
     uint16_t target_port;
     bool cons;               /* the WAN is where connections go to */
     bool told;               /* workers have its socket */
+    uint32_t share;          /* held; 0: given back */
     struct doors_sum base;   /* of others at its place before; with what dead workers counted for it taken off */
 };
 
@@ -35,6 +36,7 @@ struct doors {
     struct pool *pool;
     struct resolver *resolver;
     struct records *records;
+    struct shares *shares;         /* NULL: nothing is limited */
     struct door door[BOARD_DOORS]; /* of routes; from BOARD_ROUTE_DOORS on of sessions. What is not used costs no memory. */
     unsigned n, places;            /* of routes; no place from there on was ever used */
     struct list backends, fresh;
@@ -50,6 +52,8 @@ struct door *doors_next(struct doors *ds, struct door *d);
 /* NULL: there is none of that number (any more). */
 struct door *doors_find(const struct doors *ds, unsigned number);
 static inline bool door_is_ready(const struct door *d) { return d->fd >= 0 && (!d->lease || d->lease->address); }
+/* Connections to it that have rings kept for them. */
+uint64_t door_promised(const struct doors *ds, const struct door *d);
 void doors_tell(struct doors *ds, const struct door *d, bool with_fd); /* all workers that run */
 /* Their sockets are refused while the gateway drains. */
 void doors_refuse(struct doors *ds, struct door *d);

@@ -19,12 +19,15 @@ static struct caller caller_of(const char *principal)
     return c;
 }
 
-struct own { const char *principal; uint64_t n; };
+struct own { const char *principal; uint64_t n, doors; };
 
 static void count_own(void *user, const struct request *r)
 {
     struct own *o = user;
-    o->n += str_eq(r->principal, o->principal);
+    if (!str_eq(r->principal, o->principal))
+        return;
+    o->n++;
+    o->doors += r->n;
 }
 
 static enum grpc_status judge(const struct service *s, const struct caller *c, const struct demand *d, char *why, size_t size)
@@ -39,7 +42,8 @@ static enum grpc_status allows(void *user, const struct request_ask *a, uint64_t
     const struct caller c = caller_of(a->principal);
     struct own own = { .principal = a->principal };
     requests_each(s->requests, count_own, &own);
-    const struct demand d = { .role = str_eq(a->role, "CONS") ? ROLE_CONS : ROLE_PROD, .sessions = own.n + 1, .channels = (uint64_t)a->num_conn };
+    const struct demand d = { .role = str_eq(a->role, "CONS") ? ROLE_CONS : ROLE_PROD, .sessions = own.n + 1, .channels = (uint64_t)a->num_conn,
+                              .window = BOARD_RELAY_RING, .ring_memory = (own.doors + (uint64_t)a->num_conn) * 2 * BOARD_RELAY_RING };
     const struct policy_row *row = s->conf->scistream.auth == CONF_AUTH_POLICY ? policy_row(who_policy(s->who), &c, d.role) : NULL;
     *lifetime_ns = row ? row->lifetime_ns : TIME_FOREVER;
     return judge(s, &c, &d, why, size);
@@ -149,7 +153,7 @@ SessionMsg *service_request_message(const struct service *s, const struct reques
     sum_up(s->doors, r, live, &sum);
     m->uid = mem_strdup(r->uid);
     m->route = mem_strdup(DOORS_SESSIONS);
-    m->class_ = mem_strdup("best effort");
+    m->class_ = mem_strdup(shares_class(s->shares, doors_share(s->doors, r->number[0]), &m->rate));
     m->age_ms = (now_ns() - r->born_ns) / NS_PER_MS;
     m->arranged = arranged_message(s, r, &sum);
     return m;

@@ -67,7 +67,7 @@ static void sessions_json(const SessionsReply *r)
         ctl_json_text("uid", s->uid, ",");
         ctl_json_text("route", s->route, ",");
         ctl_json_text("class", s->class_, ",");
-        printf("\"age_ms\":%llu,\"channels\":[", (unsigned long long)s->age_ms);
+        printf("\"rate\":%llu,\"age_ms\":%llu,\"channels\":[", (unsigned long long)s->rate, (unsigned long long)s->age_ms);
         for (size_t k = 0; k < s->n_channels; k++) {
             printf("%s", k ? "," : "");
             ctl_channel_json(s->channels[k]);
@@ -126,12 +126,13 @@ static void arranged_text(const Arranged *a)
 
 static void sessions_text(const SessionsReply *r)
 {
-    char age[UNITS_TEXT];
+    char age[UNITS_TEXT], rate[UNITS_TEXT];
     if (r->n_sessions == 0)
         printf("no sessions\n");
     for (size_t i = 0; i < r->n_sessions; i++) {
         const Scistream__Gateway__V1__Session *s = r->sessions[i];
-        printf("session %s  route %s, %s, %s\n", s->uid, s->route, s->class_, units_human_time(age, s->age_ms * NS_PER_MS));
+        printf("session %s  route %s, %s%s%s, %s\n", s->uid, s->route, s->class_, s->rate ? " " : "", s->rate ? units_rate(rate, s->rate) : "",
+               units_human_time(age, s->age_ms * NS_PER_MS));
         for (size_t k = 0; k < s->n_channels; k++)
             channel_text(s->channels[k]);
         if (s->arranged)
