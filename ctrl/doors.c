@@ -235,6 +235,8 @@ uint64_t door_promised(const struct doors *ds, const struct door *d)
     return d->r ? conf_route_promised(d->r->c) : 1;
 }
 
+uint64_t doors_reserved(const struct doors *ds, const char *route) { return shares_route_rate(ds->shares, route); }
+
 uint64_t doors_kept_memory(const struct doors *ds)
 {
     uint64_t n = 0;

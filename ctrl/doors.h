@@ -23,6 +23,7 @@ struct doors *doors_open(const struct conf *conf, const struct routes *routes, c
 void doors_start(struct doors *ds, struct loop *l, struct pool *p, struct resolver *r, struct records *records);
 /* From now on what comes by them counts in the shares of their routes and sessions. */
 void doors_use_shares(struct doors *ds, struct shares *sh);
+uint64_t doors_reserved(const struct doors *ds, const char *route); /* bit/s; 0: it is best effort */
 /* Bytes of the rings that are kept for connections to doors of class provisioned, and not in use. */
 uint64_t doors_kept_memory(const struct doors *ds);
 /* From now on whoever comes is accepted: by the workers that have started, and by each that starts. */

@@ -132,6 +132,12 @@ void shares_drop(struct shares *sh, uint32_t number)
 
 bool shares_steady(const struct shares *sh, uint32_t number) { return at(sh, number) && at(sh, number)->reserved; }
 
+uint64_t shares_route_rate(struct shares *sh, const char *route)
+{
+    const struct owner *o = sh ? find(sh, route, true) : NULL;
+    return o ? o->reserved : 0;
+}
+
 const char *shares_class(const struct shares *sh, uint32_t number, uint64_t *rate)
 {
     *rate = at(sh, number) ? at(sh, number)->reserved : 0;

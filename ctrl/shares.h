@@ -28,6 +28,8 @@ uint32_t shares_route(struct shares *sh, const char *route, unsigned segments);
 void shares_changed(struct shares *sh);
 /* Of class provisioned? */
 bool shares_steady(const struct shares *sh, uint32_t number);
+/* What a route has reserved, bit/s; 0: it is best effort. */
+uint64_t shares_route_rate(struct shares *sh, const char *route);
 /* Class in words, and (provisioned) the rate, bit/s, else 0. */
 const char *shares_class(const struct shares *sh, uint32_t number, uint64_t *rate);
 

@@ -193,7 +193,9 @@ static void fill_route(struct row *r, const RouteConnections *c)
     set(r, ROUTE, c->route);
     set(r, FROM, "");
     set(r, TO, "");
-    snprintf(text, sizeof(text), "+%llu -%llu", (unsigned long long)c->opened, (unsigned long long)c->ended);
+    char rate[UNITS_TEXT];
+    snprintf(text, sizeof(text), "+%llu -%llu%s%s%s", (unsigned long long)c->opened, (unsigned long long)c->ended, c->reserved ? ", " : "",
+             c->reserved ? units_rate(rate, c->reserved) : "", c->reserved ? " reserved" : "");
     set(r, STATE, text);
     set_flows(r, &f);
 }

@@ -121,7 +121,7 @@ grep -qa 'route ucx0 has 1 channel and no place for another sender' "$tmp/refuse
 
 step "the session says what it is"
 ctl G sessions >"$tmp/sessions"
-grep -qE 'route silver, provisioned 1Gbit,' "$tmp/sessions" || fail "sessions: $(cat "$tmp/sessions")"
+grep -qE 'route silver, provisioned 1Gbit,' "$tmp/sessions" && grep -qE '^route gold  provisioned 2Gbit, 1 connection' "$tmp/sessions" || fail "sessions: $(cat "$tmp/sessions")"
 json "$tmp/end.json" '[(s["class"], s["rate"]) for s in d["sessions"] if s["route"] in ("silver", "ucx0")]' >"$tmp/classes"
 grep -q "('provisioned', 1000000000)" "$tmp/classes" && grep -q "('best effort', 0)" "$tmp/classes" || fail "classes: $(cat "$tmp/classes")"
 [ $few = no ] || skip "fewer than $windows windows of $most could be judged, others had the machine; what could be judged holds"
