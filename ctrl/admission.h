@@ -18,7 +18,7 @@ int admission_fits(const struct admission *a, uint64_t bytes, char *why, size_t 
 /* Reserve a ring. The same returns. */
 int admission_take(struct admission *a, uint64_t bytes, char *why, size_t why_size);
 void admission_give(struct admission *a, uint64_t bytes);
-/* So much is kept for sessions of class provisioned, and not in use: nobody else has it. */
+/* So much is kept for sessions of class provisioned, beside what workers count of it: nobody else has it. */
 void admission_keep(struct admission *a, uint64_t bytes);
 /* Before the start: can what the configuration promises be had at all (locked memory for rings on RDMA devices)?
  * 0, or -SST_ECONF with what to change. */

@@ -144,7 +144,7 @@ uint64_t capacity_kept_memory(const struct capacity *c)
     uint64_t sum = 0;
     list_for_each(n, &c->all) {
         const struct reservation *r = list_entry(n, struct reservation, node);
-        sum += r->memory - MIN(r->memory, r->memory_used);
+        sum += MAX(r->memory, r->memory_used); /* less may be kept by now than it has taken */
     }
     return sum;
 }

@@ -42,7 +42,7 @@ const struct reservation *capacity_find(const struct capacity *c, const char *ui
 /* Rings of one of its channels out of what is kept for it. False: it has none, or they do not fit. */
 bool capacity_take_memory(struct capacity *c, const char *uid, bool route, uint64_t bytes);
 void capacity_give_memory(struct capacity *c, const char *uid, bool route, uint64_t bytes);
-uint64_t capacity_kept_memory(const struct capacity *c); /* not in use, of all */
+uint64_t capacity_kept_memory(const struct capacity *c); /* for all, in use or not */
 
 uint64_t capacity_reserved(const struct capacity *c, enum segment s);
 unsigned capacity_sessions(const struct capacity *c, enum segment s); /* that have reserved some of it */

@@ -74,7 +74,7 @@ unsigned sessions_open(const struct sessions *ss, const char *uid);
 void sessions_abort_all(struct sessions *ss, int rc, const char *text);
 size_t sessions_channels(const struct sessions *ss);
 const struct admission *sessions_memory(const struct sessions *ss);
-/* So much memory is kept for sessions of class provisioned beside what they use. */
+/* So much memory is kept for sessions of class provisioned: for their channels in all, for connections those that are not open. */
 void sessions_keep_memory(struct sessions *ss, uint64_t bytes);
 /* Add the channels that live to what the tally sums up. */
 void sessions_tally(const struct sessions *ss);

@@ -2,7 +2,7 @@
 #include "src/core/log.h"
 #include "src/scistreamd.h"
 
-/* Rings that are kept and are not used change with every channel and connection; so do not that many others need this at once. */
+/* A connection that comes is counted by its worker from then on: for a moment twice. */
 static void on_looked(void *user)
 {
     struct daemon *d = user;

@@ -74,7 +74,7 @@ print(sum(c["bytes_out"] for s in d["sessions"] if s["route"] == route for c in 
 }
 look() { ctl G sessions --json >"$tmp/$1.json" || fail "sessions"; now_ms >"$tmp/$1.ms"; }
 wait_until 20 'flowing G'
-sleep 2
+sleep 2 # the start is left out
 look begin
 for m in gold silver; do wait_until $((most + 20)) '[ -s "$tmp/'$m'.out" ] || gone '$m; done
 look end

@@ -52,6 +52,7 @@ wait_for 10 opened gold 1
 start_recv silver G/silver --quiet -o /dev/null
 start_send silver_send G/silver --quiet /dev/zero
 wait_until 10 'flowing G 1000000'
+sleep 0.3 # until it was looked at again
 scrape G >"$tmp/page"
 [ "$(metric "$tmp/page" scistream_window_admitted_bytes)" = $((2 << 20)) ] || fail "memory: $(grep admitted "$tmp/page")"
 

@@ -158,10 +158,13 @@ static void test_memory(void)
     CU_ASSERT_EQUAL(capacity_kept_memory(&capacity), 1000);
     CU_ASSERT(!capacity_take_memory(&capacity, "a", true, 1) && !capacity_take_memory(&capacity, "a", false, 1001));
     CU_ASSERT(capacity_take_memory(&capacity, "a", false, 600) && !capacity_take_memory(&capacity, "a", false, 600));
-    CU_ASSERT_EQUAL(capacity_kept_memory(&capacity), 400);
+    CU_ASSERT_EQUAL(capacity_kept_memory(&capacity), 1000); /* who has it counts it nowhere else */
+    const struct capacity_terms less = { .uid = "a", .principal = "alice", .rate = GBIT, .segments = WAN, .memory = 100 };
+    capacity_keep(&capacity, &less);
+    CU_ASSERT(capacity_kept_memory(&capacity) == 600 && !capacity_take_memory(&capacity, "a", false, 1));
     capacity_give_memory(&capacity, "a", false, 600);
     capacity_give_memory(&capacity, "b", false, 600);
-    CU_ASSERT_EQUAL(capacity_kept_memory(&capacity), 1000);
+    CU_ASSERT_EQUAL(capacity_kept_memory(&capacity), 100);
     end();
 }
 
