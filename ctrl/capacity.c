@@ -226,10 +226,3 @@ int capacity_admit(struct capacity *c, const struct capacity_terms *t, char *why
 void capacity_keep(struct capacity *c, const struct capacity_terms *t) { keep(c, t, false); }
 
 void capacity_give_back(struct capacity *c, const char *uid) { drop(find(c, uid, false)); }
-
-void capacity_renew(struct capacity *c, const char *uid, uint64_t ends_s)
-{
-    struct reservation *r = find(c, uid, false);
-    if (r)
-        r->ends_s = ends_s;
-}

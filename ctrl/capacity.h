@@ -34,8 +34,6 @@ int capacity_admit(struct capacity *c, const struct capacity_terms *t, char *why
 void capacity_keep(struct capacity *c, const struct capacity_terms *t);
 /* Of a session; also of one that has none. */
 void capacity_give_back(struct capacity *c, const char *uid);
-/* It ends sooner or later than was said. */
-void capacity_renew(struct capacity *c, const char *uid, uint64_t ends_s);
 /* NULL: it has none, it is best effort. */
 const struct reservation *capacity_find(const struct capacity *c, const char *uid, bool route);
 

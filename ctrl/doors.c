@@ -558,7 +558,7 @@ void doors_refuse(struct doors *ds, struct door *d)
     untell(ds, d);
     d->refusing.ready = on_unwanted;
     if (loop_add(ds->loop, &d->refusing, d->fd, EPOLLIN) < 0)
-        log_warn("%s: who comes while the gateway drains waits there", d->name);
+        log_warn("%s: who comes now is not refused, but waits there", d->name);
 }
 
 void doors_pause(struct doors *ds)
@@ -572,7 +572,7 @@ void doors_resume(struct doors *ds)
 {
     ds->paused = false;
     for each_door(ds, d) {
-        if (d->fd < 0)
+        if (d->fd < 0 || (d->lease && d->lease->shut))
             continue;
         loop_del(ds->loop, &d->refusing);
         if (door_is_ready(d))

@@ -60,15 +60,24 @@ size_t doors_count(const struct doors *ds); /* of routes */
 void doors_free(struct doors *ds); /* null-safe */
 
 /* ------------------------------------------------------------ doors of sessions: ports of scistream.data_ports, lent one by one */
-/* Bind n of them for the session of that uid and its owner: numbers[0 … n). Whoever connects waits until it is aimed. 0; -SST_ELIMIT and why: there are
- * not so many, and none is taken. */
-struct doors_borrower { const char *uid, *principal; bool cons; }; /* cons: the WAN is where connections go to, else where they come from */
+/* Bind n of them for the session of that uid and its owner: numbers[0 … n). Whoever connects waits until it is aimed. 0; -SST_ELIMIT: there are not so many;
+ * of those that are wanted -EINVAL: one is none of data_ports, -EADDRINUSE: somebody has it. Then why says it, and none is taken. */
+struct doors_borrower {
+    const char *uid, *principal;
+    bool cons;             /* the WAN is where connections go to, else where they come from */
+    const uint8_t *secret; /* TLS_KEY_SIZE bytes from which the WAN side is keyed; NULL: as the configuration says */
+    const uint16_t *ports; /* as many, that are wanted; NULL: any */
+};
 int doors_lend(struct doors *ds, const struct doors_borrower *b, uint32_t *numbers, unsigned n, char *why, size_t why_size);
 uint32_t doors_share(const struct doors *ds, uint32_t number); /* 0: none */
 uint16_t doors_port(const struct doors *ds, uint32_t number);
 /* From now on connections go to the first of these numeric addresses that takes them; again: those that are open stay where they are. */
 struct doors_target { char *const *addresses; size_t n; uint16_t port; };
 void doors_aim(struct doors *ds, uint32_t number, const struct doors_target *to);
+/* Where that is; strings are the doors'. Without addresses before it was aimed. */
+struct doors_target doors_target_of(const struct doors *ds, uint32_t number);
+/* From now on who comes is reset, or let in again; those that are open stay. */
+void doors_shut(struct doors *ds, const uint32_t *numbers, unsigned n, bool shut);
 /* The ports are free again when this returns, and connections are reset, with that reason. */
 void doors_take_back(struct doors *ds, const uint32_t *numbers, unsigned n, int rc, const char *text);
 /* Listening sockets that another program had lent for it, taken: as doors_lend. 0; -SST_ELIMIT: there are no places, and they are closed. */

@@ -12,7 +12,9 @@ struct door_lease {
     uint16_t port;
     char **address;          /* where its connections go: heap, NULL-terminated; NULL: not known yet */
     uint16_t target_port;
+    uint8_t *secret;         /* TLS_KEY_SIZE bytes; NULL: the uid has to do */
     bool cons;               /* the WAN is where connections go to */
+    bool shut;               /* nobody is let in any more */
     bool told;               /* workers have its socket */
     uint32_t share;          /* held; 0: given back */
     struct doors_sum base;   /* of others at its place before; with what dead workers counted for it taken off */
@@ -24,7 +26,7 @@ struct door {
     struct door_lease *lease; /* NULL: of a route */
     int fd;                   /* -1: closed */
     char *name, *at;          /* "route iperf, tcp://…", "tcp://…"; of a session "session UID, port 5100", NULL */
-    struct io refusing;       /* while paused */
+    struct io refusing;       /* while paused or shut */
     struct log_gate clean, failed;
     struct list free;         /* of a session, closed: in doors.free */
     bool wanted;
@@ -51,11 +53,11 @@ struct doors {
 struct door *doors_next(struct doors *ds, struct door *d);
 /* NULL: there is none of that number (any more). */
 struct door *doors_find(const struct doors *ds, unsigned number);
-static inline bool door_is_ready(const struct door *d) { return d->fd >= 0 && (!d->lease || d->lease->address); }
+static inline bool door_is_ready(const struct door *d) { return d->fd >= 0 && (!d->lease || (d->lease->address && !d->lease->shut)); }
 /* Connections to it that have rings kept for them. */
 uint64_t door_promised(const struct doors *ds, const struct door *d);
 void doors_tell(struct doors *ds, const struct door *d, bool with_fd); /* all workers that run */
-/* Their sockets are refused while the gateway drains. */
+/* Who comes there is reset: while the gateway drains, and where a session lets nobody in any more. */
 void doors_refuse(struct doors *ds, struct door *d);
 /* To every worker. */
 void doors_tell_undoor(struct doors *ds, Scistream__Worker__Undoor *m);

@@ -1,7 +1,7 @@
 /* Doors of sessions: ports of a range, each bound before it is promised, and free again when it is given back.
  *
  * Happy path: doors_lend (bound, whoever connects waits in the kernel's queue) -> doors_aim (workers have the socket and accept) -> doors_take_back.
- * What fails: fewer ports are free than are asked for: none is taken, and it is said how many there were.
+ * What fails: fewer ports are free than are asked for, or one that is wanted is not: none is taken, and it is said how many there were, or which.
  * Workers have copies of the socket, and close them when they hear of it. So it is shut down first, which ends the listening in all of them at once:
  * the port can be bound again before they have heard. A door has a number that no other had, so that what is late finds nobody.
  */
@@ -41,23 +41,69 @@ static int bind_port(struct range *r, unsigned port)
 
 struct bound { int fd; uint16_t port; };
 
-/* At most n; how many there were. Each port is tried once, those that were given back last at the end. rc: why the last one could not be bound, if that
- * is not because somebody has it. */
-static unsigned bind_some(struct doors *ds, struct range *r, struct bound *out, unsigned n, int *rc)
+/* What is to be lent: n ports, of which `got` are bound by now. */
+struct lending { struct doors *ds; const struct doors_borrower *b; struct range r; struct bound *bound; unsigned n, got; char *why; size_t why_size; };
+
+static int give_up(const struct lending *l, int rc)
 {
-    unsigned got = 0, count = r->last - r->first + 1U;
-    for (unsigned i = 0; i < count && got < n; i++) {
-        if (ds->next_port < r->first || ds->next_port > r->last)
-            ds->next_port = r->first;
+    for (unsigned i = 0; i < l->got; i++)
+        close(l->bound[i].fd);
+    return rc;
+}
+
+/* At most n. Each port is tried once, those that were given back last at the end. rc: why the last one could not be bound, if that is not because
+ * somebody has it. */
+static void bind_some(struct lending *l, int *rc)
+{
+    struct doors *ds = l->ds;
+    unsigned count = l->r.last - l->r.first + 1U;
+    for (unsigned i = 0; i < count && l->got < l->n; i++) {
+        if (ds->next_port < l->r.first || ds->next_port > l->r.last)
+            ds->next_port = l->r.first;
         unsigned port = ds->next_port;
-        ds->next_port = port == r->last ? r->first : (uint16_t)(port + 1);
-        int fd = is_lent(ds, port) ? -EADDRINUSE : bind_port(r, port);
+        ds->next_port = port == l->r.last ? l->r.first : (uint16_t)(port + 1);
+        int fd = is_lent(ds, port) ? -EADDRINUSE : bind_port(&l->r, port);
         if (fd >= 0)
-            out[got++] = (struct bound){ .fd = fd, .port = (uint16_t)port };
+            l->bound[l->got++] = (struct bound){ .fd = fd, .port = (uint16_t)port };
         else if (fd != -EADDRINUSE)
             *rc = fd;
     }
-    return got;
+}
+
+static int bind_any(struct lending *l)
+{
+    int rc = 0;
+    bind_some(l, &rc);
+    if (l->got == l->n)
+        return 0;
+    snprintf(l->why, l->why_size, "%u port%s asked for, %u of data_ports %s %s free%s%s: try again later, or give the gateway more of them", l->n,
+             l->n == 1 ? " is" : "s are", l->got, l->ds->conf->scistream.data_ports, l->got == 1 ? "is" : "are", rc ? ", others: " : "", rc ? err_text(rc) : "");
+    return give_up(l, -SST_ELIMIT);
+}
+
+static void tell_unwanted(const struct lending *l, unsigned port, int rc)
+{
+    if (rc == -EINVAL)
+        snprintf(l->why, l->why_size, "port %u is none of data_ports %s", port, l->ds->conf->scistream.data_ports);
+    else if (rc == -EADDRINUSE)
+        snprintf(l->why, l->why_size, "port %u is in use, by another session or program: choose another", port);
+    else
+        snprintf(l->why, l->why_size, "port %u: %s", port, err_text(rc));
+}
+
+/* Just those. */
+static int bind_wanted(struct lending *l)
+{
+    for (; l->got < l->n; l->got++) {
+        unsigned port = l->b->ports[l->got];
+        int fd = port < l->r.first || port > l->r.last ? -EINVAL : is_lent(l->ds, port) ? -EADDRINUSE : bind_port(&l->r, port);
+        if (fd < 0) {
+            tell_unwanted(l, port, fd);
+            return give_up(l, fd);
+        }
+        l->bound[l->got] = (struct bound){ .fd = fd, .port = (uint16_t)port };
+    }
+    return 0;
 }
 
 /* ------------------------------------------------------------ places */
@@ -131,10 +177,19 @@ void doors_add_sum(const struct doors *ds, uint32_t number, struct doors_sum *to
 
 /* ------------------------------------------------------------ lending */
 
+static void forget_secret(struct door_lease *l)
+{
+    if (l->secret)
+        secret_wipe(l->secret, TLS_KEY_SIZE);
+    free(l->secret);
+    l->secret = NULL;
+}
+
 void door_lease_free(struct door *d)
 {
     if (!d->lease)
         return;
+    forget_secret(d->lease);
     strv_free(d->lease->address);
     free(d->lease->uid);
     free(d->lease->principal);
@@ -154,6 +209,8 @@ static uint32_t open_door(struct doors *ds, struct door *d, const struct doors_b
     d->lease->cons = b->cons;
     d->lease->share = shares_hold(ds->shares, b->uid, 1U << SEGMENT_WAN);
     d->lease->port = at->port;
+    if (b->secret)
+        d->lease->secret = memcpy(mem_zalloc(1, TLS_KEY_SIZE), b->secret, TLS_KEY_SIZE);
     add_pages(ds, board_place(d->number), &d->lease->base);
     d->lease->base.open = 0;
     mark(ds, at->port);
@@ -162,45 +219,32 @@ static uint32_t open_door(struct doors *ds, struct door *d, const struct doors_b
     return d->number;
 }
 
-static int refuse_all(struct bound *b, unsigned got)
-{
-    for (unsigned i = 0; i < got; i++)
-        close(b[i].fd);
-    return -SST_ELIMIT;
-}
-
-/* All of them, or none; for how many there are places. */
-static unsigned open_doors(struct doors *ds, const struct doors_borrower *b, const struct bound *bound, unsigned n, uint32_t *numbers)
+/* All that are bound, or none; for how many there are places. */
+static unsigned open_doors(const struct lending *l, uint32_t *numbers)
 {
     unsigned got = 0;
-    struct door **places = mem_zalloc(n, sizeof(struct door *));
-    while (got < n && (places[got] = take_place(ds)))
+    struct door **places = mem_zalloc(l->n, sizeof(struct door *));
+    while (got < l->n && (places[got] = take_place(l->ds)))
         got++;
-    for (unsigned i = 0; i < got && got == n; i++)
-        numbers[i] = open_door(ds, places[i], b, &bound[i]);
-    for (unsigned i = 0; i < got && got < n; i++)
-        list_add_tail(&ds->free, &places[i]->free);
+    for (unsigned i = 0; i < got && got == l->n; i++)
+        numbers[i] = open_door(l->ds, places[i], l->b, &l->bound[i]);
+    for (unsigned i = 0; i < got && got < l->n; i++)
+        list_add_tail(&l->ds->free, &places[i]->free);
     free(places);
     return got;
 }
 
 int doors_lend(struct doors *ds, const struct doors_borrower *b, uint32_t *numbers, unsigned n, char *why, size_t why_size)
 {
-    struct range r;
     AUTO_FREE struct bound *bound = mem_zalloc(n, sizeof(*bound));
-    read_range(ds, &r);
-    int rc = 0;
-    unsigned got = bind_some(ds, &r, bound, n, &rc), free_places = 0;
-    if (got < n) {
-        snprintf(why, why_size, "%u port%s asked for, %u of data_ports %s %s free%s%s: try again later, or give the gateway more of them", n,
-                 n == 1 ? " is" : "s are", got, ds->conf->scistream.data_ports, got == 1 ? "is" : "are", rc ? ", others: " : "", rc ? err_text(rc) : "");
-        return refuse_all(bound, got);
-    }
-    free_places = open_doors(ds, b, bound, n, numbers);
-    if (free_places == n)
-        return 0;
+    struct lending l = { .ds = ds, .b = b, .bound = bound, .n = n, .why = why, .why_size = why_size };
+    read_range(ds, &l.r);
+    int rc = b->ports ? bind_wanted(&l) : bind_any(&l);
+    unsigned free_places = rc == 0 ? open_doors(&l, numbers) : 0;
+    if (rc < 0 || free_places == n)
+        return rc;
     snprintf(why, why_size, "%u ports are asked for, the gateway has places for %u more: release sessions", n, free_places);
-    return refuse_all(bound, got);
+    return give_up(&l, -SST_ELIMIT);
 }
 
 uint16_t doors_port(const struct doors *ds, uint32_t number)
@@ -225,15 +269,16 @@ unsigned doors_places(const struct doors *ds) { return ds->places; }
 
 /* ------------------------------------------------------------ where connections go */
 
-/* There is nothing but the uid to key from. A stunnel as SciStream starts it has that, too. */
+/* Without a ticket there is nothing but the uid to key from. A stunnel as SciStream starts it has that, too. */
 static void fill_psk(const struct doors *ds, const struct door *d, struct door_keys *k)
 {
     static char identity[] = "scistream";
     scistream__worker__psk__init(&k->psk);
-    auth_wan_key(NULL, d->lease->uid, k->key);
+    const struct secret secret = { d->lease->secret, TLS_KEY_SIZE };
+    auth_wan_key(d->lease->secret ? &secret : NULL, d->lease->uid, k->key);
     k->psk.identity = identity;
     k->psk.key = (ProtobufCBinaryData){ sizeof(k->key), k->key };
-    k->psk.legacy = auth_uid_key(d->lease->uid, k->uid_key);
+    k->psk.legacy = !d->lease->secret && auth_uid_key(d->lease->uid, k->uid_key);
     if (!k->psk.legacy)
         return;
     k->psk.uid_key = (ProtobufCBinaryData){ sizeof(k->uid_key), k->uid_key };
@@ -253,7 +298,7 @@ void door_lease_fill(const struct doors *ds, const struct door *d, Scistream__Wo
     m->of_session = true;
     m->share = d->lease->share;
     m->to = to;
-    if (c->wan != CONF_WAN_PSK)
+    if (c->wan != CONF_WAN_PSK && !d->lease->secret)
         return;
     fill_psk(ds, d, keys);
     *(d->lease->cons ? &to->psk : &m->psk) = &keys->psk;
@@ -274,6 +319,38 @@ void doors_aim(struct doors *ds, uint32_t number, const struct doors_target *t)
     d->lease->told |= !ds->paused;
 }
 
+struct doors_target doors_target_of(const struct doors *ds, uint32_t number)
+{
+    const struct door *d = doors_find(ds, number);
+    const struct door_lease *l = d ? d->lease : NULL;
+    return l ? (struct doors_target){ .addresses = l->address, .n = strv_len(l->address), .port = l->target_port } : (struct doors_target){ .n = 0 };
+}
+
+static void shut(struct doors *ds, struct door *d)
+{
+    d->lease->shut = true;
+    doors_refuse(ds, d);
+}
+
+static void open_again(struct doors *ds, struct door *d)
+{
+    d->lease->shut = false;
+    if (d->fd < 0 || ds->paused)
+        return;
+    loop_del(ds->loop, &d->refusing);
+    if (door_is_ready(d))
+        doors_tell(ds, d, true);
+}
+
+void doors_shut(struct doors *ds, const uint32_t *numbers, unsigned n, bool shut_them)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct door *d = doors_find(ds, numbers[i]);
+        if (d && d->lease)
+            (shut_them ? shut : open_again)(ds, d);
+    }
+}
+
 /* ------------------------------------------------------------ giving back */
 
 static void close_door(struct doors *ds, struct door *d)
@@ -282,6 +359,7 @@ static void close_door(struct doors *ds, struct door *d)
     mark(ds, d->lease->port);
     shares_drop(ds->shares, d->lease->share);
     d->lease->share = 0;
+    forget_secret(d->lease);
     list_add_tail(&ds->free, &d->free);
     if (fd < 0)
         return;
@@ -313,13 +391,14 @@ void doors_take_back(struct doors *ds, const uint32_t *numbers, unsigned n, int 
 int doors_adopt(struct doors *ds, const struct doors_borrower *b, int *fds, unsigned n, uint32_t *numbers)
 {
     AUTO_FREE struct bound *bound = mem_zalloc(n, sizeof(*bound));
+    const struct lending l = { .ds = ds, .b = b, .bound = bound, .n = n, .got = n };
     for (unsigned i = 0; i < n; i++) {
         union sockaddr_any at = { 0 };
         socklen_t len = sizeof(at);
         (void)getsockname(fds[i], &at.sa, &len);
         bound[i] = (struct bound){ .fd = fd_take(&fds[i]), .port = addr_port(&at) };
     }
-    return open_doors(ds, b, bound, n, numbers) == n ? 0 : refuse_all(bound, n);
+    return open_doors(&l, numbers) == n ? 0 : give_up(&l, -SST_ELIMIT);
 }
 
 void doors_hand_over(struct doors *ds, const uint32_t *numbers, unsigned n)
@@ -331,6 +410,7 @@ void doors_hand_over(struct doors *ds, const uint32_t *numbers, unsigned n)
             continue;
         m.number = d->number;
         doors_tell_undoor(ds, &m);
+        forget_secret(d->lease);
         loop_del(ds->loop, &d->refusing);
         fd_close(&d->fd);
     }

@@ -1,10 +1,9 @@
-#include "ctrl/grants.h"
+#include "ctrl/arranged.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 #define LOOK_NS (60 * NS_PER_S) /* at least that often: the wall clock may be set */
-#define LINE_MAX 1024
 
 /* ------------------------------------------------------------ one */
 
@@ -19,35 +18,52 @@ void grant_drop(struct grant *g)
     if (!g || --g->users)
         return;
     route_drop(g->route);
+    arranged_free(g->arranged);
     secret_wipe(g, sizeof(*g));
     free(g);
 }
 
-static void set_key(struct grant *g, enum grant_role role) { g->secret[role] = (struct secret){ g->key[role], GRANT_KEY }; }
-
-static void look_soon(struct grants *gs, const struct grant *g, uint64_t now_s)
+void grant_set_key(struct grant *g, enum grant_role role, const uint8_t *key)
 {
-    uint64_t left = g->expires_s > now_s ? g->expires_s - now_s : 0, ns = MIN(left, LOOK_NS / NS_PER_S) * NS_PER_S;
+    if (key)
+        memcpy(g->key[role], key, GRANT_KEY);
+    else
+        secret_random(g->key[role], GRANT_KEY);
+    g->secret[role] = (struct secret){ g->key[role], GRANT_KEY };
+}
+
+static void look_within(struct grants *gs, uint64_t ns)
+{
     if (gs->loop && (!timer_pending(&gs->look) || gs->look.due_ns > now_ns() + ns))
         loop_timer(gs->loop, &gs->look, ns);
 }
 
-static void add(struct grants *gs, struct grant *g, uint64_t now_s)
+static void look_soon(struct grants *gs, const struct grant *g, uint64_t now_s)
 {
-    g->users = 1;
+    uint64_t due_s = g->arranged ? arranged_due(g) : g->expires_s, left = due_s > now_s ? due_s - now_s : 0;
+    look_within(gs, MIN(left, LOOK_NS / NS_PER_S) * NS_PER_S);
+}
+
+void grants_left(struct grants *gs) { look_within(gs, 0); }
+
+void grants_put(struct grants *gs, struct grant *g, uint64_t now_s)
+{
     list_add_tail(&gs->all, &g->node);
     gs->n++;
     look_soon(gs, g, now_s);
 }
 
-/* Out of the table; who attached by it may still have it. */
-static void end(struct grants *gs, struct grant *g, const char *why)
+/* Who attached by it may still have it. */
+void grants_end(struct grants *gs, struct grant *g, const char *why, const char *abort)
 {
+    bool told = g->arranged && g->arranged->closed;
     g->over = true;
     list_del(&g->node);
     gs->n--;
-    if (gs->over)
-        gs->over(gs->user, g, why);
+    if (gs->ev && !told)
+        gs->ev->over(gs->user, g, why);
+    if (gs->ev && g->arranged)
+        gs->ev->gone(gs->user, g, abort);
     grant_drop(g);
 }
 
@@ -68,10 +84,10 @@ void grants_init(struct grants *gs)
     list_init(&gs->all);
 }
 
-void grants_start(struct grants *gs, struct loop *l, void (*over)(void *user, const struct grant *g, const char *why), void *user)
+void grants_start(struct grants *gs, struct loop *l, const struct grants_events *ev, void *user)
 {
     gs->loop = l;
-    gs->over = over;
+    gs->ev = ev;
     gs->user = user;
     on_look(&gs->look);
 }
@@ -82,9 +98,9 @@ void grants_fini(struct grants *gs)
         return;
     if (gs->loop)
         loop_timer_stop(gs->loop, &gs->look);
-    gs->over = NULL;
+    gs->ev = NULL;
     list_for_each_safe(n, &gs->all)
-        end(gs, list_entry(n, struct grant, node), "");
+        grants_end(gs, list_entry(n, struct grant, node), "", NULL);
 }
 
 struct grant *grants_add(struct grants *gs, const struct grant_terms *t, uint64_t now_s)
@@ -93,6 +109,7 @@ struct grant *grants_add(struct grants *gs, const struct grant_terms *t, uint64_
     if (gs->n >= GRANTS_MAX)
         return NULL;
     struct grant *g = mem_zalloc(1, sizeof(*g));
+    g->users = 1;
     secret_random(random, sizeof(random));
     secret_hex(g->uid, random, sizeof(random));
     g->route = route_hold(t->route);
@@ -101,13 +118,10 @@ struct grant *grants_add(struct grants *gs, const struct grant_terms *t, uint64_
     g->expires_s = now_s + t->life_s;
     str_copy(g->by, sizeof(g->by), t->by);
     str_copy(g->from, sizeof(g->from), t->from);
-    for (unsigned role = 0; role < GRANT_ROLES; role++) {
-        if (!t->role[role])
-            continue;
-        secret_random(g->key[role], GRANT_KEY);
-        set_key(g, role);
-    }
-    add(gs, g, now_s);
+    for (unsigned role = 0; role < GRANT_ROLES; role++)
+        if (t->role[role])
+            grant_set_key(g, role, NULL);
+    grants_put(gs, g, now_s);
     return g;
 }
 
@@ -116,7 +130,7 @@ struct grant *grants_find(const struct grants *gs, const char *uid, uint64_t now
     list_for_each(n, &gs->all) {
         struct grant *g = list_entry(n, struct grant, node);
         if (str_eq(g->uid, uid))
-            return now_s < g->expires_s ? g : NULL;
+            return now_s < g->expires_s && !(g->arranged && arranged_is_over(g, now_s)) ? g : NULL;
     }
     return NULL;
 }
@@ -124,16 +138,28 @@ struct grant *grants_find(const struct grants *gs, const char *uid, uint64_t now
 void grants_renew(struct grants *gs, struct grant *g, uint64_t life_s, uint64_t now_s)
 {
     g->expires_s = now_s + life_s;
+    if (g->arranged)
+        arranged_renewed(g);
     look_soon(gs, g, now_s);
 }
 
-void grants_revoke(struct grants *gs, struct grant *g) { end(gs, g, "was revoked"); }
+void grants_revoke(struct grants *gs, struct grant *g)
+{
+    if (g->arranged)
+        arranged_revoke(gs, g);
+    else
+        grants_end(gs, g, "was revoked", NULL);
+}
 
 void grants_expire(struct grants *gs, uint64_t now_s)
 {
-    list_for_each_safe(n, &gs->all)
-        if (list_entry(n, struct grant, node)->expires_s <= now_s)
-            end(gs, list_entry(n, struct grant, node), "has expired");
+    list_for_each_safe(n, &gs->all) {
+        struct grant *g = list_entry(n, struct grant, node);
+        if (g->arranged)
+            arranged_look(gs, g, now_s);
+        else if (g->expires_s <= now_s)
+            grants_end(gs, g, "has expired", NULL);
+    }
 }
 
 static bool attaches(const struct route *r) { return r && conf_route_attaches(r->c); }
@@ -142,9 +168,9 @@ void grants_follow(struct grants *gs, const struct routes *rs)
 {
     list_for_each_safe(n, &gs->all) {
         struct grant *g = list_entry(n, struct grant, node);
-        struct route *now = route_find(rs, g->route->c->name);
+        struct route *now = g->arranged ? g->route : route_find(rs, g->route->c->name);
         if (!attaches(now)) {
-            end(gs, g, "is over, its route was removed from the configuration");
+            grants_end(gs, g, "is over, its route was removed from the configuration", NULL);
             continue;
         }
         route_hold(now);
@@ -164,23 +190,40 @@ static void key_text(char out[2 * GRANT_KEY + 1], const struct secret *s)
 }
 
 /* uid route channels issued expires send recv by, a tab, from; these two may have spaces */
-static size_t put_line(char *to, size_t size, const struct grant *g)
+static char *line_of(const struct grant *g)
 {
     char key[GRANT_ROLES][2 * GRANT_KEY + 1];
     for (unsigned role = 0; role < GRANT_ROLES; role++)
         key_text(key[role], &g->secret[role]);
-    int n = snprintf(to, size, "%s %s %u %" PRIu64 " %" PRIu64 " %s %s %s\t%s\n", g->uid, g->route->c->name, g->channels, g->issued_s, g->expires_s,
-                     key[GRANT_SEND], key[GRANT_RECV], g->by, g->from);
+    char *line = mem_printf("%s %s %u %" PRIu64 " %" PRIu64 " %s %s %s\t%s\n", g->uid, g->route->c->name, g->channels, g->issued_s, g->expires_s,
+                            key[GRANT_SEND], key[GRANT_RECV], g->by, g->from);
     secret_wipe(key, sizeof(key));
-    return MIN((size_t)n, size - 1);
+    return line;
+}
+
+static char *joined(char *const *lines)
+{
+    size_t size = 1, at = 0;
+    for (char *const *l = lines; *l; l++)
+        size += strlen(*l);
+    char *out = mem_zalloc(1, size);
+    for (char *const *l = lines; *l; at += strlen(*l), l++)
+        memcpy(out + at, *l, strlen(*l));
+    return out;
 }
 
 char *grants_export(const struct grants *gs)
 {
-    size_t size = gs->n * LINE_MAX + 1, at = 0;
-    char *out = mem_zalloc(1, size);
-    list_for_each(n, &gs->all)
-        at += put_line(out + at, size - at, list_entry(n, struct grant, node));
+    char **lines = mem_zalloc(gs->n + 1, sizeof(*lines));
+    size_t k = 0;
+    list_for_each(n, &gs->all) {
+        const struct grant *g = list_entry(n, struct grant, node);
+        lines[k++] = g->arranged ? arranged_line(g) : line_of(g);
+    }
+    char *out = joined(lines);
+    for (char **l = lines; *l; l++)
+        secret_wipe(*l, strlen(*l));
+    strv_free(lines);
     return out;
 }
 
@@ -189,10 +232,12 @@ static bool take_key(struct grant *g, enum grant_role role, const char *text)
 {
     if (str_eq(text, "-"))
         return true;
-    if (!secret_unhex(g->key[role], GRANT_KEY, text))
-        return false;
-    set_key(g, role);
-    return true;
+    uint8_t key[GRANT_KEY];
+    bool ok = secret_unhex(key, GRANT_KEY, text);
+    if (ok)
+        grant_set_key(g, role, key);
+    secret_wipe(key, sizeof(key));
+    return ok;
 }
 
 static bool take_fields(struct grant *g, const char *line, const struct routes *rs, uint64_t now_s)
@@ -210,17 +255,16 @@ static bool take_fields(struct grant *g, const char *line, const struct routes *
     return ok;
 }
 
-/* The first of them. */
-static bool take_line(struct grant *g, const char *lines, const struct routes *rs, uint64_t now_s)
+static bool take_line(struct grants *gs, const char *line, const struct routes *rs, uint64_t now_s)
 {
-    char line[LINE_MAX];
-    size_t n = strcspn(lines, "\n");
-    if (n >= sizeof(line))
-        return false;
-    memcpy(line, lines, n);
-    line[n] = 0;
-    bool ok = take_fields(g, line, rs, now_s);
-    secret_wipe(line, sizeof(line));
+    struct grant *g = mem_zalloc(1, sizeof(*g));
+    g->users = 1;
+    bool ok = str_starts(line, ARRANGED_LINE) ? arranged_take_line(gs, g, line, now_s) : take_fields(g, line, rs, now_s);
+    ok = ok && !grants_find(gs, g->uid, now_s);
+    if (ok)
+        grants_put(gs, g, now_s);
+    else
+        grant_drop(g);
     return ok;
 }
 
@@ -228,14 +272,12 @@ unsigned grants_import(struct grants *gs, const char *lines, const struct routes
 {
     unsigned taken = 0;
     for (const char *end_of_line; (end_of_line = strchr(lines, '\n')) && gs->n < GRANTS_MAX; lines = end_of_line + 1) {
-        struct grant *g = mem_zalloc(1, sizeof(*g));
-        g->users = 1;
-        if (take_line(g, lines, rs, now_s) && !grants_find(gs, g->uid, now_s)) {
-            add(gs, g, now_s);
-            taken++;
-        } else {
-            grant_drop(g);
-        }
+        size_t n = (size_t)(end_of_line - lines);
+        char *line = mem_zalloc(1, n + 1);
+        memcpy(line, lines, n);
+        taken += take_line(gs, line, rs, now_s);
+        secret_wipe(line, n);
+        free(line);
     }
     return taken;
 }

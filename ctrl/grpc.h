@@ -69,12 +69,15 @@ void grpc_server_free(struct grpc_server *s);
 void *grpc_server_user(const struct grpc_call *c);
 
 /* ------------------------------------------------------------ client */
+struct grpc_place { const char *host; union sockaddr_any at; };
 struct grpc_target {
     const char *host;        /* name or number, or NULL for unix_path */
     uint16_t port;
+    const struct grpc_place *places; /* looked up already: tried in turn, each with its host's name; no others are. NULL: host is looked up */
+    size_t n_places;
     const char *unix_path;
     struct tls_ctx *tls;     /* NULL: plaintext; must outlive the connection */
-    const char *tls_name;    /* SNI, certificate name and :authority; NULL: host */
+    const char *tls_name;    /* SNI, certificate name and :authority; NULL: host, or that of the place */
     const char *authorization; /* metadata of that name, sent with each call; NULL: none */
     uint64_t connect_ns;     /* resolve + connect + TLS + HTTP/2 settings each within this */
     uint64_t silent_ns;      /* as in grpc_limits */

@@ -19,8 +19,8 @@ struct grpc_dial {
     uint16_t port;
     struct grpc_dialer on;
     void *user;
-    union sockaddr_any addrs[RESOLVE_MAX];
-    size_t n, at;     /* addresses, the one being tried */
+    struct dial_place { char *host; union sockaddr_any at; } *place; /* heap */
+    size_t n, at;     /* of them, the one being tried */
     bool hung_up;
     const char *step; /* what failed last */
     int rc;
@@ -45,7 +45,7 @@ static const char *address_text(const struct grpc_dial *d, char text[ADDR_TEXT])
     if (d->unix_path)
         snprintf(text, ADDR_TEXT, "%s", d->unix_path);
     else
-        addr_format(&d->addrs[d->at], text);
+        addr_format(&d->place[d->at].at, text);
     return text;
 }
 
@@ -76,7 +76,7 @@ static void try_address(struct grpc_conn *c)
     for (; d->at < d->n; d->at++) {
         c->state = CONN_CONNECT;
         grpc_conn_alarm(c, c->step_ns);
-        int rc = sock_connect(&c->sock, c->sock.loop, &d->addrs[d->at], grpc_conn_event);
+        int rc = sock_connect(&c->sock, c->sock.loop, &d->place[d->at].at, grpc_conn_event);
         if (rc == 0)
             return;
         note(c, rc, err_text(rc));
@@ -103,6 +103,22 @@ static void client_late(struct grpc_conn *c)
     grpc_conn_fail(c, -SST_ETIMEOUT, why);
 }
 
+static void use_addresses(struct grpc_dial *d, const union sockaddr_any *at, size_t n)
+{
+    d->n = n;
+    d->place = mem_zalloc(n, sizeof(*d->place));
+    for (size_t i = 0; i < n; i++)
+        d->place[i] = (struct dial_place){ .host = d->host ? mem_strdup(d->host) : NULL, .at = at[i] };
+}
+
+static void use_places(struct grpc_dial *d, const struct grpc_target *t)
+{
+    d->n = t->n_places;
+    d->place = mem_zalloc(d->n, sizeof(*d->place));
+    for (size_t i = 0; i < d->n; i++)
+        d->place[i] = (struct dial_place){ .host = mem_strdup(t->places[i].host), .at = t->places[i].at };
+}
+
 static void on_resolved(void *user, int rc, const union sockaddr_any *addrs, size_t n, const char *why)
 {
     struct grpc_conn *c = user;
@@ -112,8 +128,7 @@ static void on_resolved(void *user, int rc, const union sockaddr_any *addrs, siz
     if (rc < 0) {
         grpc_conn_fail(c, rc, why);
     } else {
-        memcpy(d->addrs, addrs, n * sizeof(*addrs));
-        d->n = n;
+        use_addresses(d, addrs, n);
         try_address(c);
     }
     grpc_conn_leave(c);
@@ -123,14 +138,15 @@ static void use_unix_path(struct grpc_conn *c)
 {
     struct grpc_dial *d = c->dial;
     struct sockaddr_un un = { .sun_family = AF_UNIX };
+    union sockaddr_any at = { 0 };
     c->state = CONN_CONNECT;
     if (!str_copy(un.sun_path, sizeof(un.sun_path), d->unix_path)) {
         note(c, -ENAMETOOLONG, err_text(-ENAMETOOLONG));
         lost(c, d->why);
         return;
     }
-    memcpy(&d->addrs[0], &un, sizeof(un));
-    d->n = 1;
+    memcpy(&at, &un, sizeof(un));
+    use_addresses(d, &at, 1);
     try_address(c);
 }
 
@@ -139,6 +155,8 @@ static void start_dialling(struct grpc_conn *c)
     struct grpc_dial *d = c->dial;
     if (d->unix_path) {
         use_unix_path(c);
+    } else if (d->n) {
+        try_address(c);
     } else if (!d->question) {
         grpc_conn_alarm(c, c->step_ns);
         d->question = resolve_start(d->resolver, d->host, d->port, on_resolved, c);
@@ -150,7 +168,7 @@ static void secure(struct grpc_conn *c)
     struct grpc_dial *d = c->dial;
     grpc_conn_name(c);
     if (c->tls) {
-        sock_start_tls(&c->sock, tls_new_client(c->tls, c->sock.io.fd, d->tls_name));
+        sock_start_tls(&c->sock, tls_new_client(c->tls, c->sock.io.fd, d->tls_name ? d->tls_name : d->place[d->at].host));
         tls_set_batch(c->sock.tls, GRPC_TLS_BATCH);
     }
     grpc_conn_secure(c);
@@ -183,6 +201,9 @@ static void client_idle(struct grpc_conn *c) { loop_timer_stop(c->sock.loop, &c-
 static void dial_free(struct grpc_dial *d)
 {
     resolve_cancel(d->question);
+    for (size_t i = 0; i < d->n; i++)
+        free(d->place[i].host);
+    free(d->place);
     free(d->host);
     free(d->unix_path);
     free(d->tls_name);
@@ -260,12 +281,14 @@ struct grpc_conn *grpc_dial(struct loop *l, struct resolver *r, const struct grp
     d->host = copy(t->host);
     d->port = t->port;
     d->unix_path = t->host ? NULL : copy(t->unix_path ? t->unix_path : "");
-    d->tls_name = copy(t->tls_name ? t->tls_name : t->host);
+    d->tls_name = copy(t->tls_name);
     d->authority = authority_of(t);
     d->authorization = copy(t->authorization);
     d->on = *on;
     d->user = user;
     d->step = "";
+    if (t->places)
+        use_places(d, t);
     grpc_conn_kick(c);
     return c;
 }

@@ -6,31 +6,21 @@
 #include "ctrl/requests_priv.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
+#include "src/core/secret.h"
 
-#define BUCKETS 1024
+#define NO_TICKET "sessions are arranged with tickets here (require_ticket): scistreamctl inbound and outbound do that"
 
 uint64_t requests_held_ns = 5 * NS_PER_S;
 
 /* A hello that waits for its req. */
 struct held { struct list node; void *call; char *principal, *from; char **prod; };
 
-struct requests {
-    struct loop *loop;
-    const struct conf *conf;
-    struct resolver *resolver;
-    const struct requests_ops *ops;
-    void *user;
-    struct list bucket[BUCKETS]; /* by uid */
-    unsigned n, n_idle;          /* with listeners, without */
-    const char *draining, *moved;
-};
-
 enum event { REQ, HELLO, UPDATE, RELEASE, EVENTS };
 static const char *const event_names[EVENTS] = { "req", "hello", "update", "release" };
 
 const char *request_state_name(enum request_state s)
 {
-    static const char *const names[REQUEST_STATES] = { "Idle", "Reserving", "Listening", "Updating", "Releasing" };
+    static const char *const names[REQUEST_STATES] = { "Idle", "Reserving", "Listening", "Updating", "Closing", "Releasing" };
     return names[s];
 }
 
@@ -41,11 +31,10 @@ const char *request_waits_for(const struct request *r)
     case REQUEST_RESERVING: return "waits for hello";
     case REQUEST_UPDATING: return "looks names up";
     case REQUEST_LISTENING: return r->aimed ? "takes connections" : "waits for update";
+    case REQUEST_CLOSING: return "takes no new connections";
     default: return "ends";
     }
 }
-
-struct resolver *requests_resolver(const struct requests *rq) { return rq->resolver; }
 
 /* ------------------------------------------------------------ finding */
 
@@ -54,10 +43,10 @@ static struct list *bucket(const struct requests *rq, const char *uid)
     uint32_t h = 2166136261U; /* FNV-1a */
     for (; *uid; uid++)
         h = (h ^ (unsigned char)*uid) * 16777619U;
-    return (struct list *)(uintptr_t)&rq->bucket[h % BUCKETS];
+    return (struct list *)(uintptr_t)&rq->bucket[h % REQUEST_BUCKETS];
 }
 
-static struct request *find(const struct requests *rq, const char *uid)
+struct request *requests_lookup(const struct requests *rq, const char *uid)
 {
     struct list *b = bucket(rq, uid);
     list_for_each(n, b)
@@ -68,7 +57,7 @@ static struct request *find(const struct requests *rq, const char *uid)
 
 const struct request *requests_find(const struct requests *rq, const char *uid)
 {
-    const struct request *r = find(rq, uid);
+    const struct request *r = requests_lookup(rq, uid);
     return r && r->state != REQUEST_IDLE ? r : NULL;
 }
 
@@ -76,7 +65,7 @@ unsigned requests_count(const struct requests *rq) { return rq->n; }
 
 void requests_each(const struct requests *rq, void (*each)(void *user, const struct request *r), void *user)
 {
-    for (unsigned i = 0; i < BUCKETS; i++)
+    for (unsigned i = 0; i < REQUEST_BUCKETS; i++)
         list_for_each(n, &rq->bucket[i])
             if (list_entry(n, struct request, node)->state != REQUEST_IDLE)
                 each(user, list_entry(n, struct request, node));
@@ -115,7 +104,7 @@ static void accept_call(struct request *r, void *call)
 static void on_patience(struct timer *t);
 static void on_life(struct timer *t);
 
-static struct request *new_request(struct requests *rq, const struct request_ask *a)
+struct request *requests_add(struct requests *rq, const struct request_ask *a)
 {
     struct request *r = mem_zalloc(1, sizeof(*r));
     r->rq = rq;
@@ -126,7 +115,6 @@ static struct request *new_request(struct requests *rq, const struct request_ask
     r->patience.fire = on_patience;
     r->life.fire = on_life;
     list_init(&r->held);
-    list_init(&r->lookups);
     list_add_tail(bucket(rq, r->uid), &r->node);
     rq->n_idle++;
     return r;
@@ -152,6 +140,9 @@ static void free_request(struct request *r)
     strv_free(r->listeners);
     strv_free(r->prod);
     strv_free(r->targets);
+    if (r->ticket)
+        secret_wipe(r->ticket, sizeof(*r->ticket));
+    free(r->ticket);
     free(r->number);
     free(r->uid);
     free(r->principal);
@@ -159,7 +150,7 @@ static void free_request(struct request *r)
     free(r);
 }
 
-static void enter(struct request *r, enum request_state s, const char *text)
+void requests_enter(struct request *r, enum request_state s, const char *text)
 {
     r->state = s;
     r->since_ns = now_ns();
@@ -168,15 +159,14 @@ static void enter(struct request *r, enum request_state s, const char *text)
 
 static void wait(struct request *r, uint64_t ns) { loop_timer(r->rq->loop, &r->patience, ns); }
 
-/* Everything it has is given back; whoever waits for it is told so. */
-static void end(struct request *r, enum grpc_status s, int rc, const char *text)
+void requests_finish(struct request *r, enum grpc_status s, int rc, const char *text)
 {
     struct requests *rq = r->rq;
     const struct request_answer no = { .status = s, .text = text };
     void *call = r->call;
     r->call = NULL;
     requests_stop_lookups(r);
-    enter(r, REQUEST_RELEASING, text);
+    requests_enter(r, REQUEST_RELEASING, text);
     AUTO_FREE char *had = rq->ops->give_back(rq->user, r, rc, text);
     log_info("scistream: session %s of %s has ended: %s; %s", r->uid, r->principal, text, had);
     rq->n--;
@@ -185,7 +175,7 @@ static void end(struct request *r, enum grpc_status s, int rc, const char *text)
     answer(rq, call, &no);
 }
 
-static void forget_idle(struct request *r)
+void requests_forget_idle(struct request *r)
 {
     r->rq->n_idle--;
     free_request(r);
@@ -196,7 +186,7 @@ static void forget_idle(struct request *r)
 /* The next of them, one at a time: whoever is answered may be the last word that others hear, too. NULL: there is none. */
 static struct held *pop_held(struct requests *rq, const char *uid)
 {
-    struct request *r = find(rq, uid);
+    struct request *r = requests_lookup(rq, uid);
     struct list *n = r ? list_pop(&r->held) : NULL;
     return n ? list_entry(n, struct held, node) : NULL;
 }
@@ -210,9 +200,9 @@ static void hellos_over(struct request *r)
         const struct request_ask a = { .call = h->call, .uid = uid, .principal = h->principal, .from = h->from };
         refuse(rq, HELLO, &a, GRPC_NOT_FOUND, "uid: there is no request with it");
     }
-    r = find(rq, uid);
+    r = requests_lookup(rq, uid);
     if (r && r->state == REQUEST_IDLE)
-        forget_idle(r);
+        requests_forget_idle(r);
 }
 
 static void on_patience(struct timer *t)
@@ -224,14 +214,14 @@ static void on_patience(struct timer *t)
     if (r->state == REQUEST_IDLE)
         hellos_over(r);
     else if (r->state == REQUEST_RESERVING)
-        end(r, GRPC_DEADLINE_EXCEEDED, -SST_ERELEASED, no_hello);
+        requests_finish(r, GRPC_DEADLINE_EXCEEDED, -SST_ERELEASED, no_hello);
     else if (r->state == REQUEST_LISTENING && !r->aimed)
-        end(r, GRPC_DEADLINE_EXCEEDED, -SST_ERELEASED, no_update);
+        requests_finish(r, GRPC_DEADLINE_EXCEEDED, -SST_ERELEASED, no_update);
 }
 
 static void on_life(struct timer *t)
 {
-    end(container_of(t, struct request, life), GRPC_DEADLINE_EXCEEDED, -SST_ERELEASED, "the lifetime that its policy allows is over");
+    requests_finish(container_of(t, struct request, life), GRPC_DEADLINE_EXCEEDED, -SST_ERELEASED, "the lifetime that its policy allows is over");
 }
 
 /* ------------------------------------------------------------ hello */
@@ -245,7 +235,7 @@ static void be_heard(struct request *r, char *const *prod, const char *principal
     r->prod = strv_copy(prod);
     say(r, HELLO, principal, from, text);
     wait(r, r->rq->conf->scistream.hello_timeout);
-    enter(r, REQUEST_LISTENING, text);
+    requests_enter(r, REQUEST_LISTENING, text);
     accept_call(r, call);
 }
 
@@ -254,7 +244,7 @@ static void heard(struct requests *rq, struct request *r, const struct request_a
     char **prod = requests_words(a->listeners, a->n_listeners);
     be_heard(r, prod, a->principal, a->from);
     strv_free(prod);
-    r = find(rq, a->uid); /* the caller of req may have gone */
+    r = requests_lookup(rq, a->uid); /* the caller of req may have gone */
     if (r)
         accept_call(r, a->call);
     else
@@ -277,7 +267,7 @@ static void hold(struct requests *rq, struct request *r, const struct request_as
     if (!r && rq->n_idle >= (unsigned)rq->conf->scistream.sessions)
         return refuse(rq, HELLO, a, GRPC_RESOURCE_EXHAUSTED, "too many hellos wait for their requests: try again");
     if (!r)
-        r = new_request(rq, a);
+        r = requests_add(rq, a);
     if (count_held(r) >= REQUEST_HELD_MAX)
         return refuse(rq, HELLO, a, GRPC_RESOURCE_EXHAUSTED, "uid: enough hellos wait for the request with it");
     struct held *h = mem_zalloc(1, sizeof(*h));
@@ -302,24 +292,30 @@ static void use_held(struct requests *rq, const char *uid)
 
 /* ------------------------------------------------------------ req */
 
+enum grpc_status requests_room(const struct requests *rq, uint64_t others, char *why, size_t size)
+{
+    if (rq->moved || rq->draining) {
+        snprintf(why, size, "%s", rq->moved ? rq->moved : rq->draining);
+        return GRPC_UNAVAILABLE;
+    }
+    if (rq->n + others < (uint64_t)rq->conf->scistream.sessions)
+        return GRPC_OK;
+    snprintf(why, size, "the gateway has its %lld sessions: try again later", (long long)rq->conf->scistream.sessions);
+    return GRPC_RESOURCE_EXHAUSTED;
+}
+
 static bool may_have(struct requests *rq, const struct request_ask *a, uint64_t *lifetime_ns)
 {
     char why[300] = "";
-    if (rq->draining) {
-        refuse(rq, REQ, a, GRPC_UNAVAILABLE, rq->draining);
-        return false;
-    }
-    enum grpc_status s = rq->ops->allows(rq->user, a, lifetime_ns, why, sizeof(why));
-    if (s == GRPC_OK && rq->n >= (unsigned)rq->conf->scistream.sessions) {
-        snprintf(why, sizeof(why), "the gateway has its %lld sessions: try again later", (long long)rq->conf->scistream.sessions);
-        s = GRPC_RESOURCE_EXHAUSTED;
-    }
+    enum grpc_status s = rq->draining ? GRPC_OK : rq->ops->allows(rq->user, a, lifetime_ns, why, sizeof(why));
+    if (s == GRPC_OK)
+        s = requests_room(rq, 0, why, sizeof(why));
     if (s != GRPC_OK)
         refuse(rq, REQ, a, s, why);
     return s == GRPC_OK;
 }
 
-static char **listeners_at(const char *address, const uint16_t *ports, unsigned n)
+char **requests_listeners_at(const char *address, const uint16_t *ports, unsigned n)
 {
     char **words = mem_zalloc(n + 1, sizeof(*words));
     for (unsigned i = 0; i < n; i++)
@@ -335,7 +331,7 @@ static void reserve(struct requests *rq, struct request *r, const struct request
     if (!may_have(rq, a, &lifetime_ns))
         return;
     if (!r)
-        r = new_request(rq, a);
+        r = requests_add(rq, a);
     free(r->principal);
     free(r->from);
     r->principal = mem_strdup(a->principal);
@@ -349,12 +345,12 @@ static void reserve(struct requests *rq, struct request *r, const struct request
         free(r->number);
         r->number = NULL;
         if (list_empty(&r->held))
-            forget_idle(r);
+            requests_forget_idle(r);
         return refuse(rq, REQ, a, GRPC_RESOURCE_EXHAUSTED, why);
     }
     rq->n_idle--;
     rq->n++;
-    r->listeners = listeners_at(a->address, ports, r->n);
+    r->listeners = requests_listeners_at(a->address, ports, r->n);
     r->call = a->call;
     r->born_ns = now_ns();
     wait(r, rq->conf->scistream.hello_timeout);
@@ -362,7 +358,7 @@ static void reserve(struct requests *rq, struct request *r, const struct request
         loop_timer(rq->loop, &r->life, lifetime_ns);
     AUTO_FREE char *text = mem_printf("%s, %u port%s from %u: waits for its hello", a->role, r->n, r->n == 1 ? "" : "s", ports[0]);
     say(r, REQ, a->principal, a->from, text);
-    enter(r, REQUEST_RESERVING, text);
+    requests_enter(r, REQUEST_RESERVING, text);
     use_held(rq, a->uid);
 }
 
@@ -396,7 +392,7 @@ static void look_up(struct requests *rq, struct request *r, const struct request
 {
     r->call = a->call;
     loop_timer_stop(rq->loop, &r->patience);
-    enter(r, REQUEST_UPDATING, "");
+    requests_enter(r, REQUEST_UPDATING, "");
     requests_start_lookups(r, a);
 }
 
@@ -412,7 +408,7 @@ static void back_to_listening(struct request *r, const char *text)
     requests_stop_lookups(r);
     if (!r->aimed)
         wait(r, r->rq->conf->scistream.hello_timeout);
-    enter(r, REQUEST_LISTENING, text);
+    requests_enter(r, REQUEST_LISTENING, text);
 }
 
 void requests_no_target(struct request *r, const struct request_ask *a, enum grpc_status s, const char *why)
@@ -443,26 +439,26 @@ static void release(struct requests *rq, struct request *r, const struct request
 {
     void *call = a->call;
     say(r, RELEASE, a->principal, a->from, "released");
-    end(r, GRPC_ABORTED, -SST_ERELEASED, "released by its owner");
+    requests_finish(r, GRPC_ABORTED, -SST_ERELEASED, "released by its owner");
     answer(rq, call, &(struct request_answer){ .status = GRPC_OK });
 }
 
 int requests_end(struct requests *rq, const char *uid, const char *text)
 {
-    struct request *r = find(rq, uid);
+    struct request *r = requests_lookup(rq, uid);
     if (!r || r->state == REQUEST_IDLE || r->state == REQUEST_RELEASING)
         return -ENOENT;
-    end(r, GRPC_ABORTED, -SST_ERELEASED, text);
+    requests_finish(r, GRPC_ABORTED, -SST_ERELEASED, text);
     return 0;
 }
 
 /* The first that is as wanted; ends may call back and change the lists. */
 static struct request *first(const struct requests *rq, bool reserving_only)
 {
-    for (unsigned i = 0; i < BUCKETS; i++)
+    for (unsigned i = 0; i < REQUEST_BUCKETS; i++)
         list_for_each(n, &rq->bucket[i]) {
             struct request *r = list_entry(n, struct request, node);
-            if (r->state == REQUEST_RESERVING || (!reserving_only && (r->state == REQUEST_LISTENING || r->state == REQUEST_UPDATING)))
+            if (r->state == REQUEST_RESERVING || (!reserving_only && r->state != REQUEST_IDLE && r->state != REQUEST_RELEASING))
                 return r;
         }
     return NULL;
@@ -473,7 +469,7 @@ unsigned requests_end_all(struct requests *rq, int rc, const char *text)
     struct request *r;
     unsigned n = 0;
     for (; (r = first(rq, false)); n++)
-        end(r, GRPC_UNAVAILABLE, rc, text);
+        requests_finish(r, GRPC_UNAVAILABLE, rc, text);
     return n;
 }
 
@@ -482,7 +478,7 @@ void requests_drain(struct requests *rq, const char *text)
     struct request *r;
     rq->draining = text;
     while (text && (r = first(rq, true)))
-        end(r, GRPC_UNAVAILABLE, -SST_EDRAINING, text);
+        requests_finish(r, GRPC_UNAVAILABLE, -SST_EDRAINING, text);
 }
 
 /* ------------------------------------------------------------ from program to program */
@@ -503,9 +499,9 @@ bool requests_adopt(struct requests *rq, const struct request_given *g)
     const struct request_ask a = { .uid = g->uid, .principal = g->principal, .from = "the program before", .listeners = g->targets,
                                    .n_listeners = strv_len(g->targets) };
     char why[300];
-    if (!requests_well_formed(&a, false, a.n_listeners > 0, why, sizeof(why)) || find(rq, g->uid))
+    if (!requests_well_formed(&a, false, a.n_listeners > 0, why, sizeof(why)) || requests_lookup(rq, g->uid))
         return false;
-    struct request *r = new_request(rq, &a);
+    struct request *r = requests_add(rq, &a);
     rq->n_idle--;
     rq->n++;
     r->cons = g->cons;
@@ -515,19 +511,19 @@ bool requests_adopt(struct requests *rq, const struct request_given *g)
     r->prod = strv_copy(g->prod);
     r->born_ns -= MIN(g->age_ns, r->born_ns);
     go_on_living(r, g->age_ns);
-    enter(r, REQUEST_LISTENING, "taken over");
+    requests_enter(r, REQUEST_LISTENING, "taken over");
     if (a.n_listeners == 0) {
         wait(r, rq->conf->scistream.hello_timeout);
         return true;
     }
-    enter(r, REQUEST_UPDATING, "");
+    requests_enter(r, REQUEST_UPDATING, "");
     requests_start_lookups(r, &a);
     return true;
 }
 
 static struct request *first_updating(const struct requests *rq)
 {
-    for (unsigned i = 0; i < BUCKETS; i++)
+    for (unsigned i = 0; i < REQUEST_BUCKETS; i++)
         list_for_each(n, &rq->bucket[i])
             if (list_entry(n, struct request, node)->state == REQUEST_UPDATING)
                 return list_entry(n, struct request, node);
@@ -557,7 +553,7 @@ static bool gone_held(struct request *r, void *call)
             continue;
         free_held(h);
         if (r->state == REQUEST_IDLE && list_empty(&r->held))
-            forget_idle(r);
+            requests_forget_idle(r);
         return true;
     }
     return false;
@@ -570,7 +566,7 @@ static bool gone(struct request *r, void *call)
         return gone_held(r, call);
     r->call = NULL;
     if (r->state == REQUEST_RESERVING)
-        end(r, GRPC_CANCELLED, -SST_ERELEASED, "its caller went away before the hello came");
+        requests_finish(r, GRPC_CANCELLED, -SST_ERELEASED, "its caller went away before the hello came");
     else if (r->state == REQUEST_UPDATING)
         back_to_listening(r, "the caller of update went away");
     return true;
@@ -578,7 +574,7 @@ static bool gone(struct request *r, void *call)
 
 void requests_gone(struct requests *rq, void *call)
 {
-    for (unsigned i = 0; i < BUCKETS; i++)
+    for (unsigned i = 0; i < REQUEST_BUCKETS; i++)
         list_for_each(n, &rq->bucket[i])
             if (gone(list_entry(n, struct request, node), call))
                 return;
@@ -593,6 +589,7 @@ static act *const table[REQUEST_STATES][EVENTS] = {
     [REQUEST_RESERVING] = { exists,  heard,        too_early,     release },
     [REQUEST_LISTENING] = { exists,  heard_again,  look_up,       release },
     [REQUEST_UPDATING]  = { exists,  heard_again,  busy,          release },
+    [REQUEST_CLOSING]   = { exists,  hello_nobody, update_nobody,  release },
     [REQUEST_RELEASING] = { exists,  hello_nobody, update_nobody, release_nobody },
 };
 
@@ -604,11 +601,15 @@ static void step(struct requests *rq, enum event e, const struct request_ask *a)
     if (rq->moved)
         return refuse(rq, e, a, GRPC_UNAVAILABLE, rq->moved);
     if (requests_well_formed(a, e == REQ, e == UPDATE, why, sizeof(why)))
-        r = find(rq, a->uid);
+        r = requests_lookup(rq, a->uid);
     else
         return refuse(rq, e, a, GRPC_INVALID_ARGUMENT, why);
     if (r && r->state != REQUEST_IDLE && e != REQ && !str_eq(r->principal, a->principal))
         return refuse(rq, e, a, GRPC_PERMISSION_DENIED, "uid: the session is somebody else's");
+    if (!r && rq->conf->scistream.require_ticket && (e == REQ || e == HELLO))
+        return refuse(rq, e, a, GRPC_FAILED_PRECONDITION, NO_TICKET);
+    if (r && r->ticket && (e == HELLO || e == UPDATE))
+        return refuse(rq, e, a, GRPC_FAILED_PRECONDITION, "uid: the session was arranged with a ticket: where its connections go is settled");
     table[r ? r->state : REQUEST_IDLE][e](rq, r, a);
 }
 
@@ -627,14 +628,14 @@ struct requests *requests_new(struct loop *l, const struct conf *conf, struct re
     rq->resolver = r;
     rq->ops = ops;
     rq->user = user;
-    for (unsigned i = 0; i < BUCKETS; i++)
+    for (unsigned i = 0; i < REQUEST_BUCKETS; i++)
         list_init(&rq->bucket[i]);
     return rq;
 }
 
 void requests_free(struct requests *rq)
 {
-    for (unsigned i = 0; rq && i < BUCKETS; i++)
+    for (unsigned i = 0; rq && i < REQUEST_BUCKETS; i++)
         list_for_each_safe(n, &rq->bucket[i])
             free_request(list_entry(n, struct request, node));
     free(rq);

@@ -1,10 +1,11 @@
 /* Sessions that SciStream's own client arranges (scistream.Control): req, hello, update, release, in a table of states. Knows neither gRPC's calls nor
- * sockets: who calls is a pointer, listeners are numbers of the owner's.
+ * sockets: who calls is a pointer, listeners are numbers of the owner's. Those that users arrange with tickets stand in the same table: requests_arranged.h.
  *
  *   Idle       nothing but a hello that came before its req, held for a moment
  *   Reserving  its listeners are bound, req waits for the hello
  *   Listening  req is answered; where connections go is told by update, then they are taken
  *   Updating   names of targets are looked up
+ *   Closing    arranged with a ticket, which has expired or was revoked: nobody comes any more, it is over when those that are there have gone
  *   Releasing  on its way out
  *
  * What ends one beside release: no hello within hello_timeout, or no update within the same time; its req's caller went away before the hello; an
@@ -14,6 +15,7 @@
 #define CTRL_REQUESTS_H
 
 #include "ctrl/grpc.h"
+#include "ctrl/lookups.h"
 #include "src/core/conf.h"
 #include "src/core/list.h"
 
@@ -21,7 +23,8 @@
 #define REQUEST_LISTENERS_MAX 256 /* num_conn, and the listeners that a peer may name */
 #define REQUEST_HELD_MAX 16       /* hellos that wait for one req */
 
-enum request_state { REQUEST_IDLE, REQUEST_RESERVING, REQUEST_LISTENING, REQUEST_UPDATING, REQUEST_RELEASING, REQUEST_STATES };
+enum request_state { REQUEST_IDLE, REQUEST_RESERVING, REQUEST_LISTENING, REQUEST_UPDATING, REQUEST_CLOSING, REQUEST_RELEASING,
+                     REQUEST_STATES };
 const char *request_state_name(enum request_state s);
 
 /* What a caller asks for; all of it is his, until the function returns. */
@@ -51,14 +54,14 @@ struct request {
     unsigned n;                 /* of listeners */
     uint32_t *number;           /* what the owner calls them */
     char **listeners, **prod, **targets; /* "192.0.2.1:5100"; NULL: not known yet */
-    struct list held, lookups;  /* hellos that came first; names */
+    struct list held;           /* hellos that came first */
+    struct lookups *lookups;    /* of targets, */
+    char *asked_from;           /* and where he calls from who named them */
+    struct request_ticket *ticket; /* NULL: SciStream's own client arranged it */
     void *call;                 /* of the req or update that waits */
     struct timer patience, life;
     uint64_t born_ns, since_ns; /* since_ns: when it came to this state */
 };
-
-/* where: the addresses with their ports. */
-struct request_target { char *const *addresses; size_t n; uint16_t port; const union sockaddr_any *where; };
 
 /* What is done for them; nobody may call back into requests from here, but of answer. */
 struct requests_ops {
@@ -67,17 +70,20 @@ struct requests_ops {
     enum grpc_status (*allows)(void *user, const struct request_ask *a, uint64_t *lifetime_ns, char *why, size_t size);
     /* May connections of r go there? */
     enum grpc_status (*allows_target)(void *user, const struct request *r, const struct request_target *t, char *why, size_t size);
-    /* Bind r->n listeners: r->number, and their ports. 0; -errno or -SST_E* and why. */
+    /* Bind r->n listeners: r->number, and their ports, which are 0, or those that are wanted. 0; -errno or -SST_E* and why. */
     int (*reserve)(void *user, struct request *r, uint16_t *ports, char *why, size_t size);
     void (*aim)(void *user, struct request *r, unsigned listener, const struct request_target *to);
     /* Give its listeners back and reset what came by them; what there was is told in words (heap). */
     char *(*give_back)(void *user, struct request *r, int rc, const char *text);
+    /* Nobody is let in any more, or is again. */
+    void (*shut)(void *user, const struct request *r, bool shut);
+    /* Is there a connection that came by its listeners and has not ended? */
+    bool (*busy)(void *user, const struct request *r);
     void (*answer)(void *user, void *call, const struct request_answer *a);
     /* r has become something else; what: a word of ours. */
     void (*changed)(void *user, const struct request *r, const char *what, const char *text);
 };
 
-struct resolver;
 struct requests;
 /* All of it must outlive them. */
 struct requests *requests_new(struct loop *l, const struct conf *conf, struct resolver *r, const struct requests_ops *ops, void *user);

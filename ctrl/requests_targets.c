@@ -2,8 +2,6 @@
 #include <stdio.h>
 
 #include "ctrl/requests_priv.h"
-#include "src/core/err.h"
-#include "tcp/resolve.h"
 
 /* ------------------------------------------------------------ form */
 
@@ -68,112 +66,61 @@ char **requests_words(char *const *words, size_t n)
 
 /* ------------------------------------------------------------ addresses */
 
-/* A target; the first of them also has what is to be said when all are known. */
-struct lookup {
-    struct list node;
-    struct request *r;
-    struct resolve *question;
-    char *text, *principal, *from;
-    uint16_t port;
-    char **address;
-    union sockaddr_any *where;
-};
-
-static void free_lookup(struct lookup *l)
-{
-    resolve_cancel(l->question);
-    list_del(&l->node);
-    strv_free(l->address);
-    free(l->where);
-    free(l->text);
-    free(l->principal);
-    free(l->from);
-    free(l);
-}
-
 void requests_stop_lookups(struct request *r)
 {
-    list_for_each_safe(n, &r->lookups)
-        free_lookup(list_entry(n, struct lookup, node));
-}
-
-/* False: some are not known yet. */
-static bool all_known(const struct request *r)
-{
-    list_for_each(n, &r->lookups)
-        if (list_entry(n, struct lookup, node)->question)
-            return false;
-    return true;
+    lookups_drop(r->lookups);
+    r->lookups = NULL;
+    free(r->asked_from);
+    r->asked_from = NULL;
 }
 
 /* What is judged is what will be used, not a name that may lead elsewhere by then. */
-static bool all_allowed(struct request *r, const struct request_ask *a)
+static enum grpc_status judge(const struct request *r, const struct request_target *t, char *why, size_t size)
+{
+    if (t->n > 0)
+        return requests_allows_target(r, t, why, size);
+    snprintf(why, size, "%s", t->why);
+    return GRPC_INVALID_ARGUMENT;
+}
+
+static bool all_allowed(struct request *r, const struct request_ask *a, const struct request_target *t, size_t n)
 {
     char why[300] = "";
-    list_for_each(i, &r->lookups) {
-        const struct lookup *l = list_entry(i, struct lookup, node);
-        const struct request_target t = { .addresses = l->address, .n = strv_len(l->address), .port = l->port, .where = l->where };
-        enum grpc_status s = requests_allows_target(r, &t, why, sizeof(why));
+    for (size_t i = 0; i < n; i++) {
+        enum grpc_status s = judge(r, &t[i], why, sizeof(why));
         if (s == GRPC_OK)
             continue;
-        AUTO_FREE char *field = mem_printf("remote_listeners: %s: %s", l->text, why);
+        AUTO_FREE char *field = t[i].n ? mem_printf("remote_listeners: %s: %s", t[i].text, why) : mem_printf("remote_listeners: %s", why);
         requests_no_target(r, a, s, field);
         return false;
     }
     return true;
 }
 
-static void take_targets(struct request *r, const struct request_ask *a)
+char **requests_texts(const struct request_target *t, size_t n)
 {
-    struct request_target t[REQUEST_LISTENERS_MAX];
-    size_t n = 0;
-    if (!all_allowed(r, a))
-        return;
-    strv_free(r->targets);
-    r->targets = mem_zalloc(REQUEST_LISTENERS_MAX + 1, sizeof(*r->targets));
-    list_for_each(i, &r->lookups) {
-        const struct lookup *l = list_entry(i, struct lookup, node);
-        r->targets[n] = mem_strdup(l->text);
-        t[n++] = (struct request_target){ .addresses = l->address, .n = strv_len(l->address), .port = l->port, .where = l->where };
-    }
-    requests_found(r, a, t, n);
+    char **texts = mem_zalloc(n + 1, sizeof(*texts));
+    for (size_t i = 0; i < n; i++)
+        texts[i] = mem_strdup(t[i].text);
+    return texts;
 }
 
-static void on_resolved(void *user, int rc, const union sockaddr_any *found, size_t n, const char *why)
+static void on_known(void *user, const struct request_target *t, size_t n)
 {
-    struct lookup *l = user;
-    struct request *r = l->r;
-    const struct lookup *head = list_entry(r->lookups.next, struct lookup, node);
-    char text[ADDR_TEXT];
-    l->question = NULL;
-    AUTO_FREE char *principal = mem_strdup(head->principal), *from = mem_strdup(head->from); /* the lookups go before all is said */
+    struct request *r = user;
+    AUTO_FREE char *principal = mem_strdup(r->principal), *from = mem_strdup(r->asked_from); /* they go before all is said */
     const struct request_ask a = { .principal = principal, .from = from };
-    if (rc < 0) {
-        AUTO_FREE char *field = mem_printf("remote_listeners: %s", why);
-        requests_no_target(r, &a, GRPC_INVALID_ARGUMENT, field);
+    if (!all_allowed(r, &a, t, n))
         return;
-    }
-    l->address = mem_zalloc(n + 1, sizeof(*l->address));
-    l->where = mem_zalloc(n + 1, sizeof(*l->where));
-    for (size_t i = 0; i < n; i++) {
-        l->where[i] = found[i];
-        l->address[i] = mem_strdup(addr_format_host(&found[i], text));
-    }
-    if (all_known(r))
-        take_targets(r, &a);
+    strv_free(r->targets);
+    r->targets = requests_texts(t, n);
+    requests_found(r, &a, t, n);
 }
 
 void requests_start_lookups(struct request *r, const struct request_ask *a)
 {
-    for (size_t i = 0; i < a->n_listeners; i++) {
-        struct lookup *l = mem_zalloc(1, sizeof(*l));
-        char host[ADDR_HOST_MAX + 1], why[200];
-        addr_parse_hostport(a->listeners[i], 0, host, &l->port, why, sizeof(why)); /* well-formed */
-        l->r = r;
-        l->text = mem_strdup(a->listeners[i]);
-        l->principal = mem_strdup(a->principal);
-        l->from = mem_strdup(a->from);
-        list_add_tail(&r->lookups, &l->node);
-        l->question = resolve_start(requests_resolver(r->rq), host, l->port, on_resolved, l);
-    }
+    char **words = requests_words(a->listeners, a->n_listeners);
+    r->asked_from = mem_strdup(a->from);
+    r->lookups = lookups_start(r->rq->resolver, words, on_known, r);
+    strv_free(words);
 }

@@ -78,6 +78,41 @@ struct route *route_find(const struct routes *rs, const char *name)
     return NULL;
 }
 
+struct route *route_make(const char *name)
+{
+    struct route *r = mem_zalloc(1, sizeof(*r));
+    r->users = 1;
+    r->made = true;
+    r->c = conf_route_new(name);
+    return r;
+}
+
+void route_add_place(struct route *r, const char *name, const union sockaddr_any *at, size_t n)
+{
+    char host[ADDR_HOST_MAX + 1] = "", why[200], text[ADDR_TEXT];
+    uint16_t port;
+    struct route_place *all = mem_zalloc(r->n_places + 1, sizeof(*all)), *p = &all[r->n_places];
+    if (r->n_places)
+        memcpy(all, r->place, r->n_places * sizeof(*all));
+    addr_parse_hostport(name, ADDR_PORT_DEFAULT, host, &port, why, sizeof(why));
+    *p = (struct route_place){ .name = mem_strdup(name), .host = mem_strdup(host), .port = addr_port(&at[0]), .addresses = mem_zalloc(n + 1, sizeof(char *)) };
+    for (size_t i = 0; i < n; i++)
+        p->addresses[i] = mem_strdup(addr_format_host(&at[i], text));
+    free(r->place);
+    r->place = all;
+    r->n_places++;
+}
+
+static void free_places(struct route *r)
+{
+    for (size_t i = 0; i < r->n_places; i++) {
+        free(r->place[i].name);
+        free(r->place[i].host);
+        strv_free(r->place[i].addresses);
+    }
+    free(r->place);
+}
+
 struct route *route_hold(struct route *r)
 {
     r->users++;
@@ -92,6 +127,7 @@ void route_drop(struct route *r)
     secret_free(&r->next_secret);
     tls_ctx_free(r->next_tls);
     strv_free(r->accept);
+    free_places(r);
     conf_route_free(r->c);
     free(r);
 }

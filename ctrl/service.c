@@ -26,6 +26,8 @@ const struct grpc_method service_methods[] = {
     { "/scistream.gateway.v1.Gateway/Renew", ADMIN_MAX, &service_renew_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Revoke", ADMIN_MAX, &service_revoke_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Grants", ADMIN_MAX, &service_grants_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Arrange", UNARY_MAX, &service_arrange_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Show", ADMIN_MAX, &service_show_handlers, service_unary_start },
     SCISTREAM_METHODS,
     HEALTH_METHODS,
 };
@@ -68,6 +70,7 @@ void service_send(struct grpc_call *c, const ProtobufCMessage *m)
     protobuf_c_message_pack(m, data);
     if (grpc_send(c, data, n) < 0)
         grpc_finish(c, GRPC_RESOURCE_EXHAUSTED, "the answer is too large, or you do not read");
+    secret_wipe(data, n); /* of a ticket, perhaps */
 }
 
 void service_reply(struct grpc_call *c, const ProtobufCMessage *m)

@@ -19,6 +19,7 @@ struct service_admin {
     const char *(*resume)(void *user);
     ReloadReply *(*reload)(void *user);                              /* heap */
     void (*released)(void *user, const char *uid);                   /* a session of scistream.Control has ended; may be NULL */
+    bool (*before)(void *user);                                      /* the program before this one still has streams; may be NULL */
     const char *(*upgrade)(void *user);                              /* NULL: service_upgraded will be called; or why not */
 };
 
@@ -36,6 +37,7 @@ struct service {
     struct shares *shares;
     const struct routes *routes;
     struct tls_ctx *const *tls;    /* of the control endpoint: the one in use */
+    struct resolver *resolver;
     uint64_t started_ns;
     const struct service_admin *admin;
     void *admin_user;
@@ -50,11 +52,13 @@ void service_init(struct service *s);
 void service_health_changed(struct service *s);
 /* Something happened to the gateway (see WatchEvent.what): tell those who watch. worker: only of worker-*, else 0. */
 void service_note(struct service *s, const char *what, const char *text, unsigned worker);
-/* The same about a session of scistream.Control. */
+/* The same about a session of scistream.Control, or one that was arranged. */
 void service_note_session(struct service *s, const char *uid, const char *text);
+void service_note_arranged(struct service *s, const char *uid, const char *text);
 /* The answer to all who asked for an upgrade. */
 void service_upgraded(struct service *s, const UpgradeReply *r);
 extern const struct sessions_events service_session_events; /* user: the service */
+extern const struct grants_events service_grants_events;    /* user: the service */
 
 extern const struct grpc_method service_methods[];
 extern const size_t service_methods_n;
@@ -71,11 +75,13 @@ struct connections service_connections(const struct service *s);
 /* Has the configuration such a route, or is there something that came by it? */
 bool service_knows_route(const struct service *s, const char *route);
 
-/* A call that is for administrators. */
-#define SERVICE_UID 64
+/* A call that is for administrators; for them and who arranged the session that is its subject; or for whom its run() finds to be allowed. */
+#define SERVICE_UID 65
+enum service_audience { SERVICE_ADMINS, SERVICE_OWNERS, SERVICE_ANYBODY };
 struct service_admin_call {
     const char *name;                                                        /* in the audit */
     bool looks;                                                              /* and changes nothing */
+    enum service_audience audience;
     void (*subject)(const uint8_t *data, size_t len, char uid[SERVICE_UID]); /* the session that is asked for; may be NULL */
     void (*run)(struct grpc_call *c, const struct caller *who, const uint8_t *data, size_t len);
 };
@@ -91,7 +97,8 @@ extern const struct grpc_handlers service_info_handlers, service_sessions_handle
     service_health_watch_handlers, service_watch_handlers, service_release_handlers, service_drain_handlers, service_reload_handlers,
     service_upgrade_handlers, service_scistream_req_handlers, service_scistream_hello_handlers, service_scistream_update_handlers,
     service_scistream_release_handlers;
-extern const struct grpc_handlers service_grant_handlers, service_renew_handlers, service_revoke_handlers, service_grants_handlers;
+extern const struct grpc_handlers service_grant_handlers, service_renew_handlers, service_revoke_handlers, service_grants_handlers, service_arrange_handlers,
+    service_show_handlers;
 /* The part of Info that is for local administrators, built on the heap. */
 void service_add_workers(Scistream__Gateway__V1__InfoReply *r, struct pool *p);
 void service_free_workers(Scistream__Gateway__V1__InfoReply *r);

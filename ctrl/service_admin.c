@@ -1,7 +1,7 @@
 /* Gateway.Release, Drain, Reload and Upgrade: what administrators may do to a gateway. */
 #include <stdio.h>
 
-#include "ctrl/service.h"
+#include "ctrl/service_arranged.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
 #include "src/core/units.h"
@@ -24,11 +24,30 @@ static bool reason_ok(const char *s)
     return true;
 }
 
+/* One that was arranged and is attached to: also when nobody is. */
+static void release_attached(struct grpc_call *c, const char *uid, const char *text, const char *by)
+{
+    const struct service *s = grpc_server_user(c);
+    ReleaseReply r = SCISTREAM__GATEWAY__V1__RELEASE_REPLY__INIT;
+    if (s->grants->frozen) {
+        grpc_finish(c, GRPC_UNAVAILABLE, s->grants->frozen);
+        return;
+    }
+    r.channels = service_arranged_end(s, uid, text);
+    r.sessions = 1;
+    log_info("session %s released by %s: %u channel%s", uid, by, r.channels, r.channels == 1 ? "" : "s");
+    service_reply(c, &r.base);
+}
+
 static void release_session(struct grpc_call *c, const ReleaseRequest *q, const char *text, const char *by)
 {
     const struct service *s = grpc_server_user(c);
     ReleaseReply r = SCISTREAM__GATEWAY__V1__RELEASE_REPLY__INIT;
     bool one = q->pick_case == SCISTREAM__GATEWAY__V1__RELEASE_REQUEST__PICK_CHANNEL;
+    if (!one && arranged_find(s->grants, q->uid)) {
+        release_attached(c, q->uid, text, by);
+        return;
+    }
     int n = sessions_abort(s->sessions, q->uid, one ? (int64_t)q->channel : -1, -SST_ERELEASED, text);
     if (n < 0 && !one && requests_end(s->requests, q->uid, text) == 0) {
         log_info("session %s released by %s", q->uid, grpc_conn_peer(grpc_call_conn(c)));

@@ -1,11 +1,12 @@
-/* What administrators may ask: before anything is looked at, who it is and whether he may.
+/* What administrators may ask, and who arranged a session: before anything is looked at, who it is and whether he may.
  *
  * Happy path: service_allow -> who_ask -> policy -> audit -> run. Failures: the call is ended with what who_ask or the policy says. While the
  * introspection server is asked the message is kept; when the call goes away meanwhile service_gone gives all of it back.
  */
 #include <stdio.h>
 
-#include "ctrl/service.h"
+#include "ctrl/service_arrange.h"
+#include "src/core/secret.h"
 
 struct asking {
     struct list node;        /* of the service */
@@ -27,33 +28,76 @@ static struct asking *find(struct service *s, const struct grpc_call *c)
 static void asking_free(struct asking *a)
 {
     list_del(&a->node);
+    secret_wipe(a->data, a->len); /* of Arrange */
     free(a->data);
     free(a);
 }
 
-static void judged(const struct asking *a, const struct caller *c, const char *why_not)
+static void read_subject(const struct asking *a, char uid[SERVICE_UID])
 {
-    char uid[SERVICE_UID] = "";
-    if (c->how == CALLER_LOCAL && c->admin && a->what->looks)
-        return; /* he may, and there is nothing to remember of it */
+    *uid = 0;
     if (a->what->subject)
         a->what->subject(a->data, a->len, uid);
+}
+
+/* What is for anybody is told in the audit by its run(). */
+static void judged(const struct asking *a, const struct caller *c, const char *why_not)
+{
+    char uid[SERVICE_UID];
+    if (a->what->audience == SERVICE_ANYBODY || (c->how == CALLER_LOCAL && c->admin && a->what->looks))
+        return; /* he may, and there is nothing to remember of it */
+    read_subject(a, uid);
     who_audit(c, "", a->what->name, uid, why_not);
 }
 
-static void told(void *user, const struct caller *c, enum grpc_status refused, const char *text)
+/* Who is no administrator. Of a session that is not his he learns that there is none, unless somebody else arranged it. */
+static enum grpc_status judge_owner(const struct asking *a, const struct caller *c, char *why, size_t size)
+{
+    char uid[SERVICE_UID];
+    const struct service *s = grpc_server_user(a->call);
+    if (a->what->audience != SERVICE_OWNERS || !s->conf->scistream.enable)
+        return GRPC_PERMISSION_DENIED;
+    read_subject(a, uid);
+    enum service_owner o = service_owner(s, c, uid);
+    if (o != SERVICE_HIS)
+        snprintf(why, size, "%s", o == SERVICE_OTHERS ? "the session is somebody else's" : "you have no session with that uid: it is unknown, or has ended");
+    return o == SERVICE_HIS ? GRPC_OK : o == SERVICE_OTHERS ? GRPC_PERMISSION_DENIED : GRPC_NOT_FOUND;
+}
+
+static enum grpc_status judge(const struct asking *a, const struct caller *c, char *why, size_t size)
+{
+    const struct service *s = grpc_server_user(a->call);
+    const struct demand d = { .role = ROLE_ADMIN };
+    if (a->what->audience == SERVICE_ANYBODY || policy_judge(who_policy(s->who), c, &d, why, size) == 0)
+        return GRPC_OK;
+    return judge_owner(a, c, why, size);
+}
+
+/* As in scistream.Control: where nobody is asked who he is, a token that nobody knows does not matter. */
+static const struct caller *known(const struct asking *a, const struct caller *c, struct caller *anybody)
+{
+    const struct service *s = grpc_server_user(a->call);
+    if (c || a->what->audience == SERVICE_ADMINS || s->conf->scistream.auth != CONF_AUTH_NONE)
+        return c;
+    *anybody = (struct caller){ .principal = "anonymous", .how = CALLER_ANONYMOUS };
+    str_copy(anybody->from, sizeof(anybody->from), grpc_conn_peer(grpc_call_conn(a->call)));
+    return anybody;
+}
+
+static void told(void *user, const struct caller *found, enum grpc_status refused, const char *text)
 {
     struct asking *a = user;
-    struct service *s = grpc_server_user(a->call);
-    const struct demand d = { .role = ROLE_ADMIN };
     char why[POLICY_WHY];
+    struct caller anybody;
+    const struct caller *c = known(a, found, &anybody);
+    enum grpc_status s = c ? judge(a, c, why, sizeof(why)) : refused;
     a->who = NULL;
     if (!c) {
         who_audit(NULL, grpc_conn_peer(grpc_call_conn(a->call)), a->what->name, "", text);
         grpc_finish(a->call, refused, text);
-    } else if (policy_judge(who_policy(s->who), c, &d, why, sizeof(why)) < 0) {
+    } else if (s != GRPC_OK) {
         judged(a, c, why);
-        grpc_finish(a->call, GRPC_PERMISSION_DENIED, why);
+        grpc_finish(a->call, s, why);
     } else {
         judged(a, c, NULL);
         list_del(&a->node); /* it may take a further message from now on */

@@ -1,7 +1,8 @@
 /* Gateway.Grant, Renew, Revoke and Grants: sessions for those who get a ticket. Secrets are in the replies to Grant and Renew, and nowhere else. */
 #include <stdio.h>
 
-#include "ctrl/service.h"
+#include "ctrl/service_arrange.h"
+#include "ctrl/service_arranged.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
 
@@ -9,11 +10,9 @@
 #define LOCATIONS 3
 
 typedef Scistream__Gateway__V1__GrantRequest GrantRequest;
-typedef Scistream__Gateway__V1__GrantReply GrantReply;
 typedef Scistream__Gateway__V1__RenewRequest RenewRequest;
 typedef Scistream__Gateway__V1__RevokeRequest RevokeRequest;
 typedef Scistream__Gateway__V1__GrantsReply GrantsReply;
-typedef Scistream__Gateway__V1__GrantState GrantState;
 
 static char *unconst(const char *s) { return (char *)(uintptr_t)s; } /* protobuf-c's strings are not const */
 static uint64_t wall_s(void) { return (uint64_t)time(NULL); }
@@ -21,7 +20,7 @@ static uint64_t wall_s(void) { return (uint64_t)time(NULL); }
 /* ------------------------------------------------------------ whether it may be changed */
 
 /* To those that change something: not while another program is taking over what there is. */
-static bool may_change(struct grpc_call *c)
+bool service_may_change(struct grpc_call *c)
 {
     const struct service *s = grpc_server_user(c);
     if (s->grants->frozen)
@@ -51,7 +50,7 @@ static bool is_any(const char *host)
 }
 
 /* What the configuration tells peers, then where it listens; its name where that is everywhere. */
-static void add_locations(const struct service *s, GrantReply *r)
+void service_add_locations(const struct service *s, GrantReply *r)
 {
     char host[ADDR_HOST_MAX + 1], why[160];
     const char *advertise = s->conf->g.advertise;
@@ -69,7 +68,7 @@ static void add_locations(const struct service *s, GrantReply *r)
 
 /* ------------------------------------------------------------ Grant and Renew */
 
-static void reply_grant(struct grpc_call *c, const struct grant *g)
+void service_reply_grant(struct grpc_call *c, const struct grant *g)
 {
     const struct service *s = grpc_server_user(c);
     GrantReply r = SCISTREAM__GATEWAY__V1__GRANT_REPLY__INIT;
@@ -84,7 +83,8 @@ static void reply_grant(struct grpc_call *c, const struct grant *g)
     tls_ctx_pin(*s->tls, pin);
     r.pins = pins;
     r.n_pins = 1;
-    add_locations(s, &r);
+    service_reply_arranged(&r, g);
+    service_add_locations(s, &r);
     service_reply(c, &r.base);
     for (size_t i = 0; i < r.n_addresses; i++)
         free(r.addresses[i]);
@@ -136,7 +136,7 @@ static void make_grant(struct grpc_call *c, const struct caller *who, struct rou
     } else {
         log_info("session %s granted on route %s: %u channel%s, %llu s, to %s", g->uid, r->c->name, g->channels, g->channels == 1 ? "" : "s",
                  (unsigned long long)t.life_s, service_name_of(who, by));
-        reply_grant(c, g);
+        service_reply_grant(c, g);
     }
 }
 
@@ -149,7 +149,7 @@ static void run_grant(struct grpc_call *c, const struct caller *who, const uint8
         grpc_finish(c, GRPC_INVALID_ARGUMENT, "GrantRequest cannot be read");
     else if (!r)
         grpc_finish(c, GRPC_NOT_FOUND, "no route of that name");
-    else if (may_change(c))
+    else if (service_may_change(c))
         make_grant(c, who, r, q);
     scistream__gateway__v1__grant_request__free_unpacked(q, NULL);
 }
@@ -171,7 +171,9 @@ static void on_grant(struct grpc_call *c, const uint8_t *data, size_t len)
 static struct grant *find(struct grpc_call *c, const char *uid)
 {
     const struct service *s = grpc_server_user(c);
-    struct grant *g = grants_find(s->grants, uid, wall_s());
+    struct grant *g = arranged_find(s->grants, uid); /* as long as somebody uses it */
+    if (!g)
+        g = grants_find(s->grants, uid, wall_s());
     if (!g)
         grpc_finish(c, GRPC_NOT_FOUND, "no granted session with that uid: it is unknown, has expired, or was revoked");
     return g;
@@ -181,9 +183,13 @@ static void renew_grant(struct grpc_call *c, const struct caller *who, struct gr
 {
     char by[SERVICE_NAME];
     const struct service *s = grpc_server_user(c);
+    if (g->arranged && g->arranged->revoked) {
+        grpc_finish(c, GRPC_FAILED_PRECONDITION, "the session was revoked: what runs there ends with its last channel; arrange another one");
+        return;
+    }
     grants_renew(s->grants, g, life_s, wall_s());
     log_info("session %s renewed: %llu s from now, by %s", g->uid, (unsigned long long)life_s, service_name_of(who, by));
-    reply_grant(c, g);
+    service_reply_grant(c, g);
 }
 
 static void run_renew(struct grpc_call *c, const struct caller *who, const uint8_t *data, size_t len)
@@ -192,7 +198,7 @@ static void run_renew(struct grpc_call *c, const struct caller *who, const uint8
     struct grant *g = NULL;
     if (!q || q->lifetime_s > GRANT_LIFE_MAX_S)
         grpc_finish(c, GRPC_INVALID_ARGUMENT, "a readable RenewRequest is expected, with 366 days at most");
-    else if (may_change(c) && (g = find(c, q->uid)))
+    else if (service_may_change(c) && !service_arranged_renew(c, who, q->uid, q->lifetime_s ? q->lifetime_s : LIFE_S) && (g = find(c, q->uid)))
         renew_grant(c, who, g, q->lifetime_s ? q->lifetime_s : LIFE_S);
     scistream__gateway__v1__renew_request__free_unpacked(q, NULL);
 }
@@ -207,7 +213,7 @@ static void subject_of_renew(const uint8_t *data, size_t len, char uid[SERVICE_U
 
 static void on_renew(struct grpc_call *c, const uint8_t *data, size_t len)
 {
-    static const struct service_admin_call what = { .name = "Renew", .subject = subject_of_renew, .run = run_renew };
+    static const struct service_admin_call what = { .name = "Renew", .audience = SERVICE_OWNERS, .subject = subject_of_renew, .run = run_renew };
     service_allow(c, &what, data, len);
 }
 
@@ -224,6 +230,8 @@ static void revoke_grant(struct grpc_call *c, const struct caller *who, struct g
         AUTO_FREE char *text = mem_printf("%s: the session was revoked", err_text(-SST_ERELEASED));
         int n = sessions_abort(s->sessions, uid, -1, -SST_ERELEASED, text);
         r.aborted = (uint32_t)MAX(n, 0);
+        if (s->admin->released)
+            s->admin->released(s->admin_user, uid); /* those that the program before this one has */
     }
     grants_revoke(s->grants, g);
     r.running = sessions_open(s->sessions, uid);
@@ -238,7 +246,7 @@ static void run_revoke(struct grpc_call *c, const struct caller *who, const uint
     struct grant *g = NULL;
     if (!q)
         grpc_finish(c, GRPC_INVALID_ARGUMENT, "RevokeRequest cannot be read");
-    else if (may_change(c) && (g = find(c, q->uid)))
+    else if (service_may_change(c) && !service_arranged_revoke(c, who, q->uid, q->abort) && (g = find(c, q->uid)))
         revoke_grant(c, who, g, q->abort);
     scistream__gateway__v1__revoke_request__free_unpacked(q, NULL);
 }
@@ -253,14 +261,14 @@ static void subject_of_revoke(const uint8_t *data, size_t len, char uid[SERVICE_
 
 static void on_revoke(struct grpc_call *c, const uint8_t *data, size_t len)
 {
-    static const struct service_admin_call what = { .name = "Revoke", .subject = subject_of_revoke, .run = run_revoke };
+    static const struct service_admin_call what = { .name = "Revoke", .audience = SERVICE_OWNERS, .subject = subject_of_revoke, .run = run_revoke };
     service_allow(c, &what, data, len);
 }
 
 /* ------------------------------------------------------------ Grants */
 
 /* Built with malloc throughout, as protobuf-c's own free_unpacked expects. */
-static GrantState *state_of(const struct service *s, const struct grant *g)
+GrantState *service_grant_state(const struct service *s, const struct grant *g)
 {
     GrantState *m = mem_zalloc(1, sizeof(*m));
     scistream__gateway__v1__grant_state__init(m);
@@ -279,6 +287,7 @@ static GrantState *state_of(const struct service *s, const struct grant *g)
     m->receivers = g->attached[GRANT_RECV];
     m->by = mem_strdup(g->by);
     m->from = mem_strdup(g->from);
+    service_show_arranged(m, g);
     return m;
 }
 
@@ -288,9 +297,11 @@ static void run_grants(struct grpc_call *c, const struct caller *who UNUSED, con
     Scistream__Gateway__V1__GrantsRequest *q = scistream__gateway__v1__grants_request__unpack(NULL, len, data);
     GrantsReply *r = mem_zalloc(1, sizeof(*r));
     scistream__gateway__v1__grants_reply__init(r);
-    r->grants = mem_zalloc(s->grants->n + 1, sizeof(*r->grants));
+    r->grants = mem_zalloc(s->grants->n + requests_count(s->requests) + 1, sizeof(*r->grants));
     list_for_each(n, &s->grants->all)
-        r->grants[r->n_grants++] = state_of(s, list_entry(n, struct grant, node));
+        if (!requests_find(s->requests, list_entry(n, struct grant, node)->uid)) /* one that stands beside it is a part of it */
+            r->grants[r->n_grants++] = service_grant_state(s, list_entry(n, struct grant, node));
+    service_arranged_list(s, r);
     if (q)
         service_reply(c, &r->base);
     else

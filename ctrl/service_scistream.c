@@ -7,6 +7,7 @@
 #include "ctrl/service_scistream.h"
 
 #include "ctrl/scistream.pb-c.h"
+#include "ctrl/service_arranged.h"
 #include "ctrl/strings.h"
 #include "src/core/log.h"
 
@@ -73,7 +74,7 @@ void scistream_call_answer(void *call, const struct request_answer *a)
 
 /* ------------------------------------------------------------ messages */
 
-static const char *address_of(const struct service *of, const struct grpc_conn *conn, char out[ADDR_TEXT])
+const char *scistream_address(const struct service *of, const struct grpc_conn *conn, char out[ADDR_TEXT])
 {
     const union sockaddr_any *local = grpc_conn_local(conn);
     if (*of->conf->scistream.data_advertise)
@@ -92,7 +93,7 @@ static void ask(struct scall *s, struct request_ask *a, go *call)
     a->call = s;
     a->principal = s->principal;
     a->from = grpc_conn_peer(conn);
-    a->address = address_of(s->of, conn, address);
+    a->address = scistream_address(s->of, conn, address);
     s->waits = true;
     call(s->of->requests, a);
 }
@@ -131,12 +132,31 @@ static void serve_update(struct scall *s)
     scistream__update_targets__free_unpacked(m, NULL);
 }
 
+/* One that was arranged and is attached to, not listed with those of requests.h. False: there is none of that uid. */
+static bool release_attached(struct scall *s, const char *uid)
+{
+    const char *from = grpc_conn_peer(grpc_call_conn(s->call));
+    const struct grant *g = requests_find(s->of->requests, uid) ? NULL : arranged_find(s->of->grants, uid);
+    if (!g)
+        return false;
+    if (!str_eq(g->by, s->principal)) {
+        refuse(s, GRPC_PERMISSION_DENIED, "uid: the session is somebody else's");
+    } else if (s->of->grants->frozen) {
+        refuse(s, GRPC_UNAVAILABLE, s->of->grants->frozen);
+    } else {
+        log_info("scistream: release of %s by %s from %s: allowed: released", uid, s->principal, from);
+        service_arranged_end(s->of, uid, "released by its owner");
+        reply(s->call, false, &(struct request_answer){ .status = GRPC_OK });
+    }
+    return true;
+}
+
 static void serve_release(struct scall *s)
 {
     Scistream__Release *m = scistream__release__unpack(NULL, s->len, s->data);
-    if (m)
+    if (m && !release_attached(s, m->uid))
         ask(s, &(struct request_ask){ .uid = m->uid }, requests_release);
-    else
+    else if (!m)
         unreadable(s);
     scistream__release__free_unpacked(m, NULL);
 }

@@ -1,4 +1,8 @@
 /* What is done for the sessions of scistream.Control: their doors, events for those who watch, and how Gateway.Sessions shows them. */
+#include <stdio.h>
+
+#include "ctrl/arranged.h"
+#include "ctrl/service_arrange.h"
 #include "ctrl/service_scistream.h"
 #include "src/core/board.h"
 #include "src/core/err.h"
@@ -19,50 +23,60 @@ static struct caller caller_of(const char *principal)
     return c;
 }
 
-struct own { const char *principal; uint64_t n, doors; };
-
-static void count_own(void *user, const struct request *r)
-{
-    struct own *o = user;
-    if (!str_eq(r->principal, o->principal))
-        return;
-    o->n++;
-    o->doors += r->n;
-}
-
-static enum grpc_status judge(const struct service *s, const struct caller *c, const struct demand *d, char *why, size_t size)
+enum grpc_status scistream_judge(const struct service *s, const struct caller *c, const struct demand *d, char *why, size_t size)
 {
     int rc = s->conf->scistream.auth == CONF_AUTH_POLICY ? policy_judge(who_policy(s->who), c, d, why, size) : 0;
     return rc == 0 ? GRPC_OK : rc == -SST_ELIMIT ? GRPC_RESOURCE_EXHAUSTED : GRPC_PERMISSION_DENIED;
+}
+
+enum grpc_status scistream_room(const struct service *s, char *why, size_t size)
+{
+    return requests_room(s->requests, arranged_count(s->grants, NULL), why, size);
+}
+
+uint64_t scistream_ring_memory(const struct service *s, const char *principal)
+{
+    uint64_t sum = requests_sums(s->requests, principal).listeners * 2 * BOARD_RELAY_RING;
+    list_for_each(n, &s->grants->all) {
+        const struct grant *g = list_entry(n, struct grant, node);
+        sum += g->arranged && !g->arranged->beside && str_eq(g->by, principal) ? g->channels * g->route->c->window : 0;
+    }
+    return sum;
 }
 
 static enum grpc_status allows(void *user, const struct request_ask *a, uint64_t *lifetime_ns, char *why, size_t size)
 {
     const struct service *s = user;
     const struct caller c = caller_of(a->principal);
-    struct own own = { .principal = a->principal };
-    requests_each(s->requests, count_own, &own);
-    const struct demand d = { .role = str_eq(a->role, "CONS") ? ROLE_CONS : ROLE_PROD, .sessions = own.n + 1, .channels = (uint64_t)a->num_conn,
-                              .window = BOARD_RELAY_RING, .ring_memory = (own.doors + (uint64_t)a->num_conn) * 2 * BOARD_RELAY_RING };
+    const struct demand d = { .role = str_eq(a->role, "CONS") ? ROLE_CONS : ROLE_PROD, .sessions = requests_sums(s->requests, a->principal).sessions + arranged_count(s->grants, a->principal) + 1,
+                               .channels = (uint64_t)a->num_conn, .window = BOARD_RELAY_RING,
+                                .ring_memory = scistream_ring_memory(s, a->principal) + (uint64_t)a->num_conn * 2 * BOARD_RELAY_RING };
     const struct policy_row *row = s->conf->scistream.auth == CONF_AUTH_POLICY ? policy_row(who_policy(s->who), &c, d.role) : NULL;
     *lifetime_ns = row ? row->lifetime_ns : TIME_FOREVER;
-    return judge(s, &c, &d, why, size);
+    enum grpc_status status = scistream_judge(s, &c, &d, why, size);
+    if (status != GRPC_OK)
+        return status;
+    if (!arranged_find(s->grants, a->uid))
+        return scistream_room(s, why, size);
+    snprintf(why, size, "uid: there is a session with it");
+    return GRPC_ALREADY_EXISTS;
 }
 
 static enum grpc_status allows_target(void *user, const struct request *r, const struct request_target *t, char *why, size_t size)
 {
     const struct caller c = caller_of(r->principal);
     const struct demand d = { .role = r->cons ? ROLE_CONS : ROLE_PROD, .targets = t->where, .n_targets = t->n };
-    return judge(user, &c, &d, why, size);
+    return scistream_judge(user, &c, &d, why, size);
 }
 
 static int reserve(void *user, struct request *r, uint16_t *ports, char *why, size_t size)
 {
     const struct service *s = user;
-    int rc = doors_lend(s->doors, &(struct doors_borrower){ r->uid, r->principal, r->cons }, r->number, r->n, why, size);
+    const struct doors_borrower b = { r->uid, r->principal, r->cons, r->ticket ? r->ticket->key : NULL, *ports ? ports : NULL };
+    int rc = doors_lend(s->doors, &b, r->number, r->n, why, size);
     for (unsigned i = 0; rc == 0 && i < r->n; i++)
         ports[i] = doors_port(s->doors, r->number[i]);
-    if (rc == 0 && s->conf->scistream.wan == CONF_WAN_PSK)
+    if (rc == 0 && !r->ticket && s->conf->scistream.wan == CONF_WAN_PSK)
         log_info("scistream: session %s is keyed by its uid: whoever knows or guesses that can be its other side", r->uid);
     return rc;
 }
@@ -73,14 +87,29 @@ static void aim(void *user, struct request *r, unsigned listener, const struct r
     doors_aim(s->doors, r->number[listener], &(struct doors_target){ .addresses = to->addresses, .n = to->n, .port = to->port });
 }
 
-static void sum_up(const struct doors *ds, const struct request *r, const struct stats_sum *live, struct doors_sum *sum)
+void scistream_sum_up(const struct service *s, const struct request *r, const struct stats_sum *live, struct doors_sum *sum)
 {
     *sum = (struct doors_sum){ .open = 0 };
     for (unsigned i = 0; i < r->n; i++) {
-        doors_add_sum(ds, r->number[i], sum);
+        doors_add_sum(s->doors, r->number[i], sum);
         if (live)
             stats_sum_add(&sum->moved, &live[board_place(r->number[i])]);
     }
+}
+
+static void shut(void *user, const struct request *r, bool shut_them)
+{
+    const struct service *s = user;
+    doors_shut(s->doors, r->number, r->n, shut_them);
+}
+
+/* What the program before still has of it nobody here can tell. */
+static bool busy(void *user, const struct request *r)
+{
+    const struct service *s = user;
+    struct doors_sum sum;
+    scistream_sum_up(s, r, NULL, &sum);
+    return sum.open > 0 || sessions_open(s->sessions, r->uid) > 0 || (s->admin->before && s->admin->before(s->admin_user));
 }
 
 static char *give_back(void *user, struct request *r, int rc, const char *text)
@@ -88,13 +117,14 @@ static char *give_back(void *user, struct request *r, int rc, const char *text)
     const struct service *s = user;
     char there[UNITS_TEXT], back[UNITS_TEXT];
     struct doors_sum sum;
-    sum_up(s->doors, r, NULL, &sum);
+    scistream_sum_up(s, r, NULL, &sum);
     if (sum.open) {
         struct stats_sum *live = doors_live(s->doors);
-        sum_up(s->doors, r, live, &sum);
+        scistream_sum_up(s, r, live, &sum);
         free(live);
     }
     doors_take_back(s->doors, r->number, r->n, rc, text);
+    service_arranged_over(s, r, text);
     if (s->admin->released)
         s->admin->released(s->admin_user, r->uid);
     return mem_printf("%u port%s given back; connections: %llu came, %llu refused, %llu open and reset, %s there, %s back", r->n, r->n == 1 ? "" : "s",
@@ -110,7 +140,7 @@ static void changed(void *user, const struct request *r, const char *what, const
     service_note_session(user, r->uid, all);
 }
 
-const struct requests_ops service_requests_ops = { .allows = allows, .allows_target = allows_target, .reserve = reserve, .aim = aim, .give_back = give_back, .answer = answer,
+const struct requests_ops service_requests_ops = { .allows = allows, .allows_target = allows_target, .reserve = reserve, .aim = aim, .give_back = give_back, .shut = shut, .busy = busy, .answer = answer,
                                                    .changed = changed };
 
 /* ------------------------------------------------------------ Sessions */
@@ -119,6 +149,11 @@ static char **words(char *const *w, size_t *n)
 {
     *n = strv_len(w);
     return strv_copy(w);
+}
+
+const char *scistream_security(const struct service *s, const struct request *r)
+{
+    return r->ticket ? "TLS, keyed by ticket" : s->conf->scistream.wan == CONF_WAN_PSK ? "TLS, keyed by uid" : "plaintext";
 }
 
 static ArrangedMsg *arranged_message(const struct service *s, const struct request *r, const struct doors_sum *sum)
@@ -130,7 +165,9 @@ static ArrangedMsg *arranged_message(const struct service *s, const struct reque
     m->waiting_for = mem_strdup(request_waits_for(r));
     m->state_ms = (now_ns() - r->since_ns) / NS_PER_MS;
     m->principal = mem_strdup(r->principal);
-    m->security = mem_strdup(s->conf->scistream.wan == CONF_WAN_PSK ? "TLS, keyed by uid" : "plaintext");
+    m->security = mem_strdup(scistream_security(s, r));
+    m->expires_s = r->ticket ? r->ticket->expires_s : 0;
+    m->ends_s = r->ticket ? r->ticket->ends_s : 0;
     m->listeners = words(r->listeners, &m->n_listeners);
     m->targets = words(r->targets, &m->n_targets);
     m->application = words(r->prod, &m->n_application);
@@ -150,7 +187,7 @@ SessionMsg *service_request_message(const struct service *s, const struct reques
     struct doors_sum sum;
     SessionMsg *m = mem_zalloc(1, sizeof(*m));
     scistream__gateway__v1__session__init(m);
-    sum_up(s->doors, r, live, &sum);
+    scistream_sum_up(s, r, live, &sum);
     m->uid = mem_strdup(r->uid);
     m->route = mem_strdup(DOORS_SESSIONS);
     m->class_ = mem_strdup(shares_class(s->shares, doors_share(s->doors, r->number[0]), &m->rate));

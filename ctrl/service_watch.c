@@ -7,6 +7,7 @@
  */
 #include <time.h>
 
+#include "ctrl/arranged.h"
 #include "ctrl/service.h"
 #include "ctrl/session_priv.h"
 #include "ctrl/watch.h"
@@ -116,7 +117,13 @@ static void tell_all(struct service *s, struct schannel *c, const char *what)
 }
 
 static void on_flowing(void *user, struct schannel *c) { tell_all(user, c, "flowing"); }
-static void on_ended(void *user, struct schannel *c) { tell_all(user, c, "ended"); }
+static void on_ended(void *user, struct schannel *c)
+{
+    struct service *s = user;
+    tell_all(s, c, "ended");
+    if (c->s->grant && c->s->grant->arranged)
+        grants_left(s->grants);
+}
 
 const struct sessions_events service_session_events = { .opened = on_opened, .flowing = on_flowing, .ended = on_ended };
 
@@ -194,7 +201,7 @@ static void look(struct watcher *w)
         found = true;
         all &= look_at(w, s, progress, now);
     }
-    if (!found && !requests_find(w->s->requests, w->uid)) {
+    if (!found && !requests_find(w->s->requests, w->uid) && !arranged_find(w->s->grants, w->uid)) {
         grpc_finish(w->call, GRPC_OK, "");
         return;
     }
@@ -222,19 +229,22 @@ void service_note(struct service *s, const char *what, const char *text, unsigne
     }
 }
 
-void service_note_session(struct service *s, const char *uid, const char *text)
+static void note_session(struct service *s, const char *route, const char *uid, const char *text)
 {
     WatchEvent e = SCISTREAM__GATEWAY__V1__WATCH_EVENT__INIT;
     e.what = unconst("session");
     e.session = unconst(uid);
-    e.route = unconst(DOORS_SESSIONS);
+    e.route = unconst(route);
     e.text = unconst(text);
     list_for_each(n, &s->watchers) {
         struct watcher *w = list_entry(n, struct watcher, node);
-        if ((!*w->uid || str_eq(w->uid, uid)) && (!*w->route || str_eq(w->route, DOORS_SESSIONS)) && !tell(w, &e, ROOM_EVENT))
+        if ((!*w->uid || str_eq(w->uid, uid)) && (!*w->route || str_eq(w->route, route)) && !tell(w, &e, ROOM_EVENT))
             w->dropped++;
     }
 }
+
+void service_note_session(struct service *s, const char *uid, const char *text) { note_session(s, DOORS_SESSIONS, uid, text); }
+void service_note_arranged(struct service *s, const char *uid, const char *text) { note_session(s, ARRANGED_ROUTE, uid, text); }
 
 /* ------------------------------------------------------------ the call */
 
@@ -254,7 +264,7 @@ static bool is_session(const struct service *s, const char *uid)
     list_for_each(n, &s->sessions->sessions)
         if (str_eq(list_entry(n, struct session, node)->uid, uid))
             return true;
-    return requests_find(s->requests, uid) != NULL;
+    return requests_find(s->requests, uid) || arranged_find(s->grants, uid);
 }
 
 /* Those that there are, as their last events told. */

@@ -56,6 +56,12 @@ void sessions_attach(struct sessions *ss, struct grpc_call *call)
 
 /* ------------------------------------------------------------ all of them */
 
+const char *session_place_name(const struct session *s, char out[SESSION_PLACE])
+{
+    snprintf(out, SESSION_PLACE, "%s %s", s->route->made ? "session" : "route", s->route->made ? s->uid : s->route->c->name);
+    return out;
+}
+
 static void session_free(struct session *s, struct shares *shares)
 {
     shares_drop(shares, s->share);
@@ -201,10 +207,11 @@ void sessions_reloaded(struct sessions *ss)
     admission_set_limit(&ss->memory, ss->c.conf);
     list_for_each_safe(n, &ss->sessions) {
         struct session *s = list_entry(n, struct session, node);
-        struct route *now = route_find(ss->c.routes, s->route->c->name);
+        struct route *now = s->route->made ? s->route : route_find(ss->c.routes, s->route->c->name);
         if (now) {
+            route_hold(now);
             route_drop(s->route);
-            s->route = route_hold(now);
+            s->route = now;
         }
         list_for_each_safe(k, &s->channels)
             if (list_entry(k, struct schannel, node)->state == SC_WAITING)

@@ -405,12 +405,12 @@ const struct hop_events *session_hop_events(void) { return &hop_events; }
 static void on_patience(struct timer *t)
 {
     struct schannel *c = container_of(t, struct schannel, patience);
-    char text[160];
+    char text[160], place[SESSION_PLACE];
     if (c->state == SC_CONFIRMED) {
         end_confirmed(c);
         return;
     }
-    snprintf(text, sizeof(text), "no %s came to route %s in time", side_here(c, SOURCE_SIDE) ? "receiver" : "sender", c->route->c->name);
+    snprintf(text, sizeof(text), "no %s came to %s in time", side_here(c, SOURCE_SIDE) ? "receiver" : "sender", session_place_name(c->s, place));
     schannel_abort(c, -SST_ERENDEZVOUS, text);
 }
 
@@ -544,6 +544,22 @@ static char **dialing_transports(const struct schannel *c, char *why, size_t why
     return NULL;
 }
 
+/* Where the next gateway of a made route is; heap. */
+static struct grpc_place *known_places(const struct route *r, size_t *n)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < r->n_places; i++)
+        most += strv_len(r->place[i].addresses);
+    struct grpc_place *out = mem_zalloc(most + 1, sizeof(*out));
+    *n = 0;
+    for (size_t i = 0; i < r->n_places; i++)
+        for (char *const *a = r->place[i].addresses; *a; a++) {
+            out[*n].host = r->place[i].host;
+            *n += addr_numeric(*a, r->place[i].port, &out[*n].at) == 0;
+        }
+    return out;
+}
+
 static void dial_next(struct schannel *c)
 {
     const struct route *r = c->route;
@@ -558,7 +574,9 @@ static void dial_next(struct schannel *c)
     struct shop *sh = shop_new(c->ss);
     struct grpc_target t = { .host = r->next.host, .port = r->next.port, .tls = r->next_tls, .connect_ns = conf->g.attach_timeout,
                              .tls_name = *r->c->connect_tls_name ? r->c->connect_tls_name : NULL, .silent_ns = conf->g.peer_timeout };
-    sh->h.want = (struct hop_offer){ .name = mem_strdup(r->next.route), .channel = asked_channel(c), .transports = transports,
+    AUTO_FREE struct grpc_place *places = r->made ? known_places(r, &t.n_places) : NULL;
+    t.places = places;
+    sh->h.want = (struct hop_offer){ .name = mem_strdup(r->next.route), .is_session = r->made, .channel = asked_channel(c), .transports = transports,
                                      .role = c->first == SOURCE_SIDE ? SCISTREAM__GATEWAY__V1__ROLE__SEND : SCISTREAM__GATEWAY__V1__ROLE__RECV,
                                      .window = c->first == SOURCE_SIDE ? told_window(c) : c->window, .duplex = c->duplex,
                                      .size_hint = o ? o->size_hint : 0, .wait_ms = o ? o->wait_ms : 0, .low_latency = wants_low_latency(c),

@@ -1,4 +1,5 @@
 /* Sessions as the API shows them. */
+#include "ctrl/arranged.h"
 #include "ctrl/session_priv.h"
 #include "ctrl/watch.h"
 

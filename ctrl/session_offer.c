@@ -79,15 +79,13 @@ static int check_transports(struct shop *sh, const struct route *r, char *why, s
 
 /* ------------------------------------------------------------ a place */
 
-static bool is_of(const struct session *s, const struct route *r) { return str_eq(s->route->c->name, r->c->name); }
-
 /* The one of the grant, NULL: that of all others of the route. */
 static struct session *session_of(struct sessions *ss, struct route *r, struct grant *g)
 {
     uint8_t random[16];
     list_for_each(n, &ss->sessions) {
         struct session *s = list_entry(n, struct session, node);
-        if (s->grant == g && (g || is_of(s, r)))
+        if (s->grant == g && (g || route_is(s->route, r)))
             return s;
     }
     struct session *s = mem_zalloc(1, sizeof(*s));
@@ -130,7 +128,7 @@ static bool is_full(const struct sessions *ss, const struct route *r)
 {
     uint32_t held = 0;
     list_for_each(n, &ss->sessions)
-        if (is_of(list_entry(n, struct session, node), r))
+        if (route_is(list_entry(n, struct session, node)->route, r))
             held += list_entry(n, struct session, node)->held;
     return held >= conf_route_channels(r->c);
 }
@@ -207,11 +205,11 @@ struct schannel *session_place(struct sessions *ss, struct route *r, unsigned si
 
 void schannel_wait_other(struct schannel *c, unsigned side, uint64_t wait_ms)
 {
-    char why[ATTACH_WHY];
+    char why[ATTACH_WHY], place[SESSION_PLACE];
     uint64_t wait = c->ss->c.conf->g.rendezvous_timeout;
     if (wait_ms && wait_ms < wait / NS_PER_MS)
         wait = wait_ms * NS_PER_MS;
-    snprintf(why, sizeof(why), "waiting for a %s on route %s", role_word(!side), c->route->c->name);
+    snprintf(why, sizeof(why), "waiting for a %s on %s", role_word(!side), session_place_name(c->s, place));
     if (c->hop[side])
         hop_waiting(&c->hop[side]->h, why);
     schannel_wait(c, wait);

@@ -47,9 +47,15 @@ void splain_dial(struct schannel *c, unsigned side)
 {
     Scistream__Worker__TcpPeer peer;
     struct splain *p = &c->plain[side];
+    const struct route_place *to = c->route->n_places ? &c->route->place[c->number % c->route->n_places] : NULL;
     p->here = p->dialed = true;
-    snprintf(p->peer, sizeof(p->peer), "%s", c->route->c->connect);
+    snprintf(p->peer, sizeof(p->peer), "%s%s", to ? CONF_TCP : c->route->c->connect, to ? to->name : "");
     doors_peer(c->ss->c.doors, c->route, &peer);
+    if (to) {
+        peer.addresses = to->addresses;
+        peer.n_addresses = strv_len(to->addresses);
+        peer.port = to->port;
+    }
     tell_hop(c, side, &peer, 0);
 }
 

@@ -105,6 +105,8 @@ void schannel_maybe_flows(struct schannel *c);
 bool schannel_adopt(struct schannel *c, struct sessions *ss);         /* true: nobody has before */
 void schannel_opened(struct schannel *c);                             /* tell those who listen; once, with its first side */
 /* session.c */
+#define SESSION_PLACE (ADDR_ROUTE_MAX + 16)
+const char *session_place_name(const struct session *s, char out[SESSION_PLACE]); /* where somebody waits: "route detector"; "session UID" of an arranged one */
 void session_release(struct sessions *ss, struct session *s);        /* frees it when it has no channel */
 bool session_is_own(const struct session *s);                        /* its share is under its uid, else under the name of its route */
 struct shop *shop_new(struct sessions *ss);

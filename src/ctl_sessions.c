@@ -2,6 +2,7 @@
  * printed when the last is here. */
 #include <stdio.h>
 
+#include "src/core/ticket.h"
 #include "src/scistreamctl.h"
 
 typedef Scistream__Gateway__V1__SessionsReply SessionsReply;
@@ -53,9 +54,11 @@ static void arranged_json(const Arranged *a)
     ctl_json_list("listeners", a->listeners, a->n_listeners);
     printf(",");
     ctl_json_list("targets", a->targets, a->n_targets);
-    printf(",\"state_ms\":%llu,\"open\":%llu,\"accepted\":%llu,\"refused\":%llu,\"failed\":%llu,\"bytes_forward\":%llu,\"bytes_backward\":%llu}",
+    printf(",\"state_ms\":%llu,\"open\":%llu,\"accepted\":%llu,\"refused\":%llu,\"failed\":%llu,\"bytes_forward\":%llu,\"bytes_backward\":%llu,"
+           "\"expires_s\":%llu,\"ends_s\":%llu}",
            (unsigned long long)a->state_ms, (unsigned long long)a->open, (unsigned long long)a->accepted, (unsigned long long)a->refused,
-           (unsigned long long)a->failed, (unsigned long long)a->bytes_forward, (unsigned long long)a->bytes_backward);
+           (unsigned long long)a->failed, (unsigned long long)a->bytes_forward, (unsigned long long)a->bytes_backward,
+           (unsigned long long)a->expires_s, (unsigned long long)a->ends_s);
 }
 
 static void sessions_json(const SessionsReply *r)
@@ -112,6 +115,14 @@ static void words_text(const char *head, char *const *w, size_t n)
     printf(n ? "\n" : " -\n");
 }
 
+static void times_text(const Arranged *a)
+{
+    char expires[TICKET_TIME], ends[TICKET_TIME];
+    if (a->expires_s)
+        printf("  ticket     until %s%s%s\n", ticket_time(expires, a->expires_s), a->ends_s ? ", the session ends " : "",
+               a->ends_s ? ticket_time(ends, a->ends_s) : "");
+}
+
 static void arranged_text(const Arranged *a)
 {
     char since[UNITS_TEXT], there[UNITS_TEXT], back[UNITS_TEXT];
@@ -119,6 +130,7 @@ static void arranged_text(const Arranged *a)
            a->security);
     words_text("listeners", a->listeners, a->n_listeners);
     words_text("targets", a->targets, a->n_targets);
+    times_text(a);
     printf("  connections %llu open, %llu came, %llu refused, %llu failed, %s there, %s back\n", (unsigned long long)a->open,
            (unsigned long long)a->accepted, (unsigned long long)a->refused, (unsigned long long)a->failed, units_human_size(there, a->bytes_forward),
            units_human_size(back, a->bytes_backward));

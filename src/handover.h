@@ -6,9 +6,10 @@
  *                begin VERSION   these were all
  *                door PORT       a listening socket of a session of scistream.Control goes with it
  *                session UID     these were its doors; a memory file with what else is to be known of it goes with it (Gateway.Session)
+ *                arranged UID    the same of one that was arranged with a ticket, which the memory has, too (Gateway.HandedSession)
  *                yours PID       streams that begin are the new one's from now on; PID: who said it
  *                serves N        channels that are still open here
- *   new -> old   sessions -      before ready: it takes these, too
+ *   new -> old   sessions WHICH  before ready: it takes these, too; "arranged": also those with tickets
  *                ready VERSION   it can serve
  *                failed WHY      it cannot
  *                abort -         end what is still open

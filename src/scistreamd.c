@@ -122,13 +122,6 @@ static void on_worker_died(struct pool *p UNUSED, void *user, const struct pool_
     service_note(&d->service, "worker-died", text, w->index);
 }
 
-static void on_grant_over(void *user, const struct grant *g, const char *why)
-{
-    struct daemon *d = user;
-    log_info("session %s (%s) %s", g->uid, g->route->c->name, why);
-    sessions_grant_over(d->service.sessions, g->uid, why);
-}
-
 static void on_workers_broken(struct pool *p UNUSED, void *user, const char *why)
 {
     struct daemon *d = user;
@@ -260,12 +253,13 @@ struct grpc_limits daemon_limits(const struct conf *c)
 static void make_services(struct daemon *d)
 {
     static const struct service_admin admin = { .drain = drain_asked, .resume = drain_resume, .reload = reload_now, .upgrade = upgrade_asked,
-                                                .released = sessions_released };
+                                                .released = sessions_released, .before = sessions_before };
     struct grpc_limits limits = daemon_limits(d->conf);
     d->service = (struct service){ .loop = &d->loop, .conf = d->conf, .name = d->name, .admin = &admin, .admin_user = d,
                                    .grants = &d->grants, .routes = &d->routes, .tls = &d->tls };
     service_init(&d->service);
     grants_init(&d->grants);
+    d->grants.conf = d->conf;
     d->server = grpc_server_new(&d->loop, service_methods, service_methods_n, &limits, &d->service);
     if (d->conf->scistream.enable && *d->conf->scistream.plaintext_listen)
         d->plain = grpc_server_new(&d->loop, service_plain_methods, service_plain_methods_n, &limits, &d->service);
@@ -306,11 +300,12 @@ static int start(struct daemon *d)
     doors_start(d->doors, &d->loop, d->pool, d->resolver, &d->observe.records);
     tally_use_doors(&d->observe.tally, doors_route_name, d->doors);
     d->service.who = d->who;
+    d->service.resolver = d->resolver;
     d->service.doors = d->doors;
     d->service.pool = d->observe.sources.pool = d->pool;
     d->service.sessions = d->observe.sources.sessions = sessions_new(&sc);
     d->service.requests = requests_new(&d->loop, d->conf, d->resolver, &service_requests_ops, &d->service);
-    grants_start(&d->grants, &d->loop, on_grant_over, d);
+    grants_start(&d->grants, &d->loop, &service_grants_events, &d->service);
     shares_changed(d->limits.shares);
     return 0;
 }

@@ -1,4 +1,5 @@
 /* What sessions may take of the segments: reservations of class provisioned, and the shares of all, from the configuration in force. */
+#include "ctrl/arranged.h"
 #include "src/core/log.h"
 #include "src/scistreamd.h"
 
@@ -36,6 +37,18 @@ void limits_reloaded(struct daemon *d)
     capacity_follow(&d->limits.capacity);
     warn_of_too_much(d);
     shares_changed(d->limits.shares);
+}
+
+void limits_take_grants(struct daemon *d)
+{
+    list_for_each(n, &d->grants.all) {
+        const struct grant *g = list_entry(n, struct grant, node);
+        const struct capacity_terms t = { .uid = g->uid, .principal = g->by, .rate = g->arranged ? g->arranged->rate : 0,
+                                          .ends_s = g->arranged ? g->arranged->ends_s : 0, .segments = conf_route_segments(g->route->c),
+                                          .memory = g->channels * g->route->c->window };
+        if (g->arranged && !g->arranged->beside && str_eq(g->arranged->class_, "provisioned"))
+            service_reserve_again(&d->service, &t);
+    }
 }
 
 void limits_end(struct daemon *d)

@@ -10,6 +10,8 @@ struct limits { struct capacity capacity; struct shares *shares; };
 
 void limits_start(struct daemon *d); /* the pool and the doors are there */
 void limits_reloaded(struct daemon *d);
+/* Those that were granted by the program before are here: who had reserved something has it. */
+void limits_take_grants(struct daemon *d);
 void limits_end(struct daemon *d);
 
 #endif

@@ -7,7 +7,7 @@
 struct daemon;
 
 struct giving {
-    bool wanted;             /* the new program takes them */
+    bool wanted, tickets;    /* the new program takes them; also those with tickets */
     char **uid;              /* of all of them, heap; NULL: nothing to give (any more) */
     size_t at, kept;         /* how far it is; how many could not be given */
     unsigned door;
@@ -22,7 +22,9 @@ bool sessions_stay(const struct daemon *d);
 /* fd is taken. */
 void sessions_take_door(struct daemon *d, int fd);
 void sessions_take(struct daemon *d, const char *uid, int fd);
+void sessions_take_arranged(struct daemon *d, const char *uid, int fd);
 /* One has ended here: whoever had it before is to end its connections. For struct service_admin. */
 void sessions_released(void *user, const char *uid);
+bool sessions_before(void *user); /* the other: that program still runs, and may have some */
 
 #endif

@@ -123,6 +123,8 @@ static void on_before(struct io *io, uint32_t events UNUSED)
             sessions_take_door(d, fd_take(&w.fd));
         else if (str_eq(w.word, "session"))
             sessions_take(d, w.value, w.fd);
+        else if (str_eq(w.word, "arranged"))
+            sessions_take_arranged(d, w.value, w.fd);
         fd_close(&w.fd);
         if (str_eq(w.word, "yours") && !d->before.taken)
             ours(d, w.value);
@@ -143,6 +145,7 @@ static void take_grants(struct daemon *d)
     size_t size = fd >= 0 && fstat(fd, &st) == 0 ? (size_t)st.st_size : 0;
     char *text = size > 0 ? memfile_map(fd, size, true) : NULL;
     unsigned n = text && text[size - 1] == 0 ? grants_import(&d->grants, text, &d->routes, (uint64_t)time(NULL)) : 0;
+    limits_take_grants(d);
     if (n > 0)
         log_info("%u granted session%s taken over", n, n == 1 ? "" : "s");
     if (text)
@@ -164,7 +167,7 @@ int takeover_ready(struct daemon *d)
         return daemon_fail(d, 71, "cannot take over: %s", err_text(rc));
     d->before.fd = -1;
     if (d->conf->scistream.enable)
-        (void)handover_say(d->before.io.fd, "sessions", "-", -1);
+        (void)handover_say(d->before.io.fd, "sessions", "arranged", -1);
     (void)handover_say(d->before.io.fd, "ready", PACKAGE_VERSION, -1); /* one that is dead is heard of by the loop */
     return 0;
 }

@@ -159,8 +159,10 @@ static void heard(struct daemon *d, const struct handover_word *w)
         retire(d);
     } else if (str_eq(w->word, "sessions") && !d->retired) {
         d->giving.wanted = true;
+        d->giving.tickets = str_eq(w->value, "arranged");
     } else if (str_eq(w->word, "release") && d->retired) {
         (void)requests_end(d->service.requests, w->value, "released at the program that took over");
+        (void)sessions_abort(d->service.sessions, w->value, -1, -SST_ERELEASED, "released at the program that took over");
     } else if (str_eq(w->word, "failed") && !d->retired) {
         str_copy(d->heir.said, sizeof(d->heir.said), w->value); /* told when it has ended */
     } else if (str_eq(w->word, "abort") && d->retired) {
@@ -274,7 +276,7 @@ static const char *start_heir(struct daemon *d)
     }
     (void)setsockopt(sv[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
     d->heir.said[0] = 0;
-    d->giving.wanted = d->heir.told = false;
+    d->giving.wanted = d->giving.tickets = d->heir.told = false;
     d->grants.frozen = "an upgrade is under way: ask again when it is over";
     int rc = spawn(d, sv[1]);
     if (rc == 0)

@@ -10,8 +10,9 @@ static const char *const at_once[] = {
     "attach_timeout", "records", "log_level", "log_target", "log_format", "link.chunk", "auth.client_ca", "auth.token_file", "auth.introspection_url",
     "auth.introspection_credentials_file", "auth.introspection_ca", "auth.introspection_timeout", "auth.introspection_cache", "auth.principal_field",
     "auth.required_scope", "auth.required_audience", "auth.scope_id",
-    "capacity.wan", "capacity.rdma", "capacity.best_effort_percent", "scistream.data_advertise", "scistream.hello_timeout", "scistream.sessions", "scistream.connections", "scistream.connect_timeout",
-    "scistream.keepalive", NULL,
+    "capacity.wan", "capacity.rdma", "capacity.best_effort_percent",
+    "scistream.data_advertise", "scistream.hello_timeout", "scistream.sessions", "scistream.connections", "scistream.connect_timeout",
+    "scistream.keepalive", "scistream.require_ticket", NULL,
 };
 
 /* ------------------------------------------------------------ sections */
@@ -66,13 +67,20 @@ static const struct conf_section *route_section(void) { return section_of("route
 
 /* ------------------------------------------------------------ routes */
 
+struct conf_route *conf_route_new(const char *name)
+{
+    const struct conf_section *s = route_section();
+    struct conf_route *r = mem_zalloc(1, sizeof(*r));
+    r->name = mem_strdup(name);
+    value_defaults(s->rows, s->n, r);
+    return r;
+}
+
 struct conf_route *conf_route_copy(const struct conf_route *r)
 {
     const struct conf_section *s = route_section();
-    struct conf_route *copy = mem_zalloc(1, sizeof(*copy));
+    struct conf_route *copy = conf_route_new(r->name);
     char why[400];
-    copy->name = mem_strdup(r->name);
-    value_defaults(s->rows, s->n, copy);
     for (size_t i = 0; i < s->n; i++) {
         AUTO_FREE char *text = value_print(&s->rows[i], r);
         value_parse(&s->rows[i], copy, text, why, sizeof(why)); /* it accepts what it prints */

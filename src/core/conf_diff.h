@@ -25,7 +25,8 @@ void conf_adopt(struct conf *c, struct conf *from);
 /* The options of c that stand in d->now, as "key=value" for conf_set. Heap array of heap strings, NULL-terminated. */
 char **conf_diff_settings(const struct conf *c, const struct conf_diff *d);
 
-/* A route of one's own, which outlives its configuration. */
+/* A route of one's own, which outlives its configuration; the first has all defaults. */
+struct conf_route *conf_route_new(const char *name);
 struct conf_route *conf_route_copy(const struct conf_route *r);
 void conf_route_free(struct conf_route *r); /* null-safe */
 bool conf_route_same(const struct conf_route *a, const struct conf_route *b);

@@ -88,6 +88,7 @@
     FLAG(enable, "no", "serve scistream.Control, by which SciStream's own client arranges sessions") \
     ENUM(auth, "unset", "unset|none|policy", "who may: none = anybody who reaches the endpoint; policy = by sections auth and policy; has to be said") \
     ENUM(wan, "psk", "psk|plaintext", "what sessions speak on the WAN: psk = TLS by a pre-shared key, which is the uid's; plaintext = TCP as it comes") \
+    FLAG(require_ticket, "no", "take only sessions that are arranged with tickets (scistreamctl inbound, outbound): refuse req of scistream.Control") \
     FLAG(legacy_null_ciphers, "no", "wan = psk: take ciphers that do not encrypt, too, of a stunnel as SciStream starts it; each such connection is warned of") \
     STR(data_ports, "5100-5200", "ports of the listeners of sessions") \
     STR(data_address, "", "numeric address they are bound to; default: that of listen") \

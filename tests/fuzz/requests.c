@@ -52,6 +52,9 @@ static char *give_back(void *user UNUSED, struct request *r, int rc UNUSED, cons
     return mem_strdup("");
 }
 
+static void shut(void *user UNUSED, const struct request *r, bool shut_them UNUSED) { FUZZ_CHECK(r->ticket); }
+static bool busy(void *user UNUSED, const struct request *r) { return r->n % 2; }
+
 static void answer(void *user UNUSED, void *call, const struct request_answer *a)
 {
     struct caller *c = call;
@@ -64,7 +67,8 @@ static void changed(void *user UNUSED, const struct request *r, const char *what
     FUZZ_CHECK(*what && text && *request_waits_for(r) && strlen(r->uid) <= REQUEST_UID_MAX && !strpbrk(r->uid, "/\n\033\177"));
 }
 
-static const struct requests_ops ops = { .allows = allows, .allows_target = allows_target, .reserve = reserve, .aim = aim, .give_back = give_back, .answer = answer,
+static const struct requests_ops ops = { .allows = allows, .allows_target = allows_target, .reserve = reserve, .aim = aim, .give_back = give_back, .shut = shut, .busy = busy,
+                                          .answer = answer,
                                           .changed = changed };
 
 /* Names would be asked of a server. */

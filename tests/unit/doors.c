@@ -10,7 +10,7 @@
 
 #define TOLD_MAX 256
 
-struct told { int what; unsigned number, more, code; bool with_fd, of_session; size_t n_addresses; char address[64], name[128]; bool to; int psk[2]; }; /* psk: of those who come, of where they go */
+struct told { int what; unsigned number, more, code; bool with_fd, of_session; size_t n_addresses; char address[64], name[128]; bool to; int psk[2]; uint8_t key[TLS_KEY_SIZE]; }; /* key: of those who come; psk: of those who come, of where they go */
 
 static struct pool_worker worker[2];
 static struct told told[2][TOLD_MAX];
@@ -41,6 +41,8 @@ static void note_door(struct told *t, const Scistream__Worker__Door *d)
 {
     t->psk[0] = kind_of(d->psk);
     t->psk[1] = d->to ? kind_of(d->to->psk) : 0;
+    if (d->psk)
+        memcpy(t->key, d->psk->key.data, sizeof(t->key));
     t->number = d->number;
     t->to = d->to != NULL;
     t->of_session = d->of_session;
@@ -293,7 +295,7 @@ static void end_sessions(void)
 
 static int lend(const char *uid, uint32_t *numbers, unsigned n, char why[200])
 {
-    return doors_lend(doors, &(struct doors_borrower){ uid, "anna", true }, numbers, n, why, 200);
+    return doors_lend(doors, &(struct doors_borrower){ uid, "anna", true, NULL, NULL }, numbers, n, why, 200);
 }
 
 static void aim(uint32_t number)
@@ -355,11 +357,85 @@ static void test_wan_leg(void)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         begin_sessions(port, port);
         CU_ASSERT_EQUAL(conf_set(conf, rows[i].set, why, sizeof(why)), 0);
-        CU_ASSERT_EQUAL_FATAL(doors_lend(doors, &(struct doors_borrower){ rows[i].uid, "anna", rows[i].cons }, &number, 1, why, 200), 0);
+        CU_ASSERT_EQUAL_FATAL(doors_lend(doors, &(struct doors_borrower){ rows[i].uid, "anna", rows[i].cons, NULL, NULL }, &number, 1, why, 200), 0);
         aim(number);
         CU_ASSERT(n_told[0] == 1 && told[0][0].psk[0] == rows[i].psk[0] && told[0][0].psk[1] == rows[i].psk[1]);
         end_sessions();
     }
+}
+
+/* With a ticket it is TLS by its secret, whatever the configuration says, and nothing that a stunnel would know. */
+static void test_ticket(void)
+{
+    static const uint8_t secret[TLS_KEY_SIZE] = { 1, 2, 3 };
+    unsigned port = free_ports(1);
+    uint32_t number;
+    char why[200];
+    uint8_t want[TLS_KEY_SIZE];
+    struct secret s = { (uint8_t *)(uintptr_t)secret, sizeof(secret) };
+    begin_sessions(port, port);
+    CU_ASSERT_EQUAL(conf_set(conf, "scistream.wan=plaintext", why, sizeof(why)), 0);
+    const struct doors_borrower b = { "7f4df9b09a0e11ee8c900242ac120002", "anna", false, secret, NULL };
+    CU_ASSERT_EQUAL_FATAL(doors_lend(doors, &b, &number, 1, why, sizeof(why)), 0);
+    CU_ASSERT_EQUAL(doors_target_of(doors, number).n, 0);
+    aim(number);
+    auth_wan_key(&s, b.uid, want);
+    CU_ASSERT(n_told[0] == 1 && told[0][0].psk[0] == 1 && told[0][0].psk[1] == 0 && memcmp(told[0][0].key, want, sizeof(want)) == 0);
+    CU_ASSERT(doors_target_of(doors, number).n == 2 && doors_target_of(doors, number).port == 9 && str_eq(doors_target_of(doors, number).addresses[0], "192.0.2.1"));
+    end_sessions();
+}
+
+/* Ports that are wanted: those, or none of them. */
+static void test_wanted(void)
+{
+    unsigned port = free_ports(4);
+    uint32_t a[2], b[2];
+    char why[200];
+    begin_sessions(port, port + 3);
+    uint16_t ports[] = { (uint16_t)(port + 2), (uint16_t)port };
+    struct doors_borrower who = { "u", "anna", true, NULL, ports };
+    CU_ASSERT_EQUAL_FATAL(doors_lend(doors, &who, a, 2, why, sizeof(why)), 0);
+    CU_ASSERT(doors_port(doors, a[0]) == port + 2 && doors_port(doors, a[1]) == port && answers(port + 2) && answers(port));
+    ports[0] = (uint16_t)(port + 1);
+    CU_ASSERT(doors_lend(doors, &who, b, 2, why, sizeof(why)) == -EADDRINUSE && !answers(port + 1));
+    AUTO_FREE char *taken = mem_printf("port %u is in use", port);
+    CU_ASSERT_TRUE(str_starts(why, taken));
+    ports[1] = (uint16_t)(port + 4);
+    CU_ASSERT(doors_lend(doors, &who, b, 2, why, sizeof(why)) == -EINVAL && strstr(why, " is none of data_ports ") && !answers(port + 1));
+    ports[1] = ports[0];
+    CU_ASSERT_EQUAL(doors_lend(doors, &who, b, 2, why, sizeof(why)), -EADDRINUSE);
+    end_sessions();
+}
+
+/* Who comes is reset while it is shut, also when a drain is over, and a worker that starts is not told of it. */
+static void test_shut(void)
+{
+    unsigned port = free_ports(1);
+    uint32_t a;
+    char why[200];
+    begin_sessions(port, port);
+    CU_ASSERT_EQUAL_FATAL(lend("u", &a, 1, why), 0);
+    aim(a);
+    doors_shut(doors, &a, 1, true);
+    CU_ASSERT(n_told[0] == 2 && IS_UNDOOR(&told[0][1]) && told[0][1].number == a && told[0][1].code == 0);
+    union sockaddr_any at;
+    addr_numeric("127.0.0.1", (uint16_t)port, &at);
+    AUTO_FD int fd = stage_connect(&at);
+    char byte;
+    for (int i = 0; i < 100 && recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN; i++)
+        loop_turn(&loop, 10 * NS_PER_MS);
+    CU_ASSERT(recv(fd, &byte, 1, MSG_DONTWAIT) <= 0 && errno != EAGAIN);
+    doors_pause(doors);
+    doors_resume(doors);
+    unsigned before = n_told[1];
+    worker[1].started = true;
+    doors_worker_started(doors, &worker[1]);
+    for (unsigned i = before; i < n_told[1]; i++)
+        CU_ASSERT_NOT_EQUAL(told[1][i].number, a);
+    n_told[0] = 0;
+    doors_shut(doors, &a, 1, false);
+    CU_ASSERT(n_told[0] == 1 && IS_DOOR(&told[0][0]) && told[0][0].with_fd && told[0][0].number == a);
+    end_sessions();
 }
 
 /* A place from which not all have gone is not used again; what was counted there before is not the next one's. */
@@ -425,7 +501,7 @@ static void test_handed_over(void)
     CU_ASSERT_EQUAL(lend("v", b, 1, why), -SST_ELIMIT);
     doors_take_back(doors, a, 2, -SST_ERELEASED, "released there"); /* only its connections */
     CU_ASSERT(told[0][n_told[0] - 1].code && told[0][n_told[0] - 1].more == 1 && answers(port));
-    CU_ASSERT_EQUAL_FATAL(doors_adopt(doors, &(struct doors_borrower){ "u", "anna", false }, fds, 2, b), 0);
+    CU_ASSERT_EQUAL_FATAL(doors_adopt(doors, &(struct doors_borrower){ "u", "anna", false, NULL, NULL }, fds, 2, b), 0);
     CU_ASSERT(fds[0] == -1 && doors_port(doors, b[0]) == port && doors_port(doors, b[1]) == port + 1 && str_eq(doors_uid(doors, b[1]), "u"));
     aim(b[1]);
     CU_ASSERT(told[0][n_told[0] - 1].number == b[1] && told[0][n_told[0] - 1].with_fd);
@@ -492,4 +568,4 @@ static void test_places(void)
     end_sessions();
 }
 
-UNIT_MAIN("doors", UNIT(test_lent), UNIT(test_wan_leg), UNIT(test_counted), UNIT(test_handed_over), UNIT(test_cannot_bind), UNIT(test_lent_while_paused), UNIT(test_places), UNIT(test_told), UNIT(test_refused), UNIT(test_all_others), UNIT(test_pause))
+UNIT_MAIN("doors", UNIT(test_lent), UNIT(test_wan_leg), UNIT(test_ticket), UNIT(test_wanted), UNIT(test_shut), UNIT(test_counted), UNIT(test_handed_over), UNIT(test_cannot_bind), UNIT(test_lent_while_paused), UNIT(test_places), UNIT(test_told), UNIT(test_refused), UNIT(test_all_others), UNIT(test_pause))

@@ -22,6 +22,8 @@ static void on_over(void *user UNUSED, const struct grant *g, const char *why)
         loop_stop(&loop);
 }
 
+static const struct grants_events events = { .over = on_over };
+
 /* Routes of these names; secrets are not needed. */
 static void make_routes(struct routes *rs, const char *names)
 {
@@ -42,7 +44,7 @@ static void begin(void)
     conf = conf_new();
     make_routes(&routes, "a b");
     grants_init(&grants);
-    grants.over = on_over;
+    grants.ev = &events;
     over[0] = 0;
     loop.epfd = -1;
 }
@@ -212,7 +214,7 @@ static void test_timer(void)
 {
     begin();
     CU_ASSERT_EQUAL_FATAL(loop_init(&loop), 0);
-    grants_start(&grants, &loop, on_over, NULL);
+    grants_start(&grants, &loop, &events, NULL);
     const struct grant_terms t = { .route = routes.r[0], .channels = 1, .role = { true, true }, .life_s = 100000, .by = "", .from = "" };
     uint64_t now_s = (uint64_t)time(NULL);
     struct grant *g = grants_add(&grants, &t, now_s);

@@ -51,6 +51,32 @@ static void test_refused(void)
     fixture_close(&f);
 }
 
+/* Looked up by somebody else: each is tried, no name is asked for, and what the last one said is told when none answers. */
+static void test_places(void)
+{
+    struct fixture f;
+    struct peer p;
+    char want[64];
+    fixture_open(&f, OVER_TLS, NULL);
+    struct grpc_target t = fixture_target(&f);
+    struct grpc_place places[3] = { { .host = "nobody.invalid" }, { .host = "nobody.invalid" }, { .host = "gateway.invalid" } };
+    addr_numeric("127.0.0.1", 1, &places[0].at);
+    addr_numeric("127.0.0.2", 1, &places[1].at);
+    addr_numeric("127.0.0.1", f.port, &places[2].at);
+    t.host = "no-such-host.invalid";
+    t.places = places;
+    t.n_places = 2;
+    dial_and_lose(&f, &p, &t);
+    snprintf(want, sizeof(want), "127.0.0.2:1: %s", err_text(-ECONNREFUSED));
+    ASSERT_LOST(&p, "connect", -ECONNREFUSED, want);
+    t.n_places = 3;
+    fixture_dial(&f, &p, &t);
+    UNTIL(&f, p.ready || p.lost);
+    CU_ASSERT(p.ready && !p.lost);
+    grpc_hang_up(p.conn);
+    fixture_close(&f);
+}
+
 static void test_unresolvable(void)
 {
     struct fixture f;
@@ -428,7 +454,7 @@ static void test_server_freed(void)
     fixture_close(&f);
 }
 
-UNIT_MAIN("grpc_conn", UNIT(test_refused), UNIT(test_unresolvable), UNIT(test_not_http2), UNIT(test_tls_mismatch),
+UNIT_MAIN("grpc_conn", UNIT(test_refused), UNIT(test_places), UNIT(test_unresolvable), UNIT(test_not_http2), UNIT(test_tls_mismatch),
           UNIT(test_call_when_not_ready), UNIT(test_stopped_server), UNIT(test_killed_server), UNIT(test_clients_that_fail),
           UNIT(test_connection_limit), UNIT(test_handshake_time), UNIT(test_idle),
 #ifndef WITH_SANITIZER

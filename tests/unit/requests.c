@@ -1,8 +1,9 @@
-/* Sessions of scistream.Control: every message in every state, time-outs, callers that go away; listeners and answers are this test. */
+/* Sessions of scistream.Control: every message in every state, time-outs, callers that go away; and those with tickets, their times, their end. Listeners
+ * and answers are this test. */
 #include <errno.h>
 #include <stdio.h>
 
-#include "ctrl/requests.h"
+#include "ctrl/requests_arranged.h"
 #include "src/core/err.h"
 #include "tcp/resolve.h"
 #include "tests/lib/unit.h"
@@ -17,9 +18,10 @@ static struct requests *rq;
 
 /* What was answered to the call of that number; its address is the call. */
 static struct said { unsigned times; enum grpc_status status; char text[400], listeners[200], prod[200]; } said[CALLS];
-static unsigned reserved, aimed, given_back, changes, refuse_reserve, hang_up;
-static int given_rc;
-static char targets[200], last_change[80];
+static unsigned reserved, aimed, given_back, changes, refuse_reserve, hang_up, shuts, opens, connections;
+static int given_rc, reserve_rc;
+static uint16_t wanted[3];
+static char targets[200], last_change[80], last_text[200], given_text[80];
 static enum grpc_status allowed;
 static uint64_t lifetime = TIME_FOREVER;
 
@@ -49,8 +51,10 @@ static int reserve(void *user UNUSED, struct request *r, uint16_t *ports, char *
 {
     snprintf(why, size, "no ports");
     if (refuse_reserve)
-        return -SST_ELIMIT;
+        return reserve_rc;
     for (unsigned i = 0; i < r->n; i++) {
+        if (i < ARRAY_LEN(wanted))
+            wanted[i] = ports[i];
         r->number[i] = 100 + i;
         ports[i] = (uint16_t)(5100 + i);
     }
@@ -70,8 +74,17 @@ static char *give_back(void *user UNUSED, struct request *r, int rc, const char 
     CU_ASSERT(r->state == REQUEST_RELEASING && *text);
     given_back += r->n;
     given_rc = rc;
+    str_copy(given_text, sizeof(given_text), text);
     return mem_strdup("all given back");
 }
+
+static void shut(void *user UNUSED, const struct request *r, bool shut_them)
+{
+    CU_ASSERT_PTR_NOT_NULL(r->ticket);
+    *(shut_them ? &shuts : &opens) += 1;
+}
+
+static bool busy(void *user UNUSED, const struct request *r UNUSED) { return connections > 0; }
 
 static void answer(void *user UNUSED, void *call, const struct request_answer *a)
 {
@@ -85,14 +98,16 @@ static void answer(void *user UNUSED, void *call, const struct request_answer *a
         requests_gone(rq, &said[hang_up]);
 }
 
-static void changed(void *user UNUSED, const struct request *r, const char *what, const char *text UNUSED)
+static void changed(void *user UNUSED, const struct request *r, const char *what, const char *text)
 {
     CU_ASSERT_PTR_NOT_NULL(request_waits_for(r));
     changes++;
+    str_copy(last_text, sizeof(last_text), text);
     str_copy(last_change, sizeof(last_change), what);
 }
 
-static const struct requests_ops ops = { .allows = allows, .allows_target = allows_target, .reserve = reserve, .aim = aim, .give_back = give_back, .answer = answer,
+static const struct requests_ops ops = { .allows = allows, .allows_target = allows_target, .reserve = reserve, .aim = aim, .give_back = give_back, .shut = shut, .busy = busy,
+                                          .answer = answer,
                                           .changed = changed };
 
 static void begin(void)
@@ -104,7 +119,8 @@ static void begin(void)
     conf->scistream.hello_timeout = 3600 * NS_PER_S;
     requests_held_ns = 3600 * NS_PER_S;
     memset(said, 0, sizeof(said));
-    reserved = aimed = given_back = changes = refuse_reserve = hang_up = 0;
+    reserved = aimed = given_back = changes = refuse_reserve = hang_up = shuts = opens = connections = 0;
+    reserve_rc = -SST_ELIMIT;
     *targets = 0;
     allowed = GRPC_OK;
     rq = requests_new(&loop, conf, resolver, &ops, NULL);
@@ -465,6 +481,151 @@ static void test_moved(void)
     end();
 }
 
+/* ------------------------------------------------------------ with tickets */
+
+static uint64_t wall_s(void) { return (uint64_t)time(NULL); }
+
+/* Two targets and three listeners; times from now, ends_s 0: never. */
+static const struct request *arrange(const char *uid, uint64_t expires_s, uint64_t ends_s, struct request_refusal *no)
+{
+    static char *const one[] = { "127.0.0.2", NULL }, *const other[] = { "127.0.0.3", "127.0.0.4", NULL };
+    static const union sockaddr_any where[2];
+    static const struct request_target to[] = { { "a:1", one, 1, 1, where, NULL }, { "b:2", other, 2, 2, where, NULL } };
+    uint64_t now_s = wall_s();
+    struct request_ticket t = { .key = { 7 }, .issued_s = now_s, .expires_s = now_s + expires_s, .ends_s = ends_s ? now_s + ends_s : 0, .rate = 5,
+                                .provisioned = true };
+    const struct request_terms terms = { .uid = uid, .principal = principal, .from = "192.0.2.9:1", .address = "192.0.2.1", .n = 3, .targets = to,
+                                         .n_targets = 2, .ticket = &t };
+    return requests_arrange(rq, &terms, no);
+}
+
+static void test_arranged(void)
+{
+    struct request_refusal no = { .status = GRPC_OK };
+    begin();
+    conf->scistream.sessions = 2;
+    const struct request *r = arrange("t", 3600, 0, &no);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(r);
+    CU_ASSERT(r == requests_arranged(rq, "t") && r->ticket->key[0] == 7 && reserved == 3 && aimed == 3 && str_eq(state("t"), "Listening"));
+    CU_ASSERT_STRING_EQUAL(targets, "127.0.0.2:1 127.0.0.3:2 127.0.0.2:1 ");
+    CU_ASSERT_STRING_EQUAL(r->listeners[2], "192.0.2.1:5102");
+    CU_ASSERT(str_eq(r->targets[1], "b:2") && wanted[0] == 0 && str_eq(request_waits_for(r), "takes connections"));
+    CU_ASSERT(!arrange("t", 1, 0, &no) && no.status == GRPC_ALREADY_EXISTS && str_starts(no.why, "uid: "));
+    req(0, "t", "PROD", 1); /* it is no request of SciStream's client */
+    hello(1, "t");
+    update(2, "t");
+    CU_ASSERT(got(0, GRPC_ALREADY_EXISTS) && got(1, GRPC_FAILED_PRECONDITION) && got(2, GRPC_FAILED_PRECONDITION));
+    refuse_reserve = 1;
+    CU_ASSERT(!arrange("u", 1, 0, &no) && no.status == GRPC_RESOURCE_EXHAUSTED && str_eq(no.why, "no ports"));
+    reserve_rc = -EADDRINUSE;
+    CU_ASSERT(!arrange("u", 1, 0, &no) && no.status == GRPC_ALREADY_EXISTS);
+    reserve_rc = -EINVAL;
+    CU_ASSERT(!arrange("u", 1, 0, &no) && no.status == GRPC_INVALID_ARGUMENT && str_eq(state("u"), "none"));
+    refuse_reserve = 0;
+    CU_ASSERT_PTR_NOT_NULL(arrange("u", 3600, 0, &no));
+    const struct request_sums all = requests_sums(rq, NULL), bert = requests_sums(rq, "bert");
+    CU_ASSERT(all.sessions == 2 && all.rate == 10 && bert.sessions == 0 && bert.rate == 0);
+    CU_ASSERT(!arrange("v", 1, 0, &no) && no.status == GRPC_RESOURCE_EXHAUSTED);
+    requests_drain(rq, "it is draining");
+    CU_ASSERT(str_eq(state("t"), "Listening") && !arrange("v", 1, 0, &no) && no.status == GRPC_UNAVAILABLE);
+    principal = "bert";
+    release(3, "t");
+    principal = "anna";
+    release(4, "t");
+    CU_ASSERT(got(3, GRPC_PERMISSION_DENIED) && got(4, GRPC_OK) && given_back == 3 && requests_end(rq, "u", "an administrator") == 0 && requests_count(rq) == 0);
+    end();
+}
+
+/* Who is there stays; renewed it lets others in again, and it is gone when nobody is left. */
+static void test_ticket_expires(void)
+{
+    struct request_refusal no;
+    begin();
+    connections = 1;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(arrange("t", 1, 0, &no));
+    UNTIL(shuts == 1);
+    CU_ASSERT_STRING_EQUAL(state("t"), "Closing");
+    CU_ASSERT_STRING_EQUAL(request_waits_for(requests_find(rq, "t")), "takes no new connections");
+    CU_ASSERT(requests_renew(rq, "t", 3600) && opens == 1 && str_eq(state("t"), "Listening") && !requests_renew(rq, "u", 1));
+    CU_ASSERT(requests_arranged(rq, "t")->ticket->expires_s >= wall_s() + 3599);
+    CU_ASSERT_TRUE(requests_renew(rq, "t", 1));
+    UNTIL(shuts == 2);
+    release(0, "nobody");
+    CU_ASSERT(given_back == 0 && requests_count(rq) == 1);
+    connections = 0;
+    UNTIL(given_back == 3);
+    CU_ASSERT(given_rc == -SST_ERELEASED && str_eq(state("t"), "none"));
+    CU_ASSERT_STRING_EQUAL(given_text, "its ticket has expired, and no connection is left");
+    end();
+}
+
+static void test_ticket_revoked(void)
+{
+    struct request_refusal no;
+    begin();
+    CU_ASSERT_PTR_NOT_NULL_FATAL(arrange("t", 3600, 0, &no));
+    requests_revoke(rq, "nobody");
+    requests_revoke(rq, "t"); /* nobody is there */
+    CU_ASSERT(shuts == 1 && given_back == 3 && str_eq(given_text, "it was revoked, and no connection is left"));
+    connections = 1;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(arrange("t", 3600, 0, &no));
+    requests_revoke(rq, "t");
+    CU_ASSERT(shuts == 2 && str_eq(state("t"), "Closing") && !requests_renew(rq, "t", 1) && opens == 0);
+    requests_revoke(rq, "t");
+    CU_ASSERT(shuts == 2 && requests_end_all(rq, -SST_ERELEASED, "all") == 1);
+    end();
+}
+
+static void test_ticket_ends(void)
+{
+    struct request_refusal no;
+    begin();
+    connections = 1;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(arrange("t", 3600, REQUEST_SOON_S + 1, &no));
+    CU_ASSERT_FALSE(requests_arranged(rq, "t")->ticket->warned);
+    UNTIL(requests_arranged(rq, "t")->ticket->warned);
+    CU_ASSERT_STRING_EQUAL(last_text, "ends in 10 minutes");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(arrange("u", 1, 2, &no)); /* whatever is open */
+    UNTIL(str_eq(state("u"), "none"));
+    CU_ASSERT(given_back == 3 && str_eq(given_text, "its lifetime is over") && str_eq(state("t"), "Listening"));
+    end();
+}
+
+/* From another program: as it was, also what lets nobody in. */
+static void test_ticket_moves(void)
+{
+    static char *const one[] = { "127.0.0.2", NULL }, *const names[] = { "a:1", NULL };
+    struct request_target to[2] = { { NULL, one, 1, 1, NULL, NULL }, { NULL, one, 1, 9, NULL, NULL } };
+    struct request_ticket t = { .key = { 9 }, .expires_s = wall_s() + 3600, .warned = true }, old = t;
+    begin();
+    connections = 1;
+    struct request_given g = given("t", 2, names), again = given("t", 2, names), expired = given("x", 2, names);
+    CU_ASSERT(requests_adopt_arranged(rq, &g, &t, to) && !requests_adopt_arranged(rq, &again, &t, to));
+    free(again.numbers);
+    CU_ASSERT(aimed == 2 && str_eq(targets, "127.0.0.2:1 127.0.0.2:9 ") && str_eq(state("t"), "Listening") && requests_arranged(rq, "t")->ticket->key[0] == 9);
+    old.expires_s = wall_s() - 1;
+    CU_ASSERT(requests_adopt_arranged(rq, &expired, &old, to) && shuts == 1 && str_eq(state("x"), "Closing"));
+    requests_moved(rq, "elsewhere");
+    struct request_refusal no;
+    CU_ASSERT(!arrange("y", 1, 0, &no) && no.status == GRPC_UNAVAILABLE && str_eq(no.why, "elsewhere") && requests_count(rq) == 2);
+    end();
+}
+
+static void test_require_ticket(void)
+{
+    struct request_refusal no;
+    begin();
+    req(0, "u", "PROD", 1);
+    conf->scistream.require_ticket = true;
+    req(1, "v", "PROD", 1);
+    hello(2, "v");
+    CU_ASSERT(got(1, GRPC_FAILED_PRECONDITION) && got(2, GRPC_FAILED_PRECONDITION) && strstr(said[1].text, "require_ticket"));
+    hello(3, "u"); /* one that there is goes on */
+    CU_ASSERT(got(0, GRPC_OK) && got(3, GRPC_OK));
+    CU_ASSERT_PTR_NOT_NULL(arrange("v", 3600, 0, &no));
+    end();
+}
+
 static void bad_req(const char *uid, const char *role, int n, const char *field)
 {
     memset(said, 0, sizeof(said));
@@ -519,4 +680,5 @@ static void test_form(void)
 }
 
 UNIT_MAIN("requests", UNIT(test_path), UNIT(test_every_state), UNIT(test_owners), UNIT(test_lifetime), UNIT(test_time), UNIT(test_unresolvable), UNIT(test_gone),
-          UNIT(test_limits), UNIT(test_drain), UNIT(test_moved), UNIT(test_form))
+          UNIT(test_limits), UNIT(test_drain), UNIT(test_moved), UNIT(test_arranged), UNIT(test_ticket_expires), UNIT(test_ticket_revoked), UNIT(test_ticket_ends),
+          UNIT(test_ticket_moves), UNIT(test_require_ticket), UNIT(test_form))
