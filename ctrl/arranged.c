@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "ctrl/hop.h"
 #include "src/core/conf_diff.h"
 #include "src/core/err.h"
 #include "src/core/ticket.h"
@@ -43,7 +44,7 @@ static void set_options(struct conf_route *c, const struct conf *conf, const str
     c->connect_timeout = conf->scistream.connect_timeout;
     c->keepalive = conf->scistream.keepalive;
     if (t->window)
-        c->window = t->window;
+        c->window = MAX(MIN(c->window, t->window), HOP_WINDOW_MIN);
 }
 
 static void add_places(struct route *r, const struct arranged_place *p, size_t n)

@@ -39,7 +39,7 @@ struct arranged_terms {
     const struct arranged_dial *dial;     /* NULL: no next gateway. Not both */
     bool beside;                          /* a session of that uid in ctrl/requests.h is counted and ends it, so it does not end by itself while that is there */
     uint64_t ticket_s, ends_s;            /* the first from now, the other since 1970; 0: never ends */
-    uint64_t window;                      /* ring of each channel; 0: as a route has it by default */
+    uint64_t window;                      /* ring of each channel at most; 0: as a route has it by default */
     const char *by, *from;
     const char *class_;                   /* "best effort" */
     uint64_t rate;                        /* bit/s, 0: none was agreed */

@@ -59,6 +59,7 @@ void service_note_arranged(struct service *s, const char *uid, const char *text)
 void service_upgraded(struct service *s, const UpgradeReply *r);
 extern const struct sessions_events service_session_events; /* user: the service */
 extern const struct grants_events service_grants_events;    /* user: the service */
+bool service_allows_data(void *user, const struct grant *g, const union sockaddr_any *to); /* for sessions_config; user: the service */
 
 extern const struct grpc_method service_methods[];
 extern const size_t service_methods_n;

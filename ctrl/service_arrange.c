@@ -147,23 +147,36 @@ static uint64_t rates_of(const struct grants *gs, const char *by)
     return sum;
 }
 
+/* That bounds what he asks for; NULL: nothing does. */
+static const struct policy_row *row_of(const struct arranging *x)
+{
+    const struct service *s = x->s;
+    return s->conf->scistream.auth == CONF_AUTH_POLICY && !x->who.admin ? policy_row(who_policy(s->who), &x->who, x->a.role) : NULL;
+}
+
+/* Ring of each channel that is attached to: as a route has it by default, or so much less that he may have it. */
+static uint64_t window_of(const struct arranging *x)
+{
+    const struct policy_row *row = row_of(x);
+    return row && row->window ? MAX(MIN(row->window, ARRANGE_WINDOW), HOP_WINDOW_MIN) : ARRANGE_WINDOW;
+}
+
 static struct demand demand_of(const struct arranging *x, const struct goals *g)
 {
     const struct request_sums own = requests_sums(x->s->requests, x->who.principal);
     bool listens = x->a.cell <= ARRANGE_OUTBOUND;
-    uint64_t rings = x->a.channels * (listens ? 2 * (uint64_t)BOARD_RELAY_RING : ARRANGE_WINDOW);
+    uint64_t rings = x->a.channels * (listens ? 2 * (uint64_t)BOARD_RELAY_RING : window_of(x));
     return (struct demand){ .role = x->a.role, .targets = g->where, .n_targets = g->n_where, .provisioned = x->a.provisioned, .channels = x->a.channels,
                             .sessions = own.sessions + arranged_count(x->s->grants, x->who.principal) + 1,
                             .rate = x->a.provisioned ? own.rate + rates_of(x->s->grants, x->who.principal) + x->a.rate : 0,
-                            .window = listens ? BOARD_RELAY_RING : ARRANGE_WINDOW, .ring_memory = scistream_ring_memory(x->s, x->who.principal) + rings,
+                            .window = listens ? BOARD_RELAY_RING : window_of(x), .ring_memory = scistream_ring_memory(x->s, x->who.principal) + rings,
                             .lifetime_ns = x->a.life_s * NS_PER_S };
 }
 
 /* Since 1970; 0: never. Who did not say how long gets as long as he may have. */
 static uint64_t ends_s(const struct arranging *x, uint64_t now_s)
 {
-    const struct service *s = x->s;
-    const struct policy_row *row = s->conf->scistream.auth == CONF_AUTH_POLICY && !x->who.admin ? policy_row(who_policy(s->who), &x->who, x->a.role) : NULL;
+    const struct policy_row *row = row_of(x);
     uint64_t most = row && row->lifetime_ns != TIME_FOREVER ? row->lifetime_ns / NS_PER_S : 0, life_s = x->a.life_s ? x->a.life_s : most;
     return life_s ? now_s + life_s : 0;
 }
@@ -175,7 +188,7 @@ static struct capacity_terms reservation_of(const struct arranging *x)
     bool listens = x->a.cell <= ARRANGE_OUTBOUND, rdma = !listens && (*c->rdma.listen || c->ucx.devices[0]);
     return (struct capacity_terms){ .uid = x->uid, .principal = x->who.principal, .rate = x->a.rate, .ends_s = ends_s(x, wall_s()),
                                     .segments = 1U << SEGMENT_WAN | (rdma ? 1U << SEGMENT_RDMA : 0),
-                                    .memory = x->a.cell == ARRANGE_OUTBOUND ? 0 : x->a.channels * ARRANGE_WINDOW * (listens ? 2 : 1) };
+                                    .memory = x->a.cell == ARRANGE_OUTBOUND ? 0 : x->a.channels * window_of(x) * (listens ? 2 : 1) };
 }
 
 /* The one place where a session that may be had is let in, or there is no room for it. */
@@ -220,8 +233,9 @@ static struct arranged_place *places_of(const struct goals *g)
 
 static struct arranged_terms terms_of(const struct arranging *x, int attach)
 {
-    return (struct arranged_terms){ .uid = x->uid, .channels = x->a.channels, .window = ARRANGE_WINDOW, .attach = attach, .ticket_s = x->a.ticket_s, .ends_s = ends_s(x, wall_s()), .by = x->who.principal,
-                                    .from = x->who.from, .class_ = x->a.provisioned ? "provisioned" : "best effort", .rate = x->a.rate };
+    return (struct arranged_terms){ .uid = x->uid, .channels = x->a.channels, .attach = attach, .ticket_s = x->a.ticket_s, .ends_s = ends_s(x, wall_s()),
+                                    .window = window_of(x), .by = x->who.principal, .from = x->who.from,
+                                    .class_ = x->a.provisioned ? "provisioned" : "best effort", .rate = x->a.rate };
 }
 
 static struct grant *add_attached(const struct arranging *x, const struct arranged_terms *t, struct request_refusal *no)

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "ctrl/service_scistream.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
 #include "src/core/ticket.h"
@@ -60,6 +61,17 @@ unsigned service_arranged_end(const struct service *s, const char *uid, const ch
     if (g)
         grants_end(s->grants, g, "was released", NULL);
     return (unsigned)MAX(n, 0);
+}
+
+bool service_allows_data(void *user, const struct grant *g, const union sockaddr_any *to)
+{
+    const struct demand d = { .role = g->arranged->attach == GRANT_RECV ? ROLE_RECV : ROLE_SEND, .targets = to, .n_targets = 1 };
+    const struct caller c = scistream_caller(g->by);
+    char why[POLICY_WHY];
+    enum grpc_status s = scistream_judge(user, &c, &d, why, sizeof(why));
+    if (s != GRPC_OK)
+        who_audit(&c, g->from, "Attach", g->uid, why);
+    return s == GRPC_OK;
 }
 
 /* ------------------------------------------------------------ how they are shown */

@@ -9,6 +9,8 @@
 void scistream_call_answer(void *call, const struct request_answer *a);
 /* The numeric address at which our listeners are told to be to who calls by that connection. */
 const char *scistream_address(const struct service *s, const struct grpc_conn *conn, char out[ADDR_TEXT]);
+/* Who has that name, which who.h gave him. */
+struct caller scistream_caller(const char *principal);
 /* May he, as scistream.auth says? GRPC_OK, or the status and why not. */
 enum grpc_status scistream_judge(const struct service *s, const struct caller *c, const struct demand *d, char *why, size_t size);
 /* Is there room for one more session, of any kind? GRPC_OK, or the status and why not. */

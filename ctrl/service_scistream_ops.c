@@ -14,7 +14,7 @@ typedef Scistream__Gateway__V1__Arranged ArrangedMsg;
 /* ------------------------------------------------------------ doors */
 
 /* Names that only we give say how it is known; who comes by the local socket as another user than ours or root is judged like everybody. */
-static struct caller caller_of(const char *principal)
+struct caller scistream_caller(const char *principal)
 {
     struct caller c = { .how = str_eq(principal, "anonymous") ? CALLER_ANONYMOUS : str_starts(principal, "local:") ? CALLER_LOCAL : CALLER_TOKEN };
     str_copy(c.principal, sizeof(c.principal), principal);
@@ -47,7 +47,7 @@ uint64_t scistream_ring_memory(const struct service *s, const char *principal)
 static enum grpc_status allows(void *user, const struct request_ask *a, uint64_t *lifetime_ns, char *why, size_t size)
 {
     const struct service *s = user;
-    const struct caller c = caller_of(a->principal);
+    const struct caller c = scistream_caller(a->principal);
     const struct demand d = { .role = str_eq(a->role, "CONS") ? ROLE_CONS : ROLE_PROD, .sessions = requests_sums(s->requests, a->principal).sessions + arranged_count(s->grants, a->principal) + 1,
                                .channels = (uint64_t)a->num_conn, .window = BOARD_RELAY_RING,
                                 .ring_memory = scistream_ring_memory(s, a->principal) + (uint64_t)a->num_conn * 2 * BOARD_RELAY_RING };
@@ -64,7 +64,7 @@ static enum grpc_status allows(void *user, const struct request_ask *a, uint64_t
 
 static enum grpc_status allows_target(void *user, const struct request *r, const struct request_target *t, char *why, size_t size)
 {
-    const struct caller c = caller_of(r->principal);
+    const struct caller c = scistream_caller(r->principal);
     const struct demand d = { .role = r->cons ? ROLE_CONS : ROLE_PROD, .targets = t->where, .n_targets = t->n };
     return scistream_judge(user, &c, &d, why, size);
 }

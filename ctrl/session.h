@@ -41,6 +41,8 @@ struct sessions_config {
     struct records *records;
     const struct sessions_events *ev; /* NULL: nobody listens */
     void *ev_user;
+    /* May a data connection of g go there, where its next gateway wants it? Its own addresses are not asked about. User: as for ev. */
+    bool (*allows)(void *user, const struct grant *g, const union sockaddr_any *to);
 };
 
 /* Everything in the configuration must outlive it. */

@@ -355,6 +355,14 @@ static void on_hop_confirm(struct hop *h, const struct attach_total *t)
         confirm_when_finished(c, t);
 }
 
+/* Heap. Whom we dialed and who refused us says no more than that, not who he is. */
+static char *words_of(const struct shop *sh, int rc, bool by_peer, const char *text)
+{
+    bool refused = by_peer && rc == -SST_EAUTH && !sh->h.at.server;
+    const char *who = refused ? "next gateway" : sh->side == SOURCE_SIDE ? "sender" : "receiver";
+    return by_peer && !refused ? mem_strdup(text) : mem_printf("gateway %s: %s %s: %s", sh->ss->c.name, who, sh->h.at.peer, text);
+}
+
 static void on_hop_over(struct hop *h, int rc, bool by_peer, const char *text)
 {
     struct shop *sh = shop_of(h);
@@ -369,9 +377,7 @@ static void on_hop_over(struct hop *h, int rc, bool by_peer, const char *text)
             end_if_both_over(c);
         return;
     }
-    AUTO_FREE char *full = by_peer ? mem_strdup(text)
-                                   : mem_printf("gateway %s: %s %s: %s", sh->ss->c.name, sh->side == SOURCE_SIDE ? "sender" : "receiver",
-                                                h->at.peer, text);
+    AUTO_FREE char *full = words_of(sh, rc, by_peer, text);
     abort_except(c, rc ? rc : -SST_ELOST, full, sh);
 }
 
@@ -386,11 +392,39 @@ static void on_hop_waiting(struct hop *h, const char *text)
         hop_waiting(&here->h, text);
 }
 
+static bool is_place(const struct route *r, const char *address)
+{
+    for (size_t i = 0; i < r->n_places; i++)
+        if (strv_has(r->place[i].addresses, address))
+            return true;
+    return false;
+}
+
+/* Of a made route only those addresses are used that were judged; where the next gateway has its data elsewhere, that is judged now. */
+static bool may_connect(const struct schannel *c, const Answer *m)
+{
+    union sockaddr_any to;
+    char text[ADDR_TEXT];
+    if (!c->route->made || !*m->address)
+        return true;
+    if (addr_numeric(m->address, (uint16_t)m->port, &to) < 0)
+        return false;
+    return is_place(c->route, addr_format_host(&to, text)) || (c->ss->c.allows && c->ss->c.allows(c->ss->c.ev_user, c->s->grant, &to));
+}
+
 static void on_hop_answered(struct hop *h, const Answer *m)
 {
     struct shop *sh = shop_of(h);
-    if (sh->c && sh->c->w)
+    char text[ATTACH_WHY];
+    if (!sh->c || !sh->c->w)
+        return;
+    if (may_connect(sh->c, m)) {
         hop_connect(h, sh->c->w, &sh->c->pc, (Scistream__Worker__Side)sh->side, m);
+        return;
+    }
+    snprintf(text, sizeof(text), "the next gateway has its data at %.64s port %u, where this session may not connect to: arrange it with an address that is allowed there, or let "
+             "the policy have that one, too", m->address, m->port);
+    schannel_abort(sh->c, -SST_EDENIED, text);
 }
 
 static const struct hop_events hop_events = {

@@ -295,8 +295,8 @@ static int start(struct daemon *d)
     limits_start(d);
     struct sessions_config sc = { .loop = &d->loop, .conf = d->conf, .routes = &d->routes, .pool = d->pool, .resolver = d->resolver,
                                   .name = d->name, .doors = d->doors, .tally = &d->observe.tally, .records = &d->observe.records,
-                                  .ev = &service_session_events, .ev_user = &d->service, .grants = &d->grants,
-                                  .capacity = &d->limits.capacity, .shares = d->limits.shares };
+                                  .ev = &service_session_events, .ev_user = &d->service, .allows = service_allows_data,
+                                  .grants = &d->grants, .capacity = &d->limits.capacity, .shares = d->limits.shares };
     doors_start(d->doors, &d->loop, d->pool, d->resolver, &d->observe.records);
     tally_use_doors(&d->observe.tally, doors_route_name, d->doors);
     d->service.who = d->who;

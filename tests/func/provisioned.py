@@ -35,6 +35,13 @@ def push(where):
             pass
 
 
+def receive(s, space):
+    try:
+        return s.recv_into(space)
+    except ConnectionError:
+        return 0
+
+
 def sink(*ports):
     chosen = selectors.DefaultSelector()
     for port in ports:
@@ -45,7 +52,7 @@ def sink(*ports):
         for key, _ in chosen.select():
             if key.data:
                 chosen.register(key.fileobj.accept()[0], selectors.EVENT_READ, False)
-            elif key.fileobj.recv_into(space) == 0:
+            elif receive(key.fileobj, space) == 0:
                 chosen.unregister(key.fileobj)
                 key.fileobj.close()
 
@@ -145,7 +152,7 @@ def stream(where):
     with socket.create_server(("127.0.0.1", int(where))) as s:
         peer = s.accept()[0]
     space = bytearray(PIECE)
-    return lambda: peer.recv_into(space)
+    return lambda: receive(peer, space)
 
 
 def meter(where, root, windows, most):
@@ -169,10 +176,7 @@ def meter(where, root, windows, most):
         "judged": [counts.get(k, 0) * 8 for k in seconds if machine.own(k)],
         "not_judged": [[counts.get(k, 0) * 8, round(100 * machine.others[k], 1), round(1000 * machine.late.get(k, 0))] for k in seconds if not machine.own(k)],
     }), flush=True)
-    try:
-        while read():  # the others go on until the test ends them
-            pass
-    except ConnectionError:
+    while read():  # the others go on until the test ends them
         pass
 
 
