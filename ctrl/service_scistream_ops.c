@@ -39,7 +39,8 @@ uint64_t scistream_ring_memory(const struct service *s, const char *principal)
     uint64_t sum = requests_sums(s->requests, principal).listeners * 2 * BOARD_RELAY_RING;
     list_for_each(n, &s->grants->all) {
         const struct grant *g = list_entry(n, struct grant, node);
-        sum += g->arranged && !g->arranged->beside && str_eq(g->by, principal) ? g->channels * g->route->c->window : 0;
+        bool beside = g->arranged && g->arranged->beside; /* a session with listeners, which are counted */
+        sum += !beside && str_eq(g->by, principal) ? g->channels * g->route->c->window : 0;
     }
     return sum;
 }

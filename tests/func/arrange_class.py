@@ -59,7 +59,13 @@ def policy(folder):
     second = inbound(anna, here, channels=3)
     refused("rings", anna.arrange(targets=here), most, "ring_memory: 2560K would be more than its limit of 2M")
     anna.release(first.uid).result()
+
+    def grant(**what):
+        return anna.call("Grant", pb.GrantRequest(route="shared", **what), pb.GrantReply)
+
+    refused("a grant for long", grant(channels=1), most, "lifetime: 1d would be more than its limit of 1h")
     third = inbound(anna, here)
+    refused("a grant with rings", grant(lifetime_s=60), most, "ring_memory: 4M would be more than its limit of 2M")
     for s in (second, third):
         anna.release(s.uid).result()
 
@@ -68,6 +74,10 @@ def arranged(folder_l, folder_d, target, rate):
     """A session that stays, to that port: its uid, and its local port at the other gateway. rate: that it reserves at the first; 0: best effort"""
     t = inbound(Gateway(folder_l), [f"127.0.0.1:{target}"], **(gold(int(rate)) if int(rate) else {}))
     say(f"{t.uid} {port_of(outbound(Gateway(folder_d), t).listeners[0])}")
+
+
+def attached(folder, rate):
+    say(Gateway(folder).arrange(attach=pb.RECV, **gold(int(rate))).result().uid)
 
 
 if __name__ == "__main__":

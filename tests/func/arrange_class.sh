@@ -37,7 +37,10 @@ export ANNA=$(cat "$tmp/token.out")
 auth=policy options="
 capacity { wan = 10Gbit }
 auth { token_file = \"$tmp/tokens\" }
-policy \"anna\" { principals = {\"anna@*\"}  roles = {PROD}  targets = {\"127.0.0.1:*\"}  classes = {best_effort, provisioned}  rate = 5Gbit  ring_memory = 2M }" new_arranging W
+policy \"anna\" { principals = {\"anna@*\"}  roles = {PROD, ADMIN}  targets = {\"127.0.0.1:*\"}  classes = {best_effort, provisioned}  rate = 5Gbit  ring_memory = 2M  lifetime = 1h }" new_arranging W
+cat >>"$tmp/W/conf" <<END
+route "shared" { accept = {"link"}  deliver = {"link"}  secret_file = "$tmp/W/secret"  window = 512K  channels = 4 }
+END
 start_gateway W
 ask policy "$tmp/W"
 stop_gateway W
@@ -69,13 +72,16 @@ wait_for 20 is_about $other 120
 ctl L sessions >"$tmp/sessions"
 grep -q "^session $gold  route scistream:sessions, provisioned 80Mbit, " "$tmp/sessions" || fail "sessions: $(cat "$tmp/sessions")"
 
-step "an upgrade: it has it there, too, for connections that come then"
+step "an upgrade: it has it there, too, for connections that come then; and so has one that is attached to"
+ask attached "$tmp/L" 50000000
+wanted=${told% }
 run ctl 0 "$builddir/scistreamctl" -S "$tmp/L/sock" upgrade
 pid[L]=$(ctl L info --json | sed 's/.*"pid":\([0-9]*\).*/\1/')
 started+=("${pid[L]}")
 wait_said L "session $gold taken over, 1 port"
 wait_said L "session $other taken over, 1 port"
-[ "$(ctl L info --json | $python -ISc 'import json,sys; print(json.load(sys.stdin)["capacity"]["wan"]["reserved"])')" = 80000000 ] || fail "$(ctl L info)"
+[ "$(ctl L info --json | $python -ISc 'import json,sys; print(json.load(sys.stdin)["capacity"]["wan"]["reserved"])')" = 130000000 ] || fail "$(ctl L info)"
+run ctl 0 "$builddir/scistreamctl" -S "$tmp/L/sock" release $wanted
 for i in 0 1; do
     kill "${pid[push$i]}"
     finish push$i
