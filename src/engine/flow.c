@@ -68,31 +68,27 @@ static void move_gate(struct flow *f, uint64_t now)
 
 void flow_use_share(struct flow *f, struct share *s, unsigned way)
 {
-    f->share = s;
-    f->way = way;
+    f->taker = (struct share_taker){ .share = s, .way = way };
 }
 
 /* For bytes that are here, and only as many ahead as go at once: what one does not use, others of the session could. */
 static void ask_share(struct flow *f, uint64_t now)
 {
     struct ring *r = &f->ring;
-    uint64_t wait = 0;
-    if (share_rate(f->share) == 0) {
+    if (share_rate(f->taker.share) == 0) {
         r->gate = UINT64_MAX;
         return;
     }
     if (r->gate == UINT64_MAX)
         r->gate = r->sub;
-    if (r->put <= r->gate || r->gate - r->sub >= SHARE_AHEAD || now < f->again_ns)
-        return;
-    r->gate += share_take(f->share, f->way, r->put - r->gate, now, &wait);
-    f->again_ns = now + wait;
+    if (r->put > r->gate && r->gate - r->sub < SHARE_AHEAD)
+        r->gate += share_take(&f->taker, r->put - r->gate, now);
 }
 
 uint64_t flow_paced_wait(const struct flow *f)
 {
-    uint64_t now, until = f->share ? f->again_ns : f->paced_ns + PACE_SLICE_NS;
-    if ((!f->rate_bytes && !f->share) || f->ring.put <= f->ring.sub || f->ring.gate > f->ring.sub)
+    uint64_t now, until = f->taker.share ? f->taker.again_ns : f->paced_ns + PACE_SLICE_NS;
+    if ((!f->rate_bytes && !f->taker.share) || f->ring.put <= f->ring.sub || f->ring.gate > f->ring.sub)
         return 0;
     now = now_ns();
     return until > now ? until - now : 1;
@@ -158,7 +154,7 @@ static bool pump_once(struct flow *f, uint64_t now, bool *moved)
     uint64_t before = r->put + r->sub + r->rel;
     bool did = fill(f);
     hash_new_bytes(f);
-    if (f->share)
+    if (f->taker.share)
         ask_share(f, now);
     did |= f->discard ? discard(r) : f->sink && xport_drain(f->sink, r) == 0;
     if ((f->sink || f->discard) && !f->shut && ring_all_submitted(r))

@@ -21,9 +21,7 @@ struct flow {
     /* pacing */
     uint64_t rate_bytes;         /* bytes per second; 0: none */
     uint64_t paced_ns;           /* when the gate was last moved */
-    struct share *share;         /* of the session, instead; NULL: none */
-    unsigned way;                /* which of its two */
-    uint64_t again_ns;           /* nothing is to be had of it before */
+    struct share_taker taker;    /* of what the session has, instead */
 };
 
 /* Caller's zeroed storage. 0 or -errno of ring_init. */

@@ -235,7 +235,7 @@ static const struct channel_events events = { .up = on_up, .ended = on_ended, .f
 
 static uint64_t spread_of(const struct relay *r)
 {
-    const struct share *s = r->c->flow[FORWARD].share;
+    const struct share *s = r->c->flow[FORWARD].taker.share;
     return s ? share_spread(s) : 0;
 }
 

@@ -274,7 +274,7 @@ static void handle_hop(struct worker *w, const Scistream__Worker__Hop *m)
     if (!sense)
         return emit_failed(w, m->channel, side, -SST_ENOTRANSPORT, "transport is not known to this worker, or malformed request");
     s.tuned = m->ticket != 0;
-    s.spread = c->flow[FORWARD].share ? share_spread(c->flow[FORWARD].share) : 0;
+    s.spread = c->flow[FORWARD].taker.share ? share_spread(c->flow[FORWARD].taker.share) : 0;
     s.psk = m->ticket ? relays_ticket_psk(w->relays, m->ticket, &psk) : m->tcp ? relay_psk_take(m->tcp->psk, &psk) : NULL;
     if (m->ticket && !taken && (s.fd = relays_claim(w->relays, m->ticket)) < 0)
         return emit_failed(w, m->channel, side, -SST_ELOST, "the connection that came is not here any more");
