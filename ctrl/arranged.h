@@ -72,7 +72,7 @@ void arranged_renewed(struct grant *g);
 void arranged_revoke(struct grants *gs, struct grant *g);
 /* All of t but its times, secrets and who it is by, into a new grant that has a uid. 0, -EINVAL and why. */
 int arranged_fill(const struct grants *gs, struct grant *g, const struct arranged_terms *t, char *why, size_t why_size);
-/* ctrl/arranged_line.c: for the program that takes over; heap, with the secrets. False: it makes no sense, or the session may not be used any more. */
+/* ctrl/arranged_line.c: for the program that takes over; heap, with the secrets. False: it makes no sense, or its time is over. */
 #define ARRANGED_LINE "arranged "
 char *arranged_line(const struct grant *g);
 bool arranged_take_line(const struct grants *gs, struct grant *g, const char *line, uint64_t now_s);

@@ -57,6 +57,8 @@ static void set_session(SessionMsg *m, const struct grant *g)
     m->attach = a->attach;
     m->beside = a->beside;
     m->warned = a->warned;
+    m->closed = a->closed;
+    m->revoked = a->revoked;
 }
 
 static char *line_of(const SessionMsg *m)
@@ -74,14 +76,11 @@ static char *line_of(const SessionMsg *m)
     return line;
 }
 
-/* One that nobody can come to any more stays with this program, whose channels it has. */
 char *arranged_line(const struct grant *g)
 {
     SessionMsg m = SCISTREAM__ARRANGED__SESSION__INIT;
     DialMsg d = SCISTREAM__ARRANGED__DIAL__INIT;
     size_t n;
-    if (g->arranged->closed)
-        return mem_strdup("");
     AUTO_FREE PlaceMsg **places = places_of(g->route, &n);
     set_session(&m, g);
     if (arranged_dials(g)) {
@@ -125,7 +124,7 @@ static bool can_be(const SessionMsg *m, uint64_t now_s)
 {
     uint8_t uid[(GRANT_UID - 1) / 2];
     return secret_unhex(uid, sizeof(uid), m->uid) && key_ok(&m->send_secret) && key_ok(&m->recv_secret) && m->attach >= -1 && m->attach < GRANT_ROLES &&
-           m->expires_s > now_s && (!m->ends_s || m->ends_s > now_s) && (!m->dial || m->dial->secret.len == GRANT_KEY);
+           (!m->ends_s || m->ends_s > now_s) && (!m->dial || m->dial->secret.len == GRANT_KEY);
 }
 
 /* NULL-terminated; the strings stay the message's. */
@@ -164,6 +163,8 @@ static void take_rest(struct grant *g, const SessionMsg *m)
     g->issued_s = m->issued_s;
     g->expires_s = m->expires_s;
     g->arranged->warned = m->warned;
+    g->arranged->closed = m->closed;
+    g->arranged->revoked = m->revoked;
     str_copy(g->by, sizeof(g->by), m->by);
     str_copy(g->from, sizeof(g->from), m->from);
     for (unsigned role = 0; role < GRANT_ROLES; role++)

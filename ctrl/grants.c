@@ -260,7 +260,7 @@ static bool take_line(struct grants *gs, const char *line, const struct routes *
     struct grant *g = mem_zalloc(1, sizeof(*g));
     g->users = 1;
     bool ok = str_starts(line, ARRANGED_LINE) ? arranged_take_line(gs, g, line, now_s) : take_fields(g, line, rs, now_s);
-    ok = ok && !grants_find(gs, g->uid, now_s);
+    ok = ok && !grants_find(gs, g->uid, now_s) && !arranged_find(gs, g->uid);
     if (ok)
         grants_put(gs, g, now_s);
     else

@@ -78,7 +78,7 @@ void grants_follow(struct grants *gs, const struct routes *rs);
 
 /* For the program that takes over: a line for each, with the secrets. Heap, the caller's to wipe. */
 char *grants_export(const struct grants *gs);
-/* Such lines: those that may still be used, and whose route there is. How many; a line that makes no sense, or another version's, is left out. */
+/* Such lines: those that may still be used, or are arranged, and whose route there is. How many; a line that makes no sense, or another version's, is left out. */
 unsigned grants_import(struct grants *gs, const char *lines, const struct routes *rs, uint64_t now_s);
 
 /* For ctrl/arranged*.c. Into the table, with the caller's hold of it. */

@@ -73,10 +73,14 @@ static const struct request *refuse(struct request_refusal *no, enum grpc_status
     return NULL;
 }
 
+/* A ticket is not good for longer than the session. */
+static void set_expiry(struct request_ticket *t, uint64_t expires_s) { t->expires_s = t->ends_s ? MIN(expires_s, t->ends_s) : expires_s; }
+
 static void keep_ticket(struct request *r, const struct request_ticket *t)
 {
     r->ticket = mem_zalloc(1, sizeof(*r->ticket));
     *r->ticket = *t;
+    set_expiry(r->ticket, t->expires_s);
     r->life.fire = on_life;
 }
 
@@ -160,7 +164,7 @@ bool requests_renew(struct requests *rq, const char *uid, uint64_t ticket_s)
     struct request *r = arranged(rq, uid);
     if (!r || r->ticket->revoked)
         return false;
-    r->ticket->expires_s = wall_s() + ticket_s;
+    set_expiry(r->ticket, wall_s() + ticket_s);
     if (r->state == REQUEST_CLOSING) {
         rq->ops->shut(rq->user, r, false);
         requests_enter(r, REQUEST_LISTENING, "renewed");

@@ -38,7 +38,7 @@ const struct request *requests_arrange(struct requests *rq, const struct request
 
 /* The one of that uid, if it was arranged with a ticket; else NULL. */
 const struct request *requests_arranged(const struct requests *rq, const char *uid);
-/* Its ticket expires ticket_s from now. False: it was revoked. */
+/* Its ticket expires ticket_s from now, or with the session. False: it was revoked. */
 bool requests_renew(struct requests *rq, const char *uid, uint64_t ticket_s);
 /* Nobody comes any more; it may have ended when this returns. */
 void requests_revoke(struct requests *rq, const char *uid);

@@ -1,3 +1,4 @@
+#include "ctrl/arranged.h"
 #include "ctrl/service.h"
 
 #define UNARY_MAX (64U << 10)
@@ -57,7 +58,8 @@ static bool in_conf(const struct service *s, const char *route)
 bool service_knows_route(const struct service *s, const char *route)
 {
     const struct connections cs = service_connections(s);
-    return in_conf(s, route) || connections_know(&cs, route) || sessions_know(s->sessions, route);
+    bool arranged = str_eq(route, ARRANGED_ROUTE) && arranged_count(s->grants, NULL) > 0;
+    return arranged || in_conf(s, route) || connections_know(&cs, route) || sessions_know(s->sessions, route);
 }
 
 /* The request comes as the first message: nothing to do at the headers. */

@@ -295,7 +295,8 @@ static struct grant *make_attached(const struct arranging *x, const struct goals
     t.role[GRANT_SEND] = !dials || !recv;
     t.role[GRANT_RECV] = !dials || recv;
     if (dials) {
-        memcpy(pins, x->q->dial->pins, x->q->dial->n_pins * sizeof(*pins));
+        for (size_t i = 0; i < x->q->dial->n_pins; i++)
+            pins[i] = x->q->dial->pins[i];
         dial.tls_name = x->q->dial->tls_name;
         dial.secret = x->q->dial->secret.data;
         t.dial = &dial;

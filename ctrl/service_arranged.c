@@ -25,7 +25,8 @@ static void on_over(void *user, const struct grant *g, const char *why)
 static bool on_busy(void *user, const struct grant *g)
 {
     const struct service *s = user;
-    return sessions_open(s->sessions, g->uid) > 0 || requests_find(s->requests, g->uid);
+    bool before = s->admin->before && s->admin->before(s->admin_user); /* whose streams may be in it */
+    return before || sessions_open(s->sessions, g->uid) > 0 || requests_find(s->requests, g->uid);
 }
 
 static void on_soon(void *user, const struct grant *g)

@@ -181,7 +181,7 @@ static ArrangedMsg *arranged_message(const struct service *s, const struct reque
     return m;
 }
 
-struct listing { const struct service *s; const char *uid; struct stats_sum *live; SessionsReply *r; };
+struct listing { const struct service *s; const char *uid; struct stats_sum *live; SessionsReply *r; size_t n_attached; /* in r before */ };
 
 SessionMsg *service_request_message(const struct service *s, const struct request *r, const struct stats_sum *live)
 {
@@ -197,18 +197,35 @@ SessionMsg *service_request_message(const struct service *s, const struct reques
     return m;
 }
 
+/* The other gateway attaches to it, too: that stands there by now. */
+static SessionMsg *find_attached(const struct listing *l, const char *uid)
+{
+    for (size_t i = 0; i < l->n_attached; i++)
+        if (str_eq(l->r->sessions[i]->uid, uid))
+            return service_beside(l->s, uid) ? l->r->sessions[i] : NULL;
+    return NULL;
+}
+
 static void add(void *user, const struct request *r)
 {
     struct listing *l = user;
-    if (!*l->uid || str_eq(l->uid, r->uid))
-        l->r->sessions[l->r->n_sessions++] = service_request_message(l->s, r, l->live);
+    if (*l->uid && !str_eq(l->uid, r->uid))
+        return;
+    SessionMsg *m = service_request_message(l->s, r, l->live), *attached = find_attached(l, r->uid);
+    if (attached) {
+        attached->arranged = m->arranged;
+        m->arranged = NULL;
+        scistream__gateway__v1__session__free_unpacked(m, NULL);
+    } else {
+        l->r->sessions[l->r->n_sessions++] = m;
+    }
 }
 
 void service_list_requests(const struct service *s, const char *uid, const char *route, SessionsReply *r)
 {
     if (!requests_count(s->requests) || (*route && !str_eq(route, DOORS_SESSIONS)))
         return;
-    struct listing l = { .s = s, .uid = uid, .live = doors_live(s->doors), .r = r };
+    struct listing l = { .s = s, .uid = uid, .live = doors_live(s->doors), .r = r, .n_attached = r->n_sessions };
     SessionMsg **more = mem_zalloc(r->n_sessions + requests_count(s->requests) + 1, sizeof(SessionMsg *));
     if (r->n_sessions)
         memcpy(more, r->sessions, r->n_sessions * sizeof(SessionMsg *));

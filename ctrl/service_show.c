@@ -153,19 +153,13 @@ void service_arranged_list(const struct service *s, Scistream__Gateway__V1__Gran
 
 /* ------------------------------------------------------------ Show */
 
-/* Out of the reply. Of one that has listeners and is attached to there are two: all channels to the last one. NULL: nobody uses it now. */
+/* The one of that uid, out of the reply. NULL: nobody uses it now. */
 static SessionMsg *take_session(const struct service *s, const char *uid)
 {
     SessionsReply *all = sessions_reply_new();
     sessions_list(s->sessions, uid, "", all);
     service_list_requests(s, uid, "", all);
     SessionMsg *m = all->n_sessions ? all->sessions[--all->n_sessions] : NULL;
-    if (all->n_sessions && !m->n_channels) {
-        m->channels = all->sessions[0]->channels;
-        m->n_channels = all->sessions[0]->n_channels;
-        all->sessions[0]->channels = NULL;
-        all->sessions[0]->n_channels = 0;
-    }
     sessions_reply_free(all);
     return m;
 }

@@ -2,7 +2,7 @@
  * its value in each packet, perhaps with a descriptor. A word that one side does not know it leaves out: they may be of different versions.
  *
  *   old -> new   socket WHAT     a listening socket goes with it
- *                grants -        sessions that were granted: memory goes with it, a text of grants_export
+ *                grants -        sessions that were granted, or arranged and are attached to: memory goes with it, a text of grants_export
  *                begin VERSION   these were all
  *                door PORT       a listening socket of a session of scistream.Control goes with it
  *                session UID     these were its doors; a memory file with what else is to be known of it goes with it (Gateway.Session)

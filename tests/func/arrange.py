@@ -232,8 +232,8 @@ def lifetime(folder_l, folder_d):
     check("ends", abs(s.ticket.ends_s - time.time() - 2) < 3, s.ticket.ends_s)
     client, server = s.connect()
     check("reset", tcp_ends.outcome(client) == tcp_ends.RESET and tcp_ends.outcome(server) == tcp_ends.RESET)
-    until("gone", lambda: s.l.gone(s.uid))
-    s.d.release(s.uid).result()
+    for g in (s.l, s.d):    # the ticket was no longer good, so nobody could come to the other one either
+        until("gone", lambda: g.gone(s.uid))
 
 
 def revoked(folder_l, folder_d):
@@ -405,6 +405,31 @@ def owners(folder_l, folder_d):
     t = inbound(other, [here])
     check("anybody's", Gateway(folder_d).show(t.uid).result().grant.by == "anonymous")
     Gateway(folder_d).revoke(t.uid).result()
+
+
+def dialing(folder):
+    """Where the gateway would dial is judged as targets are, after names were looked up."""
+    bert = Gateway(folder, os.environ["BERT"])
+    dial = {"addresses": ["localhost:5000"], "secret": b"k" * 32, "ports": [5100, 5109]}
+    refused("another port", bert.arrange(uid="u", listen=pb.Listen(), dial=pb.Dial(**{**dial, "ports": [5100, 5110]})), Code.PERMISSION_DENIED, ":5110 is in none")
+    refused("another host", bert.arrange(uid="u", listen=pb.Listen(), dial=pb.Dial(**{**dial, "addresses": ["localhost:5000", "127.0.0.2:5000"]})),
+            Code.PERMISSION_DENIED, "127.0.0.2:5100 is in none")
+    refused("another role", bert.arrange(uid="0" * 32, attach=pb.SEND, dial=pb.Dial(role=pb.SEND, **dial)), Code.PERMISSION_DENIED, "the role SEND")
+    refused("the gateway", bert.arrange(uid="0" * 32, attach=pb.RECV, dial=pb.Dial(role=pb.RECV, **dial)), Code.PERMISSION_DENIED, ":5000 is in none")
+    dial["addresses"] = ["127.0.0.1:5000", "no-such-host.invalid:5000"]
+    r = bert.arrange(uid="u", listen=pb.Listen(), dial=pb.Dial(**dial)).result()
+    check("two channels", len(r.listeners) == 2 and list(bert.show("u").result().grant.targets) == ["127.0.0.1:5100", "127.0.0.1:5109"], r)
+    bert.release("u").result()
+
+
+def draining(folder):
+    g = Gateway(folder)
+    for what in ({"targets": ["127.0.0.1:9"]}, {"attach": pb.SEND}):
+        refused("draining", g.arrange(**what), Code.UNAVAILABLE, "draining")
+
+
+def no_entry(door):
+    check("who came while it drained", tcp_ends.fate(door) == tcp_ends.RESET)
 
 
 def ticket_wanted(folder):

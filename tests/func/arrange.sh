@@ -89,7 +89,13 @@ ask beside "$tmp/L" "$tmp/D" "$tmp" $behind
 uid=${told% }
 start taken $python "$srcdir/tests/func/arrange.py" taken "$tmp/messages" $behind
 wait_for 10 port_busy $behind
-by_ticket send D "$tmp/in"
+mkfifo "$tmp/gate"
+input=$tmp/gate by_ticket send D "$tmp/in" -
+exec {gate}>"$tmp/gate"
+wait_for 10 flowing L 1000000
+sessions L
+[ "$(json "$tmp/sessions" "[(len(s['channels']), s['arranged']['security']) for s in d['sessions'] if s['uid'] == '$uid']")" = "[(1, 'TLS, keyed by ticket')]" ] || fail "$(cat "$tmp/sessions")"
+exec {gate}>&-
 ends send 0 30 'not confirmed'
 ends taken 0
 same "$tmp/in" "$tmp/taken.out"
@@ -98,6 +104,25 @@ by_ticket send D "$tmp/in"
 finish send 30
 [ $status != 0 ] || fail "a revoked session takes a stream"
 ask call release "$tmp/D" "$uid"
+
+step "the death of workers, a drain"
+arranged 86400
+kill -9 $(workers_of L) $(workers_of D)
+for g in L D; do wait_said $g 'worker 1 .*a new one is started'; done
+hold app
+carries app lives
+run ctl 0 "$builddir/scistreamctl" -S "$tmp/L/sock" drain --timeout 10m
+ask draining "$tmp/L"
+carries app goes-on
+ask no_entry $door
+run ctl 0 "$builddir/scistreamctl" -S "$tmp/L/sock" drain --resume
+echo bye >&"${held[app]}"
+ended app end
+hold app
+echo bye >&"${held[app]}"
+ended app end
+ask call revoke "$tmp/L" "$uid"
+ask call revoke "$tmp/D" "$uid"
 
 step "watched: ten minutes before its end there is an event"
 start watch "$builddir/scistreamctl" -S "$tmp/L/sock" watch --json
@@ -165,6 +190,7 @@ auth=policy new_arranging W
 cat >>"$tmp/W/conf" <<END
 auth { token_file = "$tmp/tokens" }
 policy "anna" { principals = {"anna@*"}  roles = {"PROD"}  targets = {"127.0.0.1:$((port[W] + 10))", "[::1]:$((port[W] + 10))"}  sessions = 2  channels = 3  lifetime = 1h }
+policy "bert" { principals = {"bert@*"}  roles = {"CONS", "RECV"}  targets = {"127.0.0.1:5100-5109"} }
 END
 start_gateway W
 cat >>"$tmp/S/conf" <<END
@@ -172,6 +198,7 @@ auth { token_file = "$tmp/tokens" }
 END
 ctl S reload >"$tmp/reload" || fail "$(cat "$tmp/reload")"
 ask owners "$tmp/W" "$tmp/S"
+ask dialing "$tmp/W"
 log_has W 'audit: principal="bert@example.org" .* what=Revoke uid="[0-9a-f]{32}" allowed=no why="the session is somebody else'
 log_has W 'audit: principal="anna@example.org" .* what=Arrange uid="[0-9a-f]{32}" allowed=yes'
 log_has W 'audit: principal="anna@example.org" .* what=Arrange uid="" allowed=no why="policy ."anna.": 127.0.0.2:9 is in none of its targets'

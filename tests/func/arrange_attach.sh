@@ -21,7 +21,7 @@ cp "$tmp/A/conf" "$tmp/no-routes"
 add_route A detector
 cp "$builddir/scistreamd" "$builddir/scistream-worker" "$tmp/bin/"
 for g in A B; do
-    start $g "$tmp/bin/scistreamd" -c "$tmp/$g/conf"
+    start $g env SSL_CERT_FILE="$tmp/B/gateway.crt" "$tmp/bin/scistreamd" -c "$tmp/$g/conf" # the system's CAs
     wait_said $g ' is ready: ' 20
 done
 for i in 0 1 2; do make_data $((2000000 + i)) $i >"$tmp/in$i"; done
@@ -170,6 +170,18 @@ call a 0 A Arrange "{\"attach\":\"SEND\",\"dial_of\":\"$tmp/b.out\",\"dial_pins\
 ticket send a send
 send_by send send "$tmp/in0"
 ends send 67 15 'matches no given pin'
+call ctl 0 A Release "{\"uid\":\"$uid\"}"
+no_pin="\"attach\":\"SEND\",\"dial_of\":\"$tmp/b.out\",\"dial_pins\":[]" # a CA decides, by the name
+call a 0 A Arrange "{$no_pin,\"dial_addresses\":[\"127.0.0.1:${port[B]}\"]}"
+ticket send a send
+send_by send send "$tmp/in0"
+ends send 67 15 'IP address mismatch'
+for by_name in "\"dial_addresses\":[\"127.0.0.1:${port[B]}\",\"localhost:${port[B]}\"]" "\"dial_addresses\":[\"127.0.0.1:${port[B]}\"],\"dial\":{\"tls_name\":\"localhost\"}"; do
+    call ctl 0 A Release "{\"uid\":\"$uid\"}"
+    call a 0 A Arrange "{$no_pin,$by_name}"
+    ticket send a send
+    whole
+done
 call ctl 0 A Release "{\"uid\":\"$uid\"}"
 call a 0 A Arrange "{\"attach\":\"SEND\",\"dial_of\":\"$tmp/b.out\",\"dial_secret\":\"$(printf 'ab%.0s' {1..32})\"}"
 ticket send a send
@@ -336,19 +348,32 @@ scrape A >"$tmp/metrics"
 grep -q 'route="scistream:arranged"' "$tmp/metrics" && ! grep -q "$uid" "$tmp/metrics" || fail "$(grep -n arranged "$tmp/metrics")"
 
 step "an upgrade hands it over: what runs goes on, the tickets stay what they were, and the old program is told of the end"
+upgrade() # GATEWAY
+{
+    ctl "$1" upgrade >"$tmp/upgrade.out" 2>&1 || fail "upgrade: $(cat "$tmp/upgrade.out")"
+    pid[$1]=$(ctl "$1" info --json | $python -ISc 'import json, sys; print(json.load(sys.stdin)["pid"])')
+    started+=("${pid[$1]}")
+    listed "$1" || fail "$1 has lost it"
+}
 begin
-for g in A B; do
-    ctl $g upgrade >"$tmp/upgrade.out" 2>&1 || fail "upgrade: $(cat "$tmp/upgrade.out")"
-    pid[$g]=$(ctl $g info --json | $python -ISc 'import json, sys; print(json.load(sys.stdin)["pid"])')
-    started+=("${pid[$g]}")
-    listed $g || fail "$g has lost it"
-done
+upgrade A
+upgrade B
 goes_on
 whole
 begin
-ctl A upgrade >"$tmp/upgrade.out" 2>&1 || fail "upgrade: $(cat "$tmp/upgrade.out")"
-pid[A]=$(ctl A info --json | $python -ISc 'import json, sys; print(json.load(sys.stdin)["pid"])')
-started+=("${pid[A]}")
+call ctl 0 B Renew "{\"uid\":\"$uid\",\"lifetime_s\":1}"
+closed() { [ "$(of B 'd["grant"].get("closed")')" = True ]; }
+wait_for 20 closed
+upgrade B
+is B 'd["grant"]["closed"]' True
+recv_by late recv -o "$tmp/no.dat"
+ends late 67 15 "$unknown"
+call ctl 0 B Renew "{\"uid\":\"$uid\"}"
+is B 'd["grant"].get("closed")' None
+goes_on
+whole
+begin
+upgrade A
 call ctl 0 A Revoke "{\"uid\":\"$uid\",\"abort\":true}"
 aborted 'released at the program that took over'
 

@@ -1,6 +1,6 @@
-/* scistream.Control: the messages of its callers, and the table of sessions that they drive. Input: calls, each a byte that chooses one, a byte with the
+/* scistream.Control: the messages of its callers, and the table of sessions that they drive, with those that have tickets. Input: calls, each a byte that chooses one, a byte with the
  * length of its message, the message. Every caller is answered once at most, and what was reserved is given back. */
-#include "ctrl/requests.h"
+#include "ctrl/requests_arranged.h"
 #include "ctrl/scistream.pb-c.h"
 #include "ctrl/strings.h"
 #include "src/core/err.h"
@@ -145,6 +145,36 @@ static void do_gone(const uint8_t *data, size_t len)
 
 static void do_drain(const uint8_t *data UNUSED, size_t len) { requests_drain(rq, len % 2 ? "draining" : NULL); }
 
+/* data: n, then the uid. */
+static void do_arrange(const uint8_t *data, size_t len)
+{
+    static char *const at[] = { "192.0.2.1", NULL };
+    static const union sockaddr_any where;
+    const struct request_target to = { "a:1", at, 1, 1, &where, NULL };
+    const struct request_ticket ticket = { .expires_s = UINT64_MAX };
+    struct request_refusal no = { .status = GRPC_OK };
+    AUTO_FREE char *uid = len ? fuzz_text(data + 1, len - 1) : NULL;
+    if (!uid || !addr_route_ok(uid))
+        return;
+    const struct request_terms t = { .uid = uid, .principal = "anna", .from = "nowhere", .address = "::1", .cons = data[0] & 1, .n = 1 + data[0] % 16,
+                                     .targets = &to, .n_targets = 1, .ticket = &ticket };
+    const struct request *r = requests_arrange(rq, &t, &no);
+    FUZZ_CHECK(r ? r == requests_arranged(rq, uid) && r->aimed : no.status != GRPC_OK && *no.why);
+}
+
+static void do_revoke(const uint8_t *data, size_t len)
+{
+    AUTO_FREE char *uid = fuzz_text(data, len);
+    requests_revoke(rq, uid);
+    FUZZ_CHECK(!requests_renew(rq, uid, 1));
+}
+
+static void do_renew(const uint8_t *data, size_t len)
+{
+    AUTO_FREE char *uid = fuzz_text(data, len);
+    FUZZ_CHECK(!requests_renew(rq, uid, 3600) || requests_arranged(rq, uid)->state == REQUEST_LISTENING);
+}
+
 static void begin(void)
 {
     static bool once;
@@ -162,7 +192,7 @@ static void begin(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const kinds[])(const uint8_t *, size_t) = { do_req, do_hello, do_update, do_release, do_gone, do_drain };
+    static void (*const kinds[])(const uint8_t *, size_t) = { do_req, do_hello, do_update, do_release, do_gone, do_drain, do_arrange, do_revoke, do_renew };
     begin();
     for (size_t at = 0; at + 2 <= size && n_calls < CALLS;) {
         const uint8_t *m = data + at + 2;

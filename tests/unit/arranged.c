@@ -352,7 +352,7 @@ static void same_grant(const struct grant *a, const struct grant *b)
     CU_ASSERT(memcmp(a->key, b->key, sizeof(a->key)) == 0 && a->secret[0].len == b->secret[0].len && a->secret[1].len == b->secret[1].len);
     CU_ASSERT_FATAL(b->arranged != NULL);
     CU_ASSERT(a->arranged->ends_s == b->arranged->ends_s && a->arranged->rate == b->arranged->rate && str_eq(a->arranged->class_, b->arranged->class_));
-    CU_ASSERT(a->arranged->attach == b->arranged->attach && a->arranged->beside == b->arranged->beside && a->arranged->warned == b->arranged->warned);
+    CU_ASSERT(a->arranged->closed == b->arranged->closed && a->arranged->revoked == b->arranged->revoked && a->arranged->attach == b->arranged->attach && a->arranged->beside == b->arranged->beside && a->arranged->warned == b->arranged->warned);
     same_route(a->route, b->route);
 }
 
@@ -378,16 +378,21 @@ static void test_handover(void)
     AUTO_FREE char *lines = grants_export(&grants);
     grants_init(&next);
     next.conf = conf;
-    CU_ASSERT_EQUAL(grants_import(&next, lines, &none, NOW + 1), 3);
+    CU_ASSERT_EQUAL(grants_import(&next, lines, &none, NOW + 1), 4);
     for (size_t i = 0; i < ARRAY_LEN(g); i++)
         same_grant(g[i], arranged_find(&next, g[i]->uid));
     CU_ASSERT(secret_equal(arranged_find(&next, UID)->route->next_secret.data, key, GRANT_KEY));
-    CU_ASSERT_PTR_NULL(arranged_find(&next, closed->uid));
+    same_grant(closed, arranged_find(&next, closed->uid));
+    CU_ASSERT(arranged_find(&next, closed->uid)->arranged->closed && !grants_find(&next, closed->uid, NOW + 1));
     CU_ASSERT_EQUAL(grants_import(&next, lines, &none, NOW + 1), 0); /* these are there */
     grants_fini(&next);
     grants_init(&next);
     next.conf = conf;
-    CU_ASSERT_EQUAL(grants_import(&next, lines, &none, NOW + 100), 0); /* all have expired on their way */
+    next.ev = &events;
+    CU_ASSERT_EQUAL(grants_import(&next, lines, &none, NOW + 300), 2); /* the time of the others was over on their way */
+    busy = false;
+    grants_expire(&next, NOW + 300);
+    CU_ASSERT_EQUAL(next.n, 0);
     grants_fini(&next);
     finish();
 }

@@ -370,7 +370,7 @@ static void test_wan_leg(void)
 static void test_ticket(void)
 {
     static const uint8_t secret[TLS_KEY_SIZE] = { 1, 2, 3 };
-    unsigned port = free_ports(1);
+    unsigned port = free_ports(2);
     uint32_t number;
     char why[200];
     uint8_t want[TLS_KEY_SIZE];
@@ -425,7 +425,7 @@ static void test_shares(void)
 /* Ports that are wanted: those, or none of them. */
 static void test_wanted(void)
 {
-    unsigned port = free_ports(4);
+    unsigned port = free_ports(5);
     uint32_t a[2], b[2];
     char why[200];
     begin_sessions(port, port + 3);
@@ -447,7 +447,7 @@ static void test_wanted(void)
 /* Who comes is reset while it is shut, also when a drain is over, and a worker that starts is not told of it. */
 static void test_shut(void)
 {
-    unsigned port = free_ports(1);
+    unsigned port = free_ports(2);
     uint32_t a;
     char why[200];
     begin_sessions(port, port);

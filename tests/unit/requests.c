@@ -582,7 +582,8 @@ static void test_ticket_ends(void)
     begin();
     connections = 1;
     CU_ASSERT_PTR_NOT_NULL_FATAL(arrange("t", 3600, REQUEST_SOON_S + 1, &no));
-    CU_ASSERT_FALSE(requests_arranged(rq, "t")->ticket->warned);
+    const struct request_ticket *t = requests_arranged(rq, "t")->ticket;
+    CU_ASSERT(!t->warned && t->expires_s == t->ends_s && requests_renew(rq, "t", 10) && t->expires_s < t->ends_s && requests_renew(rq, "t", 9999) && t->expires_s == t->ends_s);
     UNTIL(requests_arranged(rq, "t")->ticket->warned);
     CU_ASSERT_STRING_EQUAL(last_text, "ends in 10 minutes");
     CU_ASSERT_PTR_NOT_NULL_FATAL(arrange("u", 1, 2, &no)); /* whatever is open */
