@@ -135,8 +135,7 @@ static ssize_t recv_once(struct lane *l)
     return sock_recvv(&l->s, iov, n);
 }
 
-/* It reads no further until its sink has taken something. */
-static bool lane_stuffed(const struct lane *l) { return l->rx_stuffed && !l->s.hup && !l->s.error && !framed_needs_word(l->f); }
+bool lane_stuffed(const struct lane *l) { return l->rx_stuffed && !l->s.hup && !l->s.error && !framed_needs_word(l->f); }
 
 /* Into the pipe: in order, and while no byte waits behind it in memory. */
 static bool takes_pipe(const struct lane *l)
@@ -151,7 +150,10 @@ static ssize_t recv_some(struct lane *l, bool *piped)
 {
     struct ring *r = l->f->rx;
     *piped = takes_pipe(l);
-    ssize_t n = *piped ? sock_splice_in(&l->s, r->pipe[1], l->rx_left) : 0;
+    bool full = *piped && ring_clogged(r);
+    ssize_t n = full ? -EAGAIN : *piped ? sock_splice_in(&l->s, r->pipe[1], l->rx_left) : 0;
+    if (*piped)
+        loop_patient(l->s.loop);
     if (n > 0 || (n < 0 && n != -EAGAIN))
         return n;
     if (n == -EAGAIN && r->pipe_held == 0) {
@@ -176,7 +178,7 @@ static int took(struct lane *l, size_t n, bool piped)
     return rc;
 }
 
-int lane_recv(struct lane *l)
+static int recv_turn(struct lane *l)
 {
     int moved = 0;
     for (int i = 0; i < TURN_CALLS && l->s.can_read; i++) {
@@ -191,6 +193,14 @@ int lane_recv(struct lane *l)
             return rc;
         moved = 1;
     }
+    return moved;
+}
+
+int lane_recv(struct lane *l)
+{
+    int moved = recv_turn(l);
+    if (l->s.deaf && !l->s.can_read)
+        sock_hear(&l->s);
     return moved;
 }
 

@@ -39,5 +39,7 @@ int lane_recv_head(struct lane *l, struct frame *out);
 bool lane_leave(struct lane *l, uint64_t *left);
 /* Could either do something right now? */
 bool lane_busy(const struct lane *l);
+/* It reads no further until its sink has taken something. */
+bool lane_stuffed(const struct lane *l);
 
 #endif

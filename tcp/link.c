@@ -98,6 +98,8 @@ static void on_lane(struct sock *s)
 {
     struct lane *l = container_of(s, struct lane, s);
     struct link *k = l->owner;
+    if (k->x.state == XPORT_UP && s->can_read && lane_stuffed(l))
+        sock_deafen(s);
     if (k->x.state == XPORT_CLOSING)
         leave(k);
     else

@@ -78,16 +78,29 @@ static void on_ready(struct io *io, uint32_t events)
     s->event(s);
 }
 
+#define INPUT (EPOLLIN | EPOLLPRI)
+#define OUTPUT (EPOLLOUT | EPOLLRDHUP | EPOLLET)
+
 static int enter(struct sock *s, struct loop *l, int fd, void (*event)(struct sock *))
 {
     *s = (struct sock){ .io = { .fd = -1, .ready = on_ready }, .loop = l, .event = event, .can_write = true };
-    int rc = loop_add(l, &s->io, fd, EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    int rc = loop_add(l, &s->io, fd, OUTPUT | INPUT);
     if (rc < 0)
         close(fd);
     return rc;
 }
 
 int sock_adopt(struct sock *s, struct loop *l, int fd, void (*event)(struct sock *)) { return enter(s, l, fd, event); }
+
+void sock_deafen(struct sock *s)
+{
+    s->deaf = s->deaf || loop_change(s->loop, &s->io, OUTPUT) == 0;
+}
+
+void sock_hear(struct sock *s)
+{
+    s->deaf = s->deaf && loop_change(s->loop, &s->io, OUTPUT | INPUT) < 0;
+}
 
 int sock_attach(struct sock *s, struct loop *l, int fd, void (*event)(struct sock *))
 {

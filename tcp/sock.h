@@ -16,6 +16,7 @@ struct sock {
     struct tls *tls;         /* owned; NULL: plain */
     bool can_read, can_write; /* no -EAGAIN since the last event */
     bool connecting, answered; /* answered: the kernel has said how the connecting went, or that there is room to write */
+    bool deaf;               /* input is not reported */
     bool hup, error, urgent; /* the peer has ended its direction / the socket has an error or both have ended / urgent data came: ever */
     /* Connected, readable, writable or failed: call sock_connected, sock_recv, sock_sendv … and see. May close s and free it. */
     void (*event)(struct sock *s);
@@ -49,6 +50,9 @@ ssize_t sock_send_more(struct sock *s, const void *from, size_t n);
  * pipe is full or the socket empty (can_read is not touched); -errno. */
 ssize_t sock_splice_out(struct sock *s, int pipe_end, size_t n);
 ssize_t sock_splice_in(struct sock *s, int pipe_end, size_t n);
+/* Nobody wants input for a while: it is not reported, its end and errors are. Until sock_hear, which reports at once what there is. */
+void sock_deafen(struct sock *s);
+void sock_hear(struct sock *s);
 /* 0 everything is in the kernel; -EAGAIN; -errno. */
 int sock_flush(struct sock *s);
 /* Bytes that sock_recv can give without an event (TLS keeps some). */

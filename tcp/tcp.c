@@ -39,10 +39,13 @@ static void leave(struct tcp *t);
 static void on_event(struct sock *s)
 {
     struct tcp *t = container_of(s, struct tcp, s);
-    if (t->x.state == XPORT_CLOSING)
+    if (t->x.state == XPORT_CLOSING) {
         leave(t);
-    else
-        xport_kick(&t->x);
+        return;
+    }
+    if (t->x.in && s->can_read && ring_clogged(t->x.in))
+        sock_deafen(s);
+    xport_kick(&t->x);
 }
 
 void tcp_become_up(struct tcp *t, const char *detail)
@@ -213,11 +216,11 @@ static int leave_pipe(struct tcp *t, const struct ring *r)
 /* Into the pipe, as long as no byte waits behind it in memory. */
 static bool takes_pipe(const struct tcp *t, struct ring *r) { return t->x.splices && ring_pipe_open(r); }
 
-static int tcp_fill(struct xport *x, struct ring *r)
+static int bring(struct xport *x, struct ring *r)
 {
     struct tcp *t = tcp_of(x);
     size_t room = ring_room(r);
-    if ((!t->s.can_read && !x->last_words) || room == 0)
+    if ((!t->s.can_read && !x->last_words) || room == 0 || ring_clogged(r))
         return -EAGAIN;
     if (t->s.urgent && t->x.splices)
         (void)leave_pipe(t, r);
@@ -239,6 +242,17 @@ static int tcp_fill(struct xport *x, struct ring *r)
     if (piped)
         ring_piped_in(r, (size_t)n);
     return 0;
+}
+
+static int tcp_fill(struct xport *x, struct ring *r)
+{
+    struct tcp *t = tcp_of(x);
+    int rc = bring(x, r);
+    if (r->piped)
+        loop_patient(x->env->loop);
+    if (t->s.deaf && !t->s.can_read)
+        sock_hear(&t->s);
+    return rc;
 }
 
 static ssize_t send_ring(struct tcp *t, const struct ring *r, size_t n)
@@ -305,7 +319,7 @@ static int drop_input(struct tcp *t)
 static bool nobody_reads(const struct tcp *t)
 {
     const struct ring *r = t->x.in;
-    return !r ? t->fin_seen : ring_ended(r) || ring_room(r) == 0 || (r->piped && t->stuffed);
+    return !r ? t->fin_seen : ring_ended(r) || ring_room(r) == 0 || ring_clogged(r) || (r->piped && t->stuffed);
 }
 
 bool tcp_failed_unread(struct tcp *t)

@@ -120,12 +120,13 @@ static int wait_events(struct loop *l, struct epoll_event *batch, int timeout_ms
 {
     uint64_t begin = now_ns();
     int n = 0;
-    if (spin_pays(&l->spin, begin))
+    if (!l->patient && spin_pays(&l->spin, begin))
         do
             n = epoll_wait(l->epfd, batch, LOOP_BATCH, 0);
         while (n == 0 && now_ns() - begin < SPIN_NS);
     if (n == 0)
         n = epoll_wait(l->epfd, batch, LOOP_BATCH, timeout_ms);
+    l->patient = false;
     spin_waited(&l->spin, now_ns() - begin);
     return n;
 }

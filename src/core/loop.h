@@ -41,7 +41,7 @@ struct loop {
     struct timer_heap timers;
     struct epoll_event *batch; /* being dispatched */
     int batch_n;
-    bool stopping;
+    bool stopping, patient;
     struct spin spin;
     void *user;                /* the program's */
 };
@@ -74,6 +74,9 @@ static inline void defer_cancel(struct defer *d) { list_del(&d->node); }
 
 /* Block signo and deliver it through the loop. 0 or -errno. */
 int loop_on_signal(struct loop *l, int signo, void (*call)(struct loop *l, int signo));
+
+/* Who did something in this turn moves so much at once that a look before sleeping pays nothing. */
+static inline void loop_patient(struct loop *l) { l->patient = true; }
 
 /* One turn, waiting at most max_wait_ns. */
 void loop_turn(struct loop *l, uint64_t max_wait_ns);

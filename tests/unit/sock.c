@@ -142,6 +142,49 @@ static void test_full(void)
     pair_close();
 }
 
+static unsigned b_events_of(const char *said)
+{
+    P.b_events = 0;
+    CU_ASSERT(send(P.a.io.fd, said, strlen(said), 0) == (ssize_t)strlen(said));
+    for (int i = 0; i < 20; i++)
+        loop_turn(&P.loop, NS_PER_MS);
+    return P.b_events;
+}
+
+/* Who does not want input is not woken by it, again and again; nothing of it is lost, and the end is told all the same. */
+static void test_deaf(void)
+{
+    char got[10];
+    pair_open();
+    CU_ASSERT(b_events_of("x") > 0);
+    sock_deafen(&P.b);
+    loop_turn(&P.loop, 0); /* there is room to write, which is told anew */
+    CU_ASSERT(b_events_of("y") == 0 && b_events_of("z") == 0);
+    P.b.can_read = false;
+    sock_hear(&P.b);
+    UNTIL(P.b.can_read);
+    CU_ASSERT(sock_recv(&P.b, got, sizeof(got)) == 3 && memcmp(got, "xyz", 3) == 0);
+    sock_deafen(&P.b);
+    sock_deafen(&P.b);
+    sock_shut(&P.a);
+    UNTIL(P.b.hup);
+    sock_hear(&P.b);
+    CU_ASSERT(!P.b.deaf && sock_recv(&P.b, got, sizeof(got)) == 0);
+    pair_close();
+}
+
+static void test_deaf_reset(void)
+{
+    char byte;
+    pair_open();
+    sock_deafen(&P.b);
+    sock_reset_on_close(&P.a, true);
+    sock_close(&P.a);
+    UNTIL(P.b.error);
+    CU_ASSERT_EQUAL(sock_recv(&P.b, &byte, 1), -ECONNRESET);
+    pair_close();
+}
+
 static void test_reset(void)
 {
     char byte = 'x';
@@ -406,6 +449,6 @@ static void test_retransmits(void)
     pair_close();
 }
 
-UNIT_MAIN("sock", UNIT(test_options), UNIT(test_bytes), UNIT(test_full), UNIT(test_reset), UNIT(test_refused), UNIT(test_tls),
+UNIT_MAIN("sock", UNIT(test_options), UNIT(test_bytes), UNIT(test_full), UNIT(test_deaf), UNIT(test_deaf_reset), UNIT(test_reset), UNIT(test_refused), UNIT(test_tls),
           UNIT(test_leave), UNIT(test_any_takes_ipv4), UNIT(test_inherited), UNIT(test_inherited_many), UNIT(test_unix), UNIT(test_stop_inside), UNIT(test_detach), UNIT(test_out_of_descriptors),
           UNIT(test_retransmits))
