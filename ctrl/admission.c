@@ -28,17 +28,29 @@ void admission_set_limit(struct admission *a, const struct conf *c)
 static void set_used(struct admission *a, uint64_t used)
 {
     a->used = used;
-    stats_set(&a->board->control.reserved, used);
+    stats_set(&a->board->control.reserved, used + a->kept);
+}
+
+void admission_keep(struct admission *a, uint64_t bytes)
+{
+    a->kept = bytes;
+    set_used(a, a->used);
 }
 
 int admission_take(struct admission *a, uint64_t bytes, char *why, size_t why_size)
 {
+    int rc = admission_fits(a, bytes, why, why_size);
+    if (rc == 0)
+        set_used(a, a->used + bytes);
+    return rc;
+}
+
+int admission_fits(const struct admission *a, uint64_t bytes, char *why, size_t why_size)
+{
     char want[UNITS_TEXT], used[UNITS_TEXT], limit[UNITS_TEXT];
     uint64_t all = board_reserved(a->board);
-    if (bytes <= a->limit && all <= a->limit - bytes) {
-        set_used(a, a->used + bytes);
+    if (bytes <= a->limit && all <= a->limit - bytes)
         return 0;
-    }
     snprintf(why, why_size, "a ring of %s does not fit: %s of memory_limit %s are in use; wait, raise memory_limit or lower window",
              units_human_size(want, bytes), units_human_size(used, all), units_human_size(limit, a->limit));
     return -SST_ELIMIT;

@@ -106,6 +106,7 @@ static void make_groups(struct connection_groups *g, const struct connections *c
             continue;
         g->of_door[i] = group_named(g, r->c->name);
         g->of_door[i]->relays |= r->tcp;
+        g->of_door[i]->reserved = doors_reserved(cs->doors, r->c->name);
     }
     if (doors_places(cs->doors) == BOARD_ROUTE_DOORS || (*route && !str_eq(route, DOORS_SESSIONS)))
         return;
@@ -316,6 +317,7 @@ RouteMsg *connection_group_message(const struct connection_group *g)
     scistream__gateway__v1__route_connections__init(m);
     m->route = mem_strdup(g->route);
     m->open = g->open;
+    m->reserved = g->reserved;
     m->forward = sum_message(g, 0);
     m->backward = sum_message(g, 1);
     return m;

@@ -22,6 +22,7 @@ struct connection {
 struct connection_group {
     char route[ADDR_ROUTE_MAX + 1];
     bool relays;                            /* it goes on by TCP: what comes to its doors are relays */
+    uint64_t reserved;                      /* bit/s, by the route; 0: it is best effort */
     uint64_t accepted, refused, failed;     /* since the workers started */
     uint64_t open, waiting[2][WAIT_KINDS];
     struct stats_sum live, ended;

@@ -222,12 +222,38 @@ void doors_peer(const struct doors *ds, const struct route *r, Scistream__Worker
 /* Relays are told of one by one where somebody reads it. */
 static bool wants_ends(const struct conf *c) { return c->g.log_level >= LOG_LEVEL_INFO || *c->g.records; }
 
+static uint32_t share_of(const struct doors *ds, const struct door *d)
+{
+    return d->lease ? d->lease->share : shares_route(ds->shares, d->r->c->name, conf_route_segments(d->r->c));
+}
+
+/* A listener of a session has one; what control serves itself has its rings from there. */
+uint64_t door_promised(const struct doors *ds, const struct door *d)
+{
+    if (d->fd < 0 || (d->r && !d->r->tcp) || !shares_steady(ds->shares, share_of(ds, d)))
+        return 0;
+    return d->r ? conf_route_promised(d->r->c) : 1;
+}
+
+uint64_t doors_reserved(const struct doors *ds, const char *route) { return shares_route_rate(ds->shares, route); }
+
+uint64_t doors_kept_memory(const struct doors *ds)
+{
+    uint64_t n = 0;
+    for each_door((struct doors *)(uintptr_t)ds, d) {
+        uint64_t promised = door_promised(ds, d);
+        n += promised ? promised - MIN(promised, board_open(pool_board(ds->pool), board_place(d->number))) : 0;
+    }
+    return n * 2 * BOARD_RELAY_RING;
+}
+
 static void fill_for_route(const struct doors *ds, const struct door *d, Scistream__Worker__Door *m, Scistream__Worker__TcpPeer *to)
 {
     m->connections = (uint64_t)d->r->c->connections;
     m->keep_ns = d->r->c->keepalive;
     if (!d->r->tcp)
         return;
+    m->share = share_of(ds, d);
     doors_peer(ds, d->r, to);
     m->to = to;
 }
@@ -244,6 +270,7 @@ static void tell(struct doors *ds, const struct door *d, struct pool_worker *onl
     m.number = d->number;
     m.name = d->name;
     m.tell = wants_ends(ds->conf);
+    m.promised = door_promised(ds, d);
     if (d->lease)
         door_lease_fill(ds, d, &m, &to, &keys);
     else
@@ -598,6 +625,8 @@ void doors_start(struct doors *ds, struct loop *l, struct pool *p, struct resolv
             look_up(&b->again);
     }
 }
+
+void doors_use_shares(struct doors *ds, struct shares *sh) { ds->shares = sh; }
 
 void doors_each(const struct doors *ds, void (*each)(void *user, int fd), void *user)
 {

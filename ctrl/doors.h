@@ -7,6 +7,7 @@
 #include "ctrl/pool.h"
 #include "ctrl/record.h"
 #include "ctrl/route.h"
+#include "ctrl/shares.h"
 #include "tcp/resolve.h"
 
 #define ALL_RELAYS (1ULL << 63) /* Close of worker.proto; ids of relays have this bit, too */
@@ -20,6 +21,11 @@ struct doors;
 struct doors *doors_open(const struct conf *conf, const struct routes *routes, char *why, size_t why_size);
 /* Look the TCP peers up. */
 void doors_start(struct doors *ds, struct loop *l, struct pool *p, struct resolver *r, struct records *records);
+/* From now on what comes by them counts in the shares of their routes and sessions. */
+void doors_use_shares(struct doors *ds, struct shares *sh);
+uint64_t doors_reserved(const struct doors *ds, const char *route); /* bit/s; 0: it is best effort */
+/* Bytes of the rings that are kept for connections to doors of class provisioned, and not in use. */
+uint64_t doors_kept_memory(const struct doors *ds);
 /* From now on whoever comes is accepted: by the workers that have started, and by each that starts. */
 void doors_begin(struct doors *ds);
 void doors_worker_started(struct doors *ds, struct pool_worker *w);
@@ -66,6 +72,7 @@ struct doors_borrower {
     const uint16_t *ports; /* as many, that are wanted; NULL: any */
 };
 int doors_lend(struct doors *ds, const struct doors_borrower *b, uint32_t *numbers, unsigned n, char *why, size_t why_size);
+uint32_t doors_share(const struct doors *ds, uint32_t number); /* 0: none */
 uint16_t doors_port(const struct doors *ds, uint32_t number);
 /* From now on connections go to the first of these numeric addresses that takes them; again: those that are open stay where they are. */
 struct doors_target { char *const *addresses; size_t n; uint16_t port; };

@@ -16,6 +16,7 @@ struct door_lease {
     bool cons;               /* the WAN is where connections go to */
     bool shut;               /* nobody is let in any more */
     bool told;               /* workers have its socket */
+    uint32_t share;          /* held; 0: given back */
     struct doors_sum base;   /* of others at its place before; with what dead workers counted for it taken off */
 };
 
@@ -37,6 +38,7 @@ struct doors {
     struct pool *pool;
     struct resolver *resolver;
     struct records *records;
+    struct shares *shares;         /* NULL: nothing is limited */
     struct door door[BOARD_DOORS]; /* of routes; from BOARD_ROUTE_DOORS on of sessions. What is not used costs no memory. */
     unsigned n, places;            /* of routes; no place from there on was ever used */
     struct list backends, fresh;
@@ -55,6 +57,8 @@ static inline bool door_is_ready(const struct door *d)
 {
     return d->fd >= 0 && !d->resting && (!d->lease || (d->lease->address && !d->lease->shut));
 }
+/* Connections to it that have rings kept for them. */
+uint64_t door_promised(const struct doors *ds, const struct door *d);
 void doors_tell(struct doors *ds, const struct door *d, bool with_fd); /* all workers that run */
 /* Who comes there is reset: while the gateway drains, and where a session lets nobody in any more. */
 void doors_refuse(struct doors *ds, struct door *d);

@@ -207,6 +207,7 @@ static uint32_t open_door(struct doors *ds, struct door *d, const struct doors_b
     d->lease->uid = mem_strdup(b->uid);
     d->lease->principal = mem_strdup(b->principal);
     d->lease->cons = b->cons;
+    d->lease->share = shares_hold(ds->shares, b->uid, 1U << SEGMENT_WAN);
     d->lease->port = at->port;
     if (b->secret)
         d->lease->secret = memcpy(mem_zalloc(1, TLS_KEY_SIZE), b->secret, TLS_KEY_SIZE);
@@ -252,6 +253,12 @@ uint16_t doors_port(const struct doors *ds, uint32_t number)
     return d && d->lease ? d->lease->port : 0;
 }
 
+uint32_t doors_share(const struct doors *ds, uint32_t number)
+{
+    const struct door *d = doors_find(ds, number);
+    return d && d->lease ? d->lease->share : 0;
+}
+
 const char *doors_uid(const struct doors *ds, uint32_t number)
 {
     const struct door *d = doors_find(ds, number);
@@ -289,6 +296,7 @@ void door_lease_fill(const struct doors *ds, const struct door *d, Scistream__Wo
     to->keep_ns = m->keep_ns = c->keepalive;
     m->connections = (uint64_t)c->connections;
     m->of_session = true;
+    m->share = d->lease->share;
     m->to = to;
     if (c->wan != CONF_WAN_PSK && !d->lease->secret)
         return;
@@ -349,6 +357,8 @@ static void close_door(struct doors *ds, struct door *d)
 {
     int fd = fd_take(&d->fd);
     mark(ds, d->lease->port);
+    shares_drop(ds->shares, d->lease->share);
+    d->lease->share = 0;
     forget_secret(d->lease);
     list_add_tail(&ds->free, &d->free);
     if (fd < 0)

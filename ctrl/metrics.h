@@ -12,6 +12,7 @@ struct metrics_sources {
     struct tally *tally;           /* never NULL */
     struct pool *pool;
     struct sessions *sessions;
+    const struct capacity *capacity;
     const struct records *records;
     const struct expiry *expiry;
     uint64_t started_s;            /* unix time */

@@ -67,6 +67,27 @@ static void put_memory(struct prom *p, const struct metrics_sources *s)
         prom_number(p, a->limit, NULL);
 }
 
+/* Of those segments that have one. */
+static void put_capacity_family(struct prom *p, const struct capacity *c, const char *name, const char *help,
+                                uint64_t (*value)(const struct capacity *c, enum segment s))
+{
+    prom_family(p, name, "gauge", help);
+    for (enum segment s = 0; c && s < SEGMENTS; s++)
+        if (conf_capacity(c->conf, s))
+            prom_number(p, value(c, s), "segment", conf_segment_name(s), NULL);
+}
+
+static uint64_t capacity_of(const struct capacity *c, enum segment s) { return conf_capacity(c->conf, s); }
+static uint64_t reserved_by(const struct capacity *c, enum segment s) { return capacity_sessions(c, s); }
+
+static void put_capacity(struct prom *p, const struct capacity *c)
+{
+    put_capacity_family(p, c, "scistream_capacity_bits_per_second", "What sessions may take of a segment, each way: capacity.", capacity_of);
+    put_capacity_family(p, c, "scistream_reserved_bits_per_second", "What is reserved of it by sessions and routes of class provisioned.", capacity_reserved);
+    put_capacity_family(p, c, "scistream_best_effort_bits_per_second", "What all others share.", capacity_left);
+    put_capacity_family(p, c, "scistream_reservations", "Sessions and routes that have reserved something of it.", reserved_by);
+}
+
 /* ------------------------------------------------------------ workers */
 
 static void put_worker_family(struct prom *p, struct pool *pool, const char *name, const char *type, const char *help,
@@ -213,6 +234,7 @@ char *metrics_page(const struct metrics_sources *s, size_t *len)
     sum_up(s);
     put_gateway(&p, s);
     put_memory(&p, s);
+    put_capacity(&p, s->capacity);
     put_workers(&p, s->pool);
     put_totals(&p, &s->tally->now);
     put_attaches(&p, s->tally);

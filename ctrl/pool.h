@@ -65,7 +65,7 @@ bool pool_has_device(const struct pool_worker *w, const char *name);
 char *pool_device_addresses(const struct pool_worker *w, const char *name, size_t max);
 
 /* Open a channel for c (channel id is made here; ring of window bytes). 0; -SST_EWORKER when it cannot be told; -SST_ELIMIT: no slot. */
-struct pool_open { uint64_t window, rate; bool digest, duplex; };
+struct pool_open { uint64_t window, rate; bool digest, duplex; uint32_t share; };
 int pool_channel_open(struct pool_worker *w, struct pool_client *c, const struct pool_open *o);
 /* Send a Hop or Close for c. A worker that cannot take it is dead and will be told so by died(). */
 void pool_channel_hop(struct pool_worker *w, struct pool_client *c, Scistream__Worker__Hop *h);

@@ -273,6 +273,7 @@ int pool_channel_open(struct pool_worker *w, struct pool_client *c, const struct
     m.rate = o->rate;
     m.digest = o->digest;
     m.duplex = o->duplex;
+    m.share = o->share;
     t.what_case = SCISTREAM__WORKER__TO_WORKER__WHAT_OPEN;
     t.open = &m;
     if (w->send(w, &t, -1) == 0)

@@ -218,6 +218,7 @@ static void add_one(void *user, const struct request *r)
     if (o->principal && !str_eq(o->principal, r->principal))
         return;
     o->sums.sessions++;
+    o->sums.listeners += r->n;
     o->sums.rate += r->ticket ? r->ticket->rate : 0;
 }
 

@@ -44,8 +44,8 @@ bool requests_renew(struct requests *rq, const char *uid, uint64_t ticket_s);
 void requests_revoke(struct requests *rq, const char *uid);
 /* As requests_adopt, with a ticket, which is copied. to: for each listener where its connections go. */
 bool requests_adopt_arranged(struct requests *rq, const struct request_given *g, const struct request_ticket *t, const struct request_target *to);
-/* Of one principal, or (NULL) of all: how many, and the sum of their rates [bit/s]. */
-struct request_sums { uint64_t sessions, rate; };
+/* Of one principal, or (NULL) of all: how many, their listeners, and the sum of their rates [bit/s]. */
+struct request_sums { uint64_t sessions, listeners, rate; };
 struct request_sums requests_sums(const struct requests *rq, const char *principal);
 
 #endif

@@ -34,6 +34,8 @@ struct service {
     struct doors *doors;
     struct requests *requests;     /* sessions of scistream.Control */
     struct grants *grants;
+    struct capacity *capacity;
+    struct shares *shares;
     const struct routes *routes;
     struct tls_ctx *const *tls;    /* of the control endpoint: the one in use */
     struct resolver *resolver;
@@ -102,6 +104,16 @@ extern const struct grpc_handlers service_grant_handlers, service_renew_handlers
 /* The part of Info that is for local administrators, built on the heap. */
 void service_add_workers(Scistream__Gateway__V1__InfoReply *r, struct pool *p);
 void service_free_workers(Scistream__Gateway__V1__InfoReply *r);
+/* And what can be reserved. */
+void service_add_segments(Scistream__Gateway__V1__InfoReply *r, const struct service *s);
+void service_free_segments(Scistream__Gateway__V1__InfoReply *r);
+/* For a session of class provisioned: its rate, and rings for its channels (t->memory) or for a connection to each of its doors. OK;
+ * RESOURCE_EXHAUSTED: not now; FAILED_PRECONDITION: never, as this gateway is configured; and why. */
+enum grpc_status service_reserve(const struct service *s, const struct capacity_terms *t, unsigned doors, char *why, size_t size);
+/* It had that by the program before, or has other terms. */
+void service_reserve_again(const struct service *s, const struct capacity_terms *t);
+/* Such a session has ended; also for others. */
+void service_give_back(const struct service *s, const char *uid);
 void service_attach_start(struct grpc_call *c);
 void service_unary_start(struct grpc_call *c);
 void service_scistream_start(struct grpc_call *c);

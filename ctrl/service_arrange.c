@@ -24,6 +24,7 @@ struct arranging {
     struct caller who;
     ArrangeRequest *q;
     struct arrange a;
+    char uid[ADDR_ROUTE_MAX + 1]; /* that it gets, or has at the other gateway */
     struct lookups *lookups; /* NULL: it does not wait for them */
 };
 
@@ -146,20 +147,30 @@ static uint64_t rates_of(const struct grants *gs, const char *by)
     return sum;
 }
 
-static struct demand demand_of(const struct arranging *x, const struct goals *g)
-{
-    const struct request_sums own = requests_sums(x->s->requests, x->who.principal);
-    return (struct demand){ .role = x->a.role, .targets = g->where, .n_targets = g->n_where, .provisioned = x->a.provisioned, .channels = x->a.channels,
-                            .sessions = own.sessions + arranged_count(x->s->grants, x->who.principal) + 1,
-                            .rate = x->a.provisioned ? own.rate + rates_of(x->s->grants, x->who.principal) + x->a.rate : 0,
-                            .lifetime_ns = x->a.life_s * NS_PER_S };
-}
-
 /* That bounds what he asks for; NULL: nothing does. */
 static const struct policy_row *row_of(const struct arranging *x)
 {
     const struct service *s = x->s;
     return s->conf->scistream.auth == CONF_AUTH_POLICY && !x->who.admin ? policy_row(who_policy(s->who), &x->who, x->a.role) : NULL;
+}
+
+/* Ring of each channel that is attached to: as a route has it by default, or so much less that he may have it. */
+static uint64_t window_of(const struct arranging *x)
+{
+    const struct policy_row *row = row_of(x);
+    return row && row->window ? MAX(MIN(row->window, ARRANGE_WINDOW), HOP_WINDOW_MIN) : ARRANGE_WINDOW;
+}
+
+static struct demand demand_of(const struct arranging *x, const struct goals *g)
+{
+    const struct request_sums own = requests_sums(x->s->requests, x->who.principal);
+    bool listens = x->a.cell <= ARRANGE_OUTBOUND;
+    uint64_t rings = x->a.channels * (listens ? 2 * (uint64_t)BOARD_RELAY_RING : window_of(x));
+    return (struct demand){ .role = x->a.role, .targets = g->where, .n_targets = g->n_where, .provisioned = x->a.provisioned, .channels = x->a.channels,
+                            .sessions = own.sessions + arranged_count(x->s->grants, x->who.principal) + 1,
+                            .rate = x->a.provisioned ? own.rate + rates_of(x->s->grants, x->who.principal) + x->a.rate : 0,
+                            .window = listens ? BOARD_RELAY_RING : window_of(x), .ring_memory = scistream_ring_memory(x->s, x->who.principal) + rings,
+                            .lifetime_ns = x->a.life_s * NS_PER_S };
 }
 
 /* Since 1970; 0: never. Who did not say how long gets as long as he may have. */
@@ -170,16 +181,30 @@ static uint64_t ends_s(const struct arranging *x, uint64_t now_s)
     return life_s ? now_s + life_s : 0;
 }
 
+/* Where the other gateway dials, it may attach in place of coming to the ports: there are rings for that, too. */
+static struct capacity_terms reservation_of(const struct arranging *x)
+{
+    const struct conf *c = x->s->conf;
+    bool listens = x->a.cell <= ARRANGE_OUTBOUND, rdma = !listens && (*c->rdma.listen || c->ucx.devices[0]);
+    return (struct capacity_terms){ .uid = x->uid, .principal = x->who.principal, .rate = x->a.rate, .ends_s = ends_s(x, wall_s()),
+                                    .segments = 1U << SEGMENT_WAN | (rdma ? 1U << SEGMENT_RDMA : 0),
+                                    .memory = x->a.cell == ARRANGE_OUTBOUND ? 0 : x->a.channels * window_of(x) * (listens ? 2 : 1) };
+}
+
 /* The one place where a session that may be had is let in, or there is no room for it. */
 static bool admit(const struct arranging *x, struct request_refusal *no)
 {
+    const struct capacity_terms t = reservation_of(x);
     no->status = scistream_room(x->s, no->why, sizeof(no->why));
+    if (no->status == GRPC_OK && x->a.provisioned)
+        no->status = service_reserve(x->s, &t, x->a.cell <= ARRANGE_OUTBOUND ? x->a.channels : 0, no->why, sizeof(no->why));
     return no->status == GRPC_OK;
 }
 
-/* The one place where such a session ends. */
+/* The one place where such a session ends; one that is attached to: service_arranged.c. */
 void service_arranged_over(const struct service *s, const struct request *r, const char *text)
 {
+    service_give_back(s, r->uid);
     struct grant *g = r->ticket ? service_beside(s, r->uid) : NULL;
     if (g)
         grants_end(s->grants, g, "is over", text);
@@ -208,9 +233,9 @@ static struct arranged_place *places_of(const struct goals *g)
 
 static struct arranged_terms terms_of(const struct arranging *x, int attach)
 {
-    const struct policy_row *row = row_of(x);
-    return (struct arranged_terms){ .channels = x->a.channels, .attach = attach, .ticket_s = x->a.ticket_s, .ends_s = ends_s(x, wall_s()), .by = x->who.principal,
-                                    .window = row ? row->window : 0, .from = x->who.from, .class_ = x->a.provisioned ? "provisioned" : "best effort", .rate = x->a.rate };
+    return (struct arranged_terms){ .uid = x->uid, .channels = x->a.channels, .attach = attach, .ticket_s = x->a.ticket_s, .ends_s = ends_s(x, wall_s()),
+                                    .window = window_of(x), .by = x->who.principal, .from = x->who.from,
+                                    .class_ = x->a.provisioned ? "provisioned" : "best effort", .rate = x->a.rate };
 }
 
 static struct grant *add_attached(const struct arranging *x, const struct arranged_terms *t, struct request_refusal *no)
@@ -229,7 +254,6 @@ static bool add_beside(const struct arranging *x, const struct request *r, const
 {
     AUTO_FREE struct arranged_place *places = places_of(g);
     struct arranged_terms t = terms_of(x, -1);
-    t.uid = r->uid;
     t.role[GRANT_SEND] = t.role[GRANT_RECV] = t.beside = true;
     t.secret = r->ticket->key;
     t.target = places;
@@ -239,16 +263,11 @@ static bool add_beside(const struct arranging *x, const struct request *r, const
 
 static const struct request *add_transparent(const struct arranging *x, const struct goals *g, struct request_refusal *no)
 {
-    uint8_t random[(GRANT_UID - 1) / 2];
-    char uid[ADDR_ROUTE_MAX + 1], address[ADDR_TEXT];
+    char address[ADDR_TEXT];
     struct request_ticket ticket;
     bool outbound = x->a.cell == ARRANGE_OUTBOUND;
-    secret_random(random, sizeof(random));
-    secret_hex(uid, random, sizeof(random));
-    if (*x->q->uid)
-        str_copy(uid, sizeof(uid), x->q->uid);
     fill_ticket(x, &ticket);
-    const struct request_terms t = { .uid = uid, .principal = x->who.principal, .from = x->who.from, .cons = outbound, .n = x->a.channels,
+    const struct request_terms t = { .uid = x->uid, .principal = x->who.principal, .from = x->who.from, .cons = outbound, .n = x->a.channels,
                                      .address = scistream_address(x->s, grpc_call_conn(x->call), address), .ports = x->a.n_ports ? x->a.ports : NULL,
                                      .targets = g->t, .n_targets = g->n, .ticket = &ticket };
     const struct request *r = requests_arrange(x->s->requests, &t, no);
@@ -275,7 +294,6 @@ static struct grant *make_attached(const struct arranging *x, const struct goals
     struct arranged_dial dial = { .gateway = places, .n = g->n, .pins = pins, .recv = recv };
     t.role[GRANT_SEND] = !dials || !recv;
     t.role[GRANT_RECV] = !dials || recv;
-    t.uid = *x->q->uid ? x->q->uid : NULL;
     if (dials) {
         for (size_t i = 0; i < x->q->dial->n_pins; i++)
             pins[i] = x->q->dial->pins[i];
@@ -290,14 +308,26 @@ static struct grant *make_attached(const struct arranging *x, const struct goals
     return made;
 }
 
-static void make(const struct arranging *x, const struct goals *g)
+static void draw_uid(struct arranging *x)
+{
+    uint8_t random[(GRANT_UID - 1) / 2];
+    secret_random(random, sizeof(random));
+    secret_hex(x->uid, random, sizeof(random));
+    if (*x->q->uid)
+        str_copy(x->uid, sizeof(x->uid), x->q->uid);
+}
+
+static void make(struct arranging *x, const struct goals *g)
 {
     struct request_refusal no = { .status = GRPC_ALREADY_EXISTS, .why = REQUEST_IN_USE };
+    draw_uid(x);
     bool transparent = x->a.cell <= ARRANGE_OUTBOUND;
-    bool free_uid = !requests_find(x->s->requests, x->q->uid) && !arranged_find(x->s->grants, x->q->uid);
-    const struct request *r = transparent && free_uid ? make_transparent(x, g, &no) : NULL;
-    const struct grant *made = !transparent && free_uid ? make_attached(x, g, &no) : NULL;
+    bool in_use = requests_find(x->s->requests, x->uid) || arranged_find(x->s->grants, x->uid), admitted = !in_use && admit(x, &no);
+    const struct request *r = transparent && admitted ? make_transparent(x, g, &no) : NULL;
+    const struct grant *made = !transparent && admitted ? make_attached(x, g, &no) : NULL;
     if (!r && !made) {
+        if (admitted)
+            service_give_back(x->s, x->uid);
         refuse(x, &no);
         return;
     }
@@ -320,7 +350,7 @@ static void decide(struct arranging *x, const struct request_target *t, size_t n
         take_targets(t, n, &g);
     const struct demand d = demand_of(x, &g);
     no.status = scistream_judge(x->s, &x->who, &d, no.why, sizeof(no.why));
-    if (no.status == GRPC_OK && admit(x, &no))
+    if (no.status == GRPC_OK)
         make(x, &g);
     else
         refuse(x, &no);

@@ -4,6 +4,8 @@
 
 #include "ctrl/service.h"
 
+#define ARRANGE_WINDOW (4ULL << 20) /* bytes: ring of each channel of those that are attached to, as a route has it by default */
+
 typedef Scistream__Gateway__V1__GrantReply GrantReply;
 typedef Scistream__Gateway__V1__GrantState GrantState;
 

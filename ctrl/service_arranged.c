@@ -45,6 +45,8 @@ static void on_gone(void *user, const struct grant *g, const char *abort)
     int n = text ? sessions_abort(s->sessions, g->uid, -1, -SST_ERELEASED, text) : 0;
     if (n > 0)
         log_info("session %s: %s: %d channel%s aborted", g->uid, abort, n, n == 1 ? "" : "s");
+    if (!g->arranged->beside)
+        service_give_back(s, g->uid);
     service_note_arranged(s, g->uid, abort ? abort : "ended: nobody uses it, and nobody can come");
 }
 

@@ -59,9 +59,11 @@ static void reply_info(struct grpc_call *c, const struct service *s)
         r.pid = (uint32_t)getpid();
         r.predecessor = before.pid ? &before : NULL;
         service_add_workers(&r, s->pool);
+        service_add_segments(&r, s);
     }
     service_reply(c, &r.base);
     service_free_workers(&r);
+    service_free_segments(&r);
 }
 
 static void on_info(struct grpc_call *c, const uint8_t *data, size_t len)

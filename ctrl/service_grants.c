@@ -3,6 +3,7 @@
 
 #include "ctrl/service_arrange.h"
 #include "ctrl/service_arranged.h"
+#include "ctrl/service_scistream.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
 
@@ -122,15 +123,28 @@ static const char *find_terms(const struct route *r, const GrantRequest *q, stru
     return check_roles(q, t);
 }
 
+/* He administrates; his policy may bound what he grants all the same. */
+static int judge_terms(const struct service *s, const struct caller *who, const struct grant_terms *t, char *why, size_t size)
+{
+    uint64_t window = t->route->c->window;
+    const struct demand d = { .role = ROLE_ADMIN, .channels = t->channels, .window = window,
+                              .ring_memory = scistream_ring_memory(s, who->principal) + t->channels * window, .lifetime_ns = t->life_s * NS_PER_S };
+    return policy_judge(who_policy(s->who), who, &d, why, size);
+}
+
 static void make_grant(struct grpc_call *c, const struct caller *who, struct route *r, const GrantRequest *q)
 {
-    char by[SERVICE_NAME];
+    char by[SERVICE_NAME], why[POLICY_WHY] = "";
     const struct service *s = grpc_server_user(c);
     struct grant_terms t = { .route = r, .by = who->principal, .from = who->from };
     const char *problem = find_terms(r, q, &t);
-    struct grant *g = problem ? NULL : grants_add(s->grants, &t, wall_s());
+    bool too_much = !problem && judge_terms(s, who, &t, why, sizeof(why)) < 0;
+    struct grant *g = problem || too_much ? NULL : grants_add(s->grants, &t, wall_s());
     if (problem) {
         grpc_finish(c, GRPC_INVALID_ARGUMENT, problem);
+    } else if (too_much) {
+        who_audit(who, "", "Grant", r->c->name, why);
+        grpc_finish(c, GRPC_RESOURCE_EXHAUSTED, why);
     } else if (!g) {
         grpc_finish(c, GRPC_RESOURCE_EXHAUSTED, "this gateway has as many granted sessions as it keeps: revoke one, or let one expire");
     } else {

@@ -15,6 +15,8 @@ struct caller scistream_caller(const char *principal);
 enum grpc_status scistream_judge(const struct service *s, const struct caller *c, const struct demand *d, char *why, size_t size);
 /* Is there room for one more session, of any kind? GRPC_OK, or the status and why not. */
 enum grpc_status scistream_room(const struct service *s, char *why, size_t size);
+/* What the rings of all sessions may take that are of that principal, or that he granted: of listeners those of one connection each. Bytes. */
+uint64_t scistream_ring_memory(const struct service *s, const char *principal);
 /* What came by the listeners of r; live: with what is open now (doors_live), NULL: without. */
 void scistream_sum_up(const struct service *s, const struct request *r, const struct stats_sum *live, struct doors_sum *sum);
 /* "TLS, keyed by ticket" */

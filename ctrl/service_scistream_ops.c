@@ -34,13 +34,25 @@ enum grpc_status scistream_room(const struct service *s, char *why, size_t size)
     return requests_room(s->requests, arranged_count(s->grants, NULL), why, size);
 }
 
+uint64_t scistream_ring_memory(const struct service *s, const char *principal)
+{
+    uint64_t sum = requests_sums(s->requests, principal).listeners * 2 * BOARD_RELAY_RING;
+    list_for_each(n, &s->grants->all) {
+        const struct grant *g = list_entry(n, struct grant, node);
+        bool beside = g->arranged && g->arranged->beside; /* a session with listeners, which are counted */
+        sum += !beside && str_eq(g->by, principal) ? g->channels * g->route->c->window : 0;
+    }
+    return sum;
+}
+
 static enum grpc_status allows(void *user, const struct request_ask *a, uint64_t *lifetime_ns, char *why, size_t size)
 {
     const struct service *s = user;
     const struct caller c = scistream_caller(a->principal);
     bool limited = s->conf->scistream.auth == CONF_AUTH_POLICY; /* else there is no limit of his to be counted for */
-    const struct demand d = { .role = str_eq(a->role, "CONS") ? ROLE_CONS : ROLE_PROD, .channels = (uint64_t)a->num_conn,
-                              .sessions = limited ? requests_sums(s->requests, a->principal).sessions + arranged_count(s->grants, a->principal) + 1 : 0 };
+    const struct demand d = { .role = str_eq(a->role, "CONS") ? ROLE_CONS : ROLE_PROD, .channels = (uint64_t)a->num_conn, .window = BOARD_RELAY_RING,
+                              .sessions = limited ? requests_sums(s->requests, a->principal).sessions + arranged_count(s->grants, a->principal) + 1 : 0,
+                              .ring_memory = limited ? scistream_ring_memory(s, a->principal) + (uint64_t)a->num_conn * 2 * BOARD_RELAY_RING : 0 };
     const struct policy_row *row = s->conf->scistream.auth == CONF_AUTH_POLICY ? policy_row(who_policy(s->who), &c, d.role) : NULL;
     *lifetime_ns = row ? row->lifetime_ns : TIME_FOREVER;
     enum grpc_status status = scistream_judge(s, &c, &d, why, size);
@@ -180,7 +192,7 @@ SessionMsg *service_request_message(const struct service *s, const struct reques
     scistream_sum_up(s, r, live, &sum);
     m->uid = mem_strdup(r->uid);
     m->route = mem_strdup(DOORS_SESSIONS);
-    m->class_ = mem_strdup(r->ticket && r->ticket->provisioned ? "provisioned" : "best effort");
+    m->class_ = mem_strdup(shares_class(s->shares, doors_share(s->doors, r->number[0]), &m->rate));
     m->age_ms = (now_ns() - r->born_ns) / NS_PER_MS;
     m->arranged = arranged_message(s, r, &sum);
     return m;

@@ -73,6 +73,7 @@ static bool tell_channel(struct watcher *w, const struct schannel *c, const char
     e.route = c->route->c->name;
     e.text = unconst(c->reason);
     e.channel = schannel_message(c);
+    e.class_ = unconst(shares_class(c->ss->c.shares, c->s->share, &e.rate));
     bool told = tell(w, &e, ROOM_EVENT);
     scistream__gateway__v1__channel__free_unpacked(e.channel, NULL);
     return told;

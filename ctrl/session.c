@@ -62,20 +62,21 @@ const char *session_place_name(const struct session *s, char out[SESSION_PLACE])
     return out;
 }
 
-static void session_free(struct session *s)
+static void session_free(struct session *s, struct shares *shares)
 {
+    shares_drop(shares, s->share);
     route_drop(s->route);
     grant_drop(s->grant);
     free(s->at);
     free(s);
 }
 
-void session_release(struct session *s)
+void session_release(struct sessions *ss, struct session *s)
 {
     if (!list_empty(&s->channels))
         return;
     list_del(&s->node);
-    session_free(s);
+    session_free(s, ss->c.shares);
 }
 
 static void tell_idle(struct defer *d)
@@ -120,6 +121,10 @@ void sessions_resume(struct sessions *ss)
 bool sessions_draining(const struct sessions *ss) { return ss->draining; }
 size_t sessions_channels(const struct sessions *ss) { return ss->n_channels; }
 const struct admission *sessions_memory(const struct sessions *ss) { return &ss->memory; }
+void sessions_keep_memory(struct sessions *ss, uint64_t bytes) { admission_keep(&ss->memory, bytes); }
+
+/* Who holds a ticket has a share of his own, unless it is for a route that has reserved one for all who come by it. */
+bool session_is_own(const struct session *s) { return s->grant && s->route->c->class != CONF_PROVISIONED; }
 
 void sessions_abort_all(struct sessions *ss, int rc, const char *text)
 {
@@ -226,7 +231,7 @@ void sessions_free(struct sessions *ss)
         struct session *s = list_entry(n, struct session, node);
         list_for_each_safe(k, &s->channels)
             schannel_forget(list_entry(k, struct schannel, node));
-        session_free(s);
+        session_free(s, ss->c.shares);
     }
     defer_cancel(&ss->told_idle);
     free(ss);

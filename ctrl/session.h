@@ -13,6 +13,7 @@
 #include "ctrl/hop.h"
 #include "ctrl/record.h"
 #include "ctrl/route.h"
+#include "ctrl/shares.h"
 #include "ctrl/tally.h"
 
 struct sessions;
@@ -32,6 +33,8 @@ struct sessions_config {
     struct pool *pool;
     struct doors *doors;
     const struct grants *grants;
+    struct capacity *capacity; /* NULL, and shares NULL: nothing is reserved, and nothing limited */
+    struct shares *shares;
     struct resolver *resolver;
     const char *name;      /* of this gateway */
     struct tally *tally;
@@ -73,6 +76,8 @@ unsigned sessions_open(const struct sessions *ss, const char *uid);
 void sessions_abort_all(struct sessions *ss, int rc, const char *text);
 size_t sessions_channels(const struct sessions *ss);
 const struct admission *sessions_memory(const struct sessions *ss);
+/* So much memory is kept for sessions of class provisioned: for their channels in all, for connections those that are not open. */
+void sessions_keep_memory(struct sessions *ss, uint64_t bytes);
 /* Add the channels that live to what the tally sums up. */
 void sessions_tally(const struct sessions *ss);
 /* Only when no channel is left, or everything else is gone too. Null-safe. */

@@ -66,17 +66,40 @@ static void schannel_gone(struct defer *d)
     struct sessions *ss = c->ss;
     struct session *s = c->s;
     schannel_free(c);
-    session_release(s);
+    session_release(ss, s);
     if (--ss->n_channels == 0 && ss->idle)
         loop_defer(ss->c.loop, &ss->told_idle);
+}
+
+/* Out of what is kept for its session, or else of what all have. */
+static int take_memory(struct schannel *c, char *why, size_t size)
+{
+    struct capacity *cap = c->ss->c.capacity;
+    bool own = session_is_own(c->s);
+    uint64_t bytes = c->window * (c->duplex ? 2 : 1);
+    if (cap && capacity_take_memory(cap, own ? c->s->uid : c->route->c->name, !own, bytes)) {
+        c->kept = bytes;
+        return 0;
+    }
+    int rc = admission_take(&c->ss->memory, bytes, why, size);
+    c->admitted = rc == 0 ? bytes : 0;
+    return rc;
+}
+
+static void give_memory(struct schannel *c)
+{
+    bool own = session_is_own(c->s);
+    if (c->kept)
+        capacity_give_memory(c->ss->c.capacity, own ? c->s->uid : c->route->c->name, !own, c->kept);
+    admission_give(&c->ss->memory, c->admitted);
+    c->kept = c->admitted = 0;
 }
 
 static void free_later(struct schannel *c)
 {
     loop_timer_stop(c->ss->c.loop, &c->patience);
     splain_forget(c);
-    admission_give(&c->ss->memory, c->admitted);
-    c->admitted = 0;
+    give_memory(c);
     loop_defer(c->ss->c.loop, &c->gone);
 }
 
@@ -657,15 +680,13 @@ void schannel_open(struct schannel *c)
     c->duplex = wants_duplex(c);
     if (!c->w) /* a TCP peer is on the worker that accepted it */
         c->w = pool_pick(ss->c.pool);
-    struct pool_open o = { .window = c->window, .duplex = c->duplex };
-    uint64_t bytes = c->window * (c->duplex ? 2 : 1);
-    int rc = c->w ? admission_take(&ss->memory, bytes, why, sizeof(why)) : -SST_EWORKER;
-    if (rc == 0) {
-        c->admitted = bytes;
+    struct pool_open o = { .window = c->window, .duplex = c->duplex, .share = c->s->share };
+    int rc = c->w ? take_memory(c, why, sizeof(why)) : -SST_EWORKER;
+    bool fits = rc == 0;
+    if (fits)
         rc = pool_channel_open(c->w, &c->pc, &o);
-    }
     if (rc < 0) {
-        schannel_abort(c, rc, rc == -SST_ELIMIT && !c->admitted ? why : rc == -SST_ELIMIT ? "the worker has no free channel" : err_text(rc));
+        schannel_abort(c, rc, rc == -SST_ELIMIT && !fits ? why : rc == -SST_ELIMIT ? "the worker has no free channel" : err_text(rc));
         return;
     }
     open_first(c);

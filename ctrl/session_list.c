@@ -98,13 +98,13 @@ static size_t list_length(const struct list *l)
     return n;
 }
 
-static SessionMsg *session_message(const struct session *s)
+static SessionMsg *session_message(const struct sessions *ss, const struct session *s)
 {
     SessionMsg *m = mem_zalloc(1, sizeof(*m));
     scistream__gateway__v1__session__init(m);
     m->uid = mem_strdup(s->uid);
     m->route = mem_strdup(s->route->c->name);
-    m->class_ = mem_strdup(s->grant && s->grant->arranged ? s->grant->arranged->class_ : "best effort");
+    m->class_ = mem_strdup(shares_class(ss->c.shares, s->share, &m->rate));
     m->age_ms = age_ms(s->born_ns);
     m->channels = mem_zalloc(list_length(&s->channels) + 1, sizeof(*m->channels));
     list_for_each(n, &s->channels)
@@ -127,7 +127,7 @@ void sessions_list(struct sessions *ss, const char *uid, const char *route, Sess
     list_for_each(n, &ss->sessions) {
         const struct session *s = list_entry(n, struct session, node);
         if ((!*uid || str_eq(uid, s->uid)) && is_of(s, route))
-            r->sessions[r->n_sessions++] = session_message(s);
+            r->sessions[r->n_sessions++] = session_message(ss, s);
     }
 }
 

@@ -98,6 +98,8 @@ static struct session *session_of(struct sessions *ss, struct route *r, struct g
     s->born_ns = now_ns();
     list_init(&s->channels);
     list_add_tail(&ss->sessions, &s->node);
+    unsigned segments = conf_route_segments(r->c);
+    s->share = session_is_own(s) ? shares_hold(ss->c.shares, s->uid, segments) : shares_route(ss->c.shares, r->c->name, segments);
     return s;
 }
 
@@ -197,7 +199,7 @@ struct schannel *session_place(struct sessions *ss, struct route *r, unsigned si
     struct session *s = session_of(ss, r, NULL);
     struct schannel *c = any_channel(ss, s, side, false);
     if (!c)
-        session_release(s);
+        session_release(ss, s);
     return c;
 }
 
@@ -221,7 +223,7 @@ static void place(struct shop *sh, struct route *r, const Offer *o)
     struct schannel *c = fixed ? this_channel(sh, s, o->channel, o->probe) : any_channel(sh->ss, s, sh->side, o->probe);
     if (!c) {
         shop_refuse(sh, say_busy(s, sh, o, why, sizeof(why)), why);
-        session_release(s);
+        session_release(sh->ss, s);
         return;
     }
     c->probe = o->probe;

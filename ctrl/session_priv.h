@@ -19,6 +19,7 @@ struct session {
     unsigned waiting;        /* channels that wait for their other side */
     unsigned held;           /* places that are taken */
     struct grant *grant;     /* it is that one's, whose uid it has; NULL: it is everybody's who has the secret of the route. Held */
+    uint32_t share;
     uint64_t born_ns;
 };
 
@@ -57,7 +58,7 @@ struct schannel {
     struct pool_worker *w;
     struct pool_client pc;
     struct timer patience;   /* rendezvous; later: the peers' clean end */
-    uint64_t window, admitted;
+    uint64_t window, admitted, kept; /* bytes of its rings: of memory_limit, or out of what is kept for the session */
     bool next_opened, has_done, ended, finished, confirm_waits, closing_sent, counted; /* counted: its end is */
     enum tally_outcome outcome;
     uint64_t ended_total;
@@ -106,7 +107,8 @@ void schannel_opened(struct schannel *c);                             /* tell th
 /* session.c */
 #define SESSION_PLACE (ADDR_ROUTE_MAX + 16)
 const char *session_place_name(const struct session *s, char out[SESSION_PLACE]); /* where somebody waits: "route detector"; "session UID" of an arranged one */
-void session_release(struct session *s);                             /* frees it when it has no channel */
+void session_release(struct sessions *ss, struct session *s);        /* frees it when it has no channel */
+bool session_is_own(const struct session *s);                        /* its share is under its uid, else under the name of its route */
 struct shop *shop_new(struct sessions *ss);
 void shop_release(struct shop *sh);                                  /* out of its channel; freed from the loop */
 void shop_gone(struct defer *d);

@@ -45,7 +45,7 @@ void ctl_routes_json(RouteConnections *const *r, size_t n, bool rates)
     for (size_t i = 0; i < n; i++) {
         printf("%s{", i ? "," : "");
         ctl_json_text("route", r[i]->route, "");
-        printf(",\"open\":%llu", (unsigned long long)r[i]->open);
+        printf(",\"reserved\":%llu,\"open\":%llu", (unsigned long long)r[i]->reserved, (unsigned long long)r[i]->open);
         sum_json("forward", r[i]->forward, rates);
         sum_json("backward", r[i]->backward, rates);
         if (rates)
@@ -86,8 +86,11 @@ static void sum_text(const char *where, const FlowSum *s)
 void ctl_routes_text(RouteConnections *const *r, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
+        char rate[UNITS_TEXT];
         AUTO_FREE char *open = units_streams("", 0, r[i]->open);
-        printf("route %s  %s", r[i]->route, r[i]->open ? open : "no connections");
+        printf("route %s  %s%s%s", r[i]->route, r[i]->reserved ? "provisioned " : "", r[i]->reserved ? units_rate(rate, r[i]->reserved) : "",
+               r[i]->reserved ? ", " : "");
+        printf("%s", r[i]->open ? open : "no connections");
         sum_text("there", r[i]->forward);
         sum_text("back", r[i]->backward);
         printf("\n");

@@ -14,6 +14,18 @@ static void worker_json(const Scistream__Gateway__V1__WorkerState *w, const char
            (unsigned long long)w->completion_events);
 }
 
+static void segments_json(const InfoReply *r)
+{
+    printf(",\"capacity\":{");
+    for (size_t i = 0; i < r->n_segments; i++) {
+        const Scistream__Gateway__V1__SegmentState *s = r->segments[i];
+        printf("%s\"%s\":{\"capacity\":%llu,\"reservable\":%llu,\"reserved\":%llu,\"best_effort\":%llu,\"sessions\":%u}", i ? "," : "", s->name,
+               (unsigned long long)s->capacity, (unsigned long long)s->reservable, (unsigned long long)s->reserved, (unsigned long long)s->best_effort,
+               s->sessions);
+    }
+    printf("}");
+}
+
 static void info_json(const InfoReply *r)
 {
     printf("{");
@@ -30,6 +42,7 @@ static void info_json(const InfoReply *r)
     ctl_json_list("transports", r->transports, r->n_transports);
     printf(",");
     ctl_json_list("routes", r->routes, r->n_routes);
+    segments_json(r);
     printf(",\"worker_states\":[");
     for (size_t i = 0; i < r->n_worker_states; i++)
         worker_json(r->worker_states[i], i ? "," : "");
@@ -43,6 +56,13 @@ static void worker_text(const Scistream__Gateway__V1__WorkerState *w)
            (unsigned long long)w->channels, w->channels == 1 ? "" : "s", units_human_size(copied, w->copied_bytes),
            (unsigned long long)w->work_requests, (unsigned long long)w->posts, (unsigned long long)w->completions,
            (unsigned long long)w->completion_events);
+}
+
+static void segment_text(const Scistream__Gateway__V1__SegmentState *s)
+{
+    char of[UNITS_TEXT], reserved[UNITS_TEXT], free_now[UNITS_TEXT], rest[UNITS_TEXT];
+    printf("capacity   %s %s: %s reserved by %u session%s, %s can be, %s for best effort\n", s->name, units_rate(of, s->capacity), units_rate(reserved, s->reserved),
+           s->sessions, s->sessions == 1 ? "" : "s", units_rate(free_now, s->reservable - MIN(s->reservable, s->reserved)), units_rate(rest, s->best_effort));
 }
 
 static void info_text(const InfoReply *r)
@@ -70,6 +90,8 @@ static void info_text(const InfoReply *r)
     for (size_t i = 0; i < r->n_routes; i++)
         printf(" %s", r->routes[i]);
     printf("%s", r->n_transport_states ? "\n" : "");
+    for (size_t i = 0; i < r->n_segments; i++)
+        segment_text(r->segments[i]);
     for (size_t i = 0; i < r->n_worker_states; i++)
         worker_text(r->worker_states[i]);
 }

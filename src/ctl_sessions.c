@@ -68,7 +68,7 @@ void ctl_session_json(const Session *s)
     ctl_json_text("uid", s->uid, ",");
     ctl_json_text("route", s->route, ",");
     ctl_json_text("class", s->class_, ",");
-    printf("\"age_ms\":%llu,\"channels\":[", (unsigned long long)s->age_ms);
+    printf("\"rate\":%llu,\"age_ms\":%llu,\"channels\":[", (unsigned long long)s->rate, (unsigned long long)s->age_ms);
     for (size_t i = 0; i < s->n_channels; i++) {
         printf("%s", i ? "," : "");
         ctl_channel_json(s->channels[i]);
@@ -144,8 +144,9 @@ static void arranged_text(const Arranged *a)
 
 void ctl_session_text(const Session *s)
 {
-    char age[UNITS_TEXT];
-    printf("session %s  route %s, %s, %s\n", s->uid, s->route, s->class_, units_human_time(age, s->age_ms * NS_PER_MS));
+    char age[UNITS_TEXT], rate[UNITS_TEXT];
+    printf("session %s  route %s, %s%s%s, %s\n", s->uid, s->route, s->class_, s->rate ? " " : "", s->rate ? units_rate(rate, s->rate) : "",
+           units_human_time(age, s->age_ms * NS_PER_MS));
     for (size_t i = 0; i < s->n_channels; i++)
         channel_text(s->channels[i]);
     if (s->arranged)

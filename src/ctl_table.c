@@ -112,12 +112,14 @@ static const char *transport(const Scistream__Gateway__V1__HopState *h) { return
 static void describe(struct row *r, const WatchEvent *e)
 {
     const Scistream__Gateway__V1__Channel *c = e->channel;
+    char rate[UNITS_TEXT];
     AUTO_FREE char *by = mem_printf("%s > %s", transport(c->source), transport(c->sink));
+    AUTO_FREE char *reserved = e->rate ? mem_printf("%s, %s reserved", c->state, units_rate(rate, e->rate)) : NULL;
     set(r, ROUTE, e->route);
     set(r, FROM, peer(c->source));
     set(r, TO, peer(c->sink));
     set(r, BY, by);
-    set(r, STATE, c->state);
+    set(r, STATE, reserved ? reserved : c->state);
 }
 
 static void progress(struct row *r, const Scistream__Gateway__V1__Progress *p)
@@ -191,7 +193,9 @@ static void fill_route(struct row *r, const RouteConnections *c)
     set(r, ROUTE, c->route);
     set(r, FROM, "");
     set(r, TO, "");
-    snprintf(text, sizeof(text), "+%llu -%llu", (unsigned long long)c->opened, (unsigned long long)c->ended);
+    char rate[UNITS_TEXT];
+    snprintf(text, sizeof(text), "+%llu -%llu%s%s%s", (unsigned long long)c->opened, (unsigned long long)c->ended, c->reserved ? ", " : "",
+             c->reserved ? units_rate(rate, c->reserved) : "", c->reserved ? " reserved" : "");
     set(r, STATE, text);
     set_flows(r, &f);
 }

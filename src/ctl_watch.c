@@ -119,6 +119,11 @@ static void event_json(const WatchEvent *e)
         printf(",");
         ctl_json_text("route", e->route, "");
     }
+    if (*e->class_) {
+        printf(",");
+        ctl_json_text("class", e->class_, "");
+        printf(",\"rate\":%llu", (unsigned long long)e->rate);
+    }
     if (e->channel) {
         printf(",\"channel\":");
         ctl_channel_json(e->channel);

@@ -292,10 +292,11 @@ static int start(struct daemon *d)
         code = start_pool(d, &program_fd, link_fds, n);
     if (code)
         return code;
+    limits_start(d);
     struct sessions_config sc = { .loop = &d->loop, .conf = d->conf, .routes = &d->routes, .pool = d->pool, .resolver = d->resolver,
                                   .name = d->name, .doors = d->doors, .tally = &d->observe.tally, .records = &d->observe.records,
                                   .ev = &service_session_events, .ev_user = &d->service, .allows = service_allows_data,
-                                  .grants = &d->grants };
+                                  .grants = &d->grants, .capacity = &d->limits.capacity, .shares = d->limits.shares };
     doors_start(d->doors, &d->loop, d->pool, d->resolver, &d->observe.records);
     tally_use_doors(&d->observe.tally, doors_route_name, d->doors);
     d->service.who = d->who;
@@ -305,6 +306,7 @@ static int start(struct daemon *d)
     d->service.sessions = d->observe.sources.sessions = sessions_new(&sc);
     d->service.requests = requests_new(&d->loop, d->conf, d->resolver, &service_requests_ops, &d->service);
     grants_start(&d->grants, &d->loop, &service_grants_events, &d->service);
+    shares_changed(d->limits.shares);
     return 0;
 }
 
@@ -373,6 +375,7 @@ static void clean_up(struct daemon *d)
     requests_free(d->service.requests);
     sessions_free(d->service.sessions);
     grants_fini(&d->grants);
+    limits_end(d);
     doors_free(d->doors);
     pool_free(d->pool);
     who_free(d->who);

@@ -6,6 +6,7 @@
 #include "ctrl/service.h"
 #include "src/core/conf_diff.h"
 #include "src/observe.h"
+#include "src/scistreamd_limits.h"
 #include "src/scistreamd_sessions.h"
 #include "src/scistreamd_upgrade.h"
 
@@ -24,15 +25,14 @@ struct daemon {
     struct pool *pool;
     struct doors *doors;
     struct grants grants;
+    struct limits limits;
     struct service service;
     struct grpc_server *server, *plain; /* plain: scistream.Control without TLS; NULL: not wanted */
     struct observe observe;
-    struct timer drain, look;    /* drain_timeout; until the last relay has ended */
-    struct timer reload;
+    struct timer drain, look, reload; /* drain: drain_timeout; look: until the last relay has ended */
     uint64_t reloaded_ns;        /* when the last one was done */
-    char name[256], *socket_path;
+    char name[256], why[WHY], *socket_path;
     const char *became;          /* the user that root became; NULL: we are who started us */
-    char why[WHY];
     int exit_code;
     bool ready, stopping, abort_relays, made_folder;
     bool retired, asked;         /* another program has taken over; and this one has had a signal to end since */

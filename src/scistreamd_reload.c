@@ -115,6 +115,8 @@ static void to_endpoint(struct daemon *d, const struct conf_diff *diff UNUSED)
         grpc_server_renew(d->plain, NULL, &limits);
 }
 
+static void to_limits(struct daemon *d, const struct conf_diff *diff UNUSED) { limits_reloaded(d); }
+
 static void to_doors(struct daemon *d, const struct conf_diff *diff UNUSED) { doors_follow(d->doors, &d->routes); }
 
 static void to_workers(struct daemon *d, const struct conf_diff *diff)
@@ -130,7 +132,7 @@ static void to_sessions(struct daemon *d, const struct conf_diff *diff UNUSED) {
 
 /* Who is told of a configuration that was taken, in this order: d->conf, d->routes and d->tls are the new ones by now, diff has the names of
  * options and of routes added, removed and changed. */
-static void (*const in_force[])(struct daemon *d, const struct conf_diff *diff) = { to_log, to_endpoint, to_workers, to_doors, to_grants, to_sessions };
+static void (*const in_force[])(struct daemon *d, const struct conf_diff *diff) = { to_log, to_endpoint, to_workers, to_limits, to_doors, to_grants, to_sessions };
 
 /* ------------------------------------------------------------ one reload */
 

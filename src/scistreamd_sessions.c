@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "ctrl/requests_arranged.h"
+#include "ctrl/service_arrange.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
 #include "src/core/memfile.h"
@@ -218,7 +219,15 @@ static bool adopt_arranged(struct daemon *d, const HandedMsg *m)
         places[i] = (struct request_target){ .addresses = m->places[i]->addresses, .n = m->places[i]->n_addresses, .port = (uint16_t)m->places[i]->port };
     memcpy(t.key, m->secret.data, REQUEST_KEY);
     t.provisioned = str_eq(m->session->class_, "provisioned");
+    bool inbound = m->session->arranged && !str_eq(m->session->arranged->role, "CONS");
+    const struct capacity_terms reserved = { .uid = m->session->uid, .principal = m->session->arranged ? m->session->arranged->principal : "", .rate = t.rate,
+                                             .ends_s = t.ends_s, .segments = 1U << SEGMENT_WAN,
+                                             .memory = inbound ? m->n_places * ARRANGE_WINDOW * 2 : 0 };
+    if (t.provisioned)
+        service_reserve_again(&d->service, &reserved);
     bool taken = adopt(d, &(struct adopting){ m->session, &t, places });
+    if (!taken)
+        service_give_back(&d->service, m->session->uid);
     secret_wipe(&t, sizeof(t));
     return taken;
 }

@@ -145,6 +145,7 @@ static void take_grants(struct daemon *d)
     size_t size = fd >= 0 && fstat(fd, &st) == 0 ? (size_t)st.st_size : 0;
     char *text = size > 0 ? memfile_map(fd, size, true) : NULL;
     unsigned n = text && text[size - 1] == 0 ? grants_import(&d->grants, text, &d->routes, (uint64_t)time(NULL)) : 0;
+    limits_take_grants(d);
     if (n > 0)
         log_info("%u granted session%s taken over", n, n == 1 ? "" : "s");
     if (text)

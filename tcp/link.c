@@ -35,6 +35,7 @@ struct link {
     struct timer urge;        /* closing: until the next look */
     struct timer count;
     uint32_t retransmits;     /* counted so far */
+    uint64_t spread;
     bool acceptor, plain;
     bool over;                /* the connection has ended and nothing was missing */
     struct sock_leave leaving;
@@ -141,6 +142,7 @@ static void become_up(struct link *k)
     loop_timer_stop(k->x.env->loop, &k->patience);
     snprintf(k->x.device, sizeof(k->x.device), "tcp");
     snprintf(k->x.detail, sizeof(k->x.detail), "%s", k->lane->s.tls ? tls_describe(k->lane->s.tls) : "plaintext");
+    sock_spread(&k->lane->s, k->spread);
     xport_set_up(&k->x);
 }
 
@@ -237,6 +239,7 @@ static void begin(struct link *k, const struct xport_spec *s)
     framed_set_rings(&k->f, k->x.in, k->x.out, k->x.forward);
     memcpy(k->key, s->key, sizeof(k->key));
     k->plain = s->plain;
+    k->spread = s->spread;
 }
 
 static const char *const cipher_names[] = { "aes-256-gcm", "aes-128-gcm", "chacha20-poly1305" };

@@ -248,6 +248,12 @@ void sock_local(const struct sock *s, union sockaddr_any *out)
     (void)getsockname(s->io.fd, &out->sa, &len);
 }
 
+void sock_spread(const struct sock *s, uint64_t bytes_per_s)
+{
+    if (bytes_per_s) /* a socket that cannot sends in bursts of what the ring lets through */
+        (void)setsockopt(s->io.fd, SOL_SOCKET, SO_MAX_PACING_RATE, &bytes_per_s, sizeof(bytes_per_s));
+}
+
 uint32_t sock_retransmits(const struct sock *s)
 {
     struct tcp_info info;

@@ -72,6 +72,8 @@ bool sock_leave_waits(struct sock_leave *l, uint64_t left);
 /* What a connection with a plain TCP peer is to have, or a listening socket, from which those that it accepts have it: no delay, asked after so much
  * silence whether it lives (0: never), and a reset whoever closes it, until sock_reset_on_close(false). */
 void sock_tune_peer(int fd, uint64_t keep_ns);
+/* The kernel sends at most so many bytes per second, evenly (SO_MAX_PACING_RATE); 0: nothing is changed. */
+void sock_spread(const struct sock *s, uint64_t bytes_per_s);
 /* 0, or the error that the socket waits to tell; it is told once. */
 int sock_error(struct sock *s);
 /* Null-safe for a zeroed struct with io.fd = -1; may be called twice. */

@@ -53,6 +53,7 @@ void tcp_become_up(struct tcp *t, const char *detail)
     loop_timer_stop(t->x.env->loop, &t->patience);
     str_copy(t->x.device, sizeof(t->x.device), "tcp");
     str_copy(t->x.detail, sizeof(t->x.detail), detail);
+    sock_spread(&t->s, t->spread);
     xport_set_up(&t->x);
 }
 
@@ -133,6 +134,7 @@ static int tcp_connect(struct xport *x, const struct xport_spec *s)
     x->state = XPORT_OPENING;
     t->keep_ns = s->keep_ns;
     t->settle = s->settle;
+    t->spread = s->spread;
     t->connect_ns = s->connect_ns ? s->connect_ns : x->env->conf->g.attach_timeout;
     if (s->psk)
         tcp_tls_prepare(t, s->psk);

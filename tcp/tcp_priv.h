@@ -13,7 +13,7 @@ struct tcp {
     union sockaddr_any *to;      /* to dial, heap; at: the one that is tried */
     size_t n_to, at;
     union sockaddr_any source;   /* sa_family 0: any */
-    uint64_t connect_ns, keep_ns;
+    uint64_t connect_ns, keep_ns, spread;
     uint8_t head[PROXY_MAX];     /* still to be sent before anything else */
     size_t head_len, head_at;
     bool fin_sent, settle, fin_seen;

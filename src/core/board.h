@@ -3,11 +3,13 @@
 #ifndef SRC_CORE_BOARD_H
 #define SRC_CORE_BOARD_H
 
+#include "src/core/share.h"
 #include "src/core/stats.h"
 
 #define BOARD_WORKERS 256
 #define BOARD_DOORS STATS_DOORS
 #define BOARD_ROUTE_DOORS STATS_ROUTE_DOORS
+#define BOARD_SHARES 16384  /* of sessions, and of routes; those that were never used cost no memory */
 #define BOARD_RELAY_RING (256U << 10) /* of each of the two that a relay is promised: one that the cache of a processor holds */
 #define BOARD_LEAN 8        /* relays that a worker may have more than the one with the fewest, before it hands on */
 #define BOARD_LEAN_BRIEF 64 /* and where most end before that was worth it: handing on costs a connection as much as a third of its life */
@@ -20,13 +22,20 @@ struct board_row {
     _Atomic uint64_t open[BOARD_DOORS];   /* connections by the place of the door they came to */
 } __attribute__((aligned(64)));
 
-/* memory_limit: bytes, of all rings; places: control has used no higher one for a door. */
-struct board { _Atomic uint64_t workers, memory_limit, places; struct board_row control, row[BOARD_WORKERS]; };
+/* memory_limit: bytes, of all rings; places: control has used no higher one for a door; share: control sets the rates, 0 is nobody's. */
+struct board {
+    _Atomic uint64_t workers, memory_limit, places;
+    struct board_row control, row[BOARD_WORKERS];
+    struct share share[BOARD_SHARES];
+};
 
 /* A door of a route has a number below BOARD_ROUTE_DOORS, which is its place. Doors of sessions come and go: one has a number of its own, its place is
  * what many had before, so that nobody who is late takes it for one of those. */
 static inline unsigned board_place(uint32_t number) { return number % BOARD_DOORS; }
 static inline bool board_number_ok(uint32_t number) { return number < BOARD_ROUTE_DOORS || board_place(number) >= BOARD_ROUTE_DOORS; }
+
+/* By the number that control gave; NULL: it has none. */
+static inline struct share *board_share(struct board *b, uint32_t number) { return number && number < BOARD_SHARES ? &b->share[number] : NULL; }
 
 /* As stats_create. */
 struct board *board_create(int *fd_out);

@@ -35,6 +35,9 @@ static const struct value_row link_rows[] = ROWS(CONF_LINK);
 #define S struct conf_auth
 static const struct value_row auth_rows[] = ROWS(CONF_AUTH);
 #undef S
+#define S struct conf_capacity
+static const struct value_row capacity_rows[] = ROWS(CONF_CAPACITY);
+#undef S
 #define S struct conf_scistream
 static const struct value_row scistream_rows[] = ROWS(CONF_SCISTREAM);
 #undef S
@@ -45,13 +48,14 @@ static const struct value_row route_rows[] = ROWS(CONF_ROUTE);
 static const struct value_row policy_rows[] = ROWS(CONF_POLICY);
 #undef S
 
-enum { SEC_GLOBAL, SEC_UCX, SEC_RDMA, SEC_LINK, SEC_AUTH, SEC_SCISTREAM, SEC_TITLED, SEC_ROUTE = SEC_TITLED, SEC_POLICY, SEC_COUNT };
+enum { SEC_GLOBAL, SEC_UCX, SEC_RDMA, SEC_LINK, SEC_AUTH, SEC_CAPACITY, SEC_SCISTREAM, SEC_TITLED, SEC_ROUTE = SEC_TITLED, SEC_POLICY, SEC_COUNT };
 static const struct conf_section sections[SEC_COUNT] = {
     [SEC_GLOBAL] = { "", global_rows, ARRAY_LEN(global_rows), false },
     [SEC_UCX] = { "ucx", ucx_rows, ARRAY_LEN(ucx_rows), false },
     [SEC_RDMA] = { "rdma", rdma_rows, ARRAY_LEN(rdma_rows), false },
     [SEC_LINK] = { "link", link_rows, ARRAY_LEN(link_rows), false },
     [SEC_AUTH] = { "auth", auth_rows, ARRAY_LEN(auth_rows), false },
+    [SEC_CAPACITY] = { "capacity", capacity_rows, ARRAY_LEN(capacity_rows), false },
     [SEC_SCISTREAM] = { "scistream", scistream_rows, ARRAY_LEN(scistream_rows), false },
     [SEC_ROUTE] = { "route", route_rows, ARRAY_LEN(route_rows), true },
     [SEC_POLICY] = { "policy", policy_rows, ARRAY_LEN(policy_rows), true },
@@ -66,14 +70,14 @@ const struct conf_section *conf_sections(size_t *n)
 static const void *const_section_base(const struct conf *c, int section)
 {
     const void *const bases[SEC_COUNT] = { [SEC_GLOBAL] = &c->g, [SEC_UCX] = &c->ucx, [SEC_RDMA] = &c->rdma, [SEC_LINK] = &c->link, [SEC_AUTH] = &c->auth,
-                                          [SEC_SCISTREAM] = &c->scistream };
+                                          [SEC_CAPACITY] = &c->capacity, [SEC_SCISTREAM] = &c->scistream };
     return bases[section];
 }
 
 static void *section_base(struct conf *c, int section)
 {
     void *const bases[SEC_COUNT] = { [SEC_GLOBAL] = &c->g, [SEC_UCX] = &c->ucx, [SEC_RDMA] = &c->rdma, [SEC_LINK] = &c->link, [SEC_AUTH] = &c->auth,
-                                          [SEC_SCISTREAM] = &c->scistream };
+                                          [SEC_CAPACITY] = &c->capacity, [SEC_SCISTREAM] = &c->scistream };
     return bases[section];
 }
 
@@ -213,7 +217,7 @@ static void add_near(char *text, size_t size, const cfg_t *cfg)
     if (!str_starts(text, head) || n < skip + 2 || !str_copy(name, sizeof(name), text + skip) || section == SEC_COUNT)
         return;
     name[strlen(name) - 1] = 0; /* the quote */
-    const char *near = conf_near(&sections[section], name);
+    const char *near = find_section(name) < SEC_COUNT ? NULL : conf_near(&sections[section], name); /* else a brace is missing */
     if (near)
         snprintf(text + n, size - n, " (did you mean %s?)", near);
 }

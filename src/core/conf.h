@@ -10,7 +10,10 @@
 #include "src/core/value.h"
 
 enum { CONF_AUTH_UNSET, CONF_AUTH_NONE, CONF_AUTH_POLICY }; /* scistream.auth */
+enum { CONF_BEST_EFFORT, CONF_PROVISIONED }; /* route.class */
 enum { CONF_WAN_PSK, CONF_WAN_PLAINTEXT };    /* scistream.wan */
+
+enum segment { SEGMENT_WAN, SEGMENT_RDMA, SEGMENTS }; /* of section capacity */
 
 #define CONF_TCP "tcp://" /* what words for TCP peers begin with */
 #define CONF_ROLES "PROD", "CONS", "SEND", "RECV", "ADMIN" /* of a policy */
@@ -30,6 +33,7 @@ struct conf_ucx { CONF_FIELDS(CONF_UCX) };
 struct conf_rdma { CONF_FIELDS(CONF_RDMA) };
 struct conf_link { CONF_FIELDS(CONF_LINK) };
 struct conf_auth { CONF_FIELDS(CONF_AUTH) };
+struct conf_capacity { CONF_FIELDS(CONF_CAPACITY) };
 struct conf_scistream { CONF_FIELDS(CONF_SCISTREAM) };
 struct conf_route { char *name; CONF_FIELDS(CONF_ROUTE) };
 struct conf_policy { char *name; CONF_FIELDS(CONF_POLICY) };
@@ -40,6 +44,7 @@ struct conf {
     struct conf_rdma rdma;
     struct conf_link link;
     struct conf_auth auth;
+    struct conf_capacity capacity;
     struct conf_scistream scistream;
     struct conf_route **routes;
     size_t n_routes;
@@ -73,6 +78,14 @@ bool conf_route_attaches(const struct conf_route *r);
 bool conf_route_has_tcp(const struct conf_route *r);
 /* The number that `channels` stands for. */
 uint32_t conf_route_channels(const struct conf_route *r);
+/* Bits of the segments that it may use: 1 << SEGMENT_*. */
+unsigned conf_route_segments(const struct conf_route *r);
+/* Channels or connections that a provisioned one has rings for whatever others take. */
+uint32_t conf_route_promised(const struct conf_route *r);
+/* What capacity.* says of a segment, bit/s; and how much of it can be reserved. 0: it is not configured. */
+uint64_t conf_capacity(const struct conf *c, enum segment s);
+uint64_t conf_reservable(const struct conf *c, enum segment s);
+const char *conf_segment_name(enum segment s); /* "wan", "rdma" */
 /* Everything in effect, in the file's own syntax, with each option's help above it when `commented`. */
 void conf_print(const struct conf *c, FILE *out, bool commented);
 /* The untitled sections as "key=value" strings for conf_set, as a worker is told them. Heap array of heap strings, NULL-terminated. */

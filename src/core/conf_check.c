@@ -312,6 +312,8 @@ static int check_tcp(const struct check *k)
     return rc;
 }
 
+static int check_class(const struct check *k);
+
 static int check_route(const struct check *k)
 {
     const struct conf_route *r = k->route;
@@ -332,7 +334,9 @@ static int check_route(const struct check *k)
         rc = check_connect(k);
     if (rc == 0 && delivers)
         rc = check_transports(k, "deliver", r->deliver);
-    return rc == 0 ? check_tcp(k) : rc;
+    if (rc == 0)
+        rc = check_tcp(k);
+    return rc == 0 ? check_class(k) : rc;
 }
 
 /* A connection comes to one route: two cannot have the same place for TCP peers. */
@@ -346,6 +350,64 @@ static int check_doors(struct check *k)
                 if (strv_has(c->routes[other]->accept, *t))
                     return refuse(k, "accept has %s, and so has route \"%s\": each needs a port of its own", *t, c->routes[other]->name);
             }
+    return 0;
+}
+
+/* ------------------------------------------------------------ capacity */
+
+const char *conf_segment_name(enum segment s) { return s == SEGMENT_WAN ? "wan" : "rdma"; }
+uint64_t conf_capacity(const struct conf *c, enum segment s) { return s == SEGMENT_WAN ? c->capacity.wan : c->capacity.rdma; }
+
+uint64_t conf_reservable(const struct conf *c, enum segment s)
+{
+    return conf_capacity(c, s) / 100 * (100 - (uint64_t)c->capacity.best_effort_percent);
+}
+
+static unsigned segments_of(char *const *words)
+{
+    unsigned bits = 0;
+    for (; *words; words++)
+        bits |= 1U << (str_eq(*words, "link") || str_starts(*words, CONF_TCP) ? SEGMENT_WAN : SEGMENT_RDMA);
+    return bits;
+}
+
+unsigned conf_route_segments(const struct conf_route *r)
+{
+    unsigned next = str_starts(r->connect, CONF_TCP) ? 1U << SEGMENT_WAN : *r->connect ? segments_of(r->connect_transports) : 0;
+    return segments_of(r->accept) | segments_of(r->deliver) | next;
+}
+
+uint32_t conf_route_promised(const struct conf_route *r) { return r->channels ? conf_route_channels(r) : 1; }
+
+static int check_class(const struct check *k)
+{
+    const struct conf_route *r = k->route;
+    bool provisioned = r->class == CONF_PROVISIONED;
+    if (!provisioned && r->rate)
+        return refuse(k, "rate is for routes with class = provisioned");
+    if (provisioned && !r->rate)
+        return refuse(k, "class = provisioned needs a rate, like 2Gbit");
+    for (enum segment s = 0; s < SEGMENTS; s++)
+        if (provisioned && conf_route_segments(r) & 1U << s && !conf_capacity(k->c, s))
+            return refuse(k, "class = provisioned: nothing can be reserved of the %s segment, which it uses, while capacity.%s is not set", conf_segment_name(s),
+                          conf_segment_name(s));
+    return 0;
+}
+
+/* Routes have theirs from the start on, so together they must fit. */
+static int check_reserved(struct check *k)
+{
+    char sum[UNITS_TEXT], most[UNITS_TEXT];
+    uint64_t reserved[SEGMENTS] = { 0 };
+    for (size_t i = 0; i < k->c->n_routes; i++)
+        for (enum segment s = 0; s < SEGMENTS; s++) {
+            k->route = k->c->routes[i];
+            reserved[s] += conf_route_segments(k->route) & 1U << s ? k->route->rate : 0;
+            if (k->route->rate && reserved[s] > conf_reservable(k->c, s))
+                return refuse(k, "rate: with it the routes of class provisioned reserve %s of the %s segment, and %s of it can be: raise capacity.%s, or lower "
+                              "rates or capacity.best_effort_percent", units_rate(sum, reserved[s]), conf_segment_name(s),
+                              units_rate(most, conf_reservable(k->c, s)), conf_segment_name(s));
+        }
     return 0;
 }
 
@@ -423,5 +485,7 @@ int conf_check(const struct conf *c, char *why, size_t why_size)
     }
     if (rc == 0)
         rc = check_doors(&k);
+    if (rc == 0)
+        rc = check_reserved(&k);
     return rc == 0 ? check_policies(&k) : rc;
 }

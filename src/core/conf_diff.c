@@ -11,6 +11,7 @@ static const char *const at_once[] = {
     "auth.introspection_url",
     "auth.introspection_credentials_file", "auth.introspection_ca", "auth.introspection_timeout", "auth.introspection_cache", "auth.principal_field",
     "auth.required_scope", "auth.required_audience", "auth.scope_id",
+    "capacity.wan", "capacity.rdma", "capacity.best_effort_percent",
     "scistream.data_advertise", "scistream.hello_timeout", "scistream.sessions", "scistream.connections", "scistream.connect_timeout",
     "scistream.keepalive", "scistream.require_ticket", NULL,
 };
@@ -26,6 +27,8 @@ static void *base_of(struct conf *c, const char *section)
         return &c->rdma;
     if (str_eq(section, "auth"))
         return &c->auth;
+    if (str_eq(section, "capacity"))
+        return &c->capacity;
     if (str_eq(section, "scistream"))
         return &c->scistream;
     return str_eq(section, "link") ? (void *)&c->link : (void *)&c->g;

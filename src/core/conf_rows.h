@@ -79,6 +79,12 @@
     SIZE(ring_memory, "0", 0, 1ULL << 50, "sum of the rings of one principal; 0 = any") \
     TIME(lifetime, "forever", 1 * NS_PER_S, TIME_FOREVER, "time after which a session ends")
 
+/* What can be reserved, and what best effort shares. Rates are those of each way. */
+#define CONF_CAPACITY(FLAG, INT, SIZE, RATE, TIME, ENUM, STR, LIST) \
+    RATE(wan, "0", 0, 1000000000000000ULL, "what links and TCP connections together may take; 0 = anything, and nothing of it can be reserved") \
+    RATE(rdma, "0", 0, 1000000000000000ULL, "the same of ucx and verbs") \
+    INT(best_effort_percent, "5", 1, 100, "of each of them that cannot be reserved and stays for best effort [%]")
+
 #define CONF_SCISTREAM(FLAG, INT, SIZE, RATE, TIME, ENUM, STR, LIST) \
     FLAG(enable, "no", "serve scistream.Control, by which SciStream's own client arranges sessions") \
     ENUM(auth, "unset", "unset|none|policy", "who may: none = anybody who reaches the endpoint; policy = by sections auth and policy; has to be said") \
@@ -107,6 +113,8 @@
     STR(connect_tls_name, "", "name expected in the next gateway's certificate; default: its host") \
     SIZE(window, "4M", 64 << 10, 4ULL << 30, "ring of each channel: bytes in flight per flow") \
     INT(channels, "0", 0, 65536, "channels open at once; 0 = 1, or connections where TCP peers come or go by links alone") \
+    ENUM(class, "best_effort", "best_effort|provisioned", "provisioned = rate is reserved, guaranteed and not exceeded; best_effort = a share of what is left") \
+    RATE(rate, "0", 0, 1000000000000000ULL, "class = provisioned: of all its channels and connections together, each way") \
     FLAG(low_latency, "no", "small pieces go at once, they are not gathered while others are under way") \
     FLAG(plaintext, "no", "links of this route without TLS") \
     ENUM(dial, "send", "send|recv", "towards the next gateway: send = as the sender, recv = as the receiver of what comes from there") \

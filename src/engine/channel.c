@@ -188,6 +188,19 @@ static int channel_progress(struct task *t)
     return worked || c->parting; /* the last words are asked for before anybody sleeps */
 }
 
+/* Until one of the flows may go on that the clock holds; 0: it holds none. While the last words are handed on nobody pumps the other one. */
+static uint64_t paced_wait(struct channel *c)
+{
+    uint64_t least = 0;
+    for (unsigned i = 0; i < c->n_flows; i++) {
+        const struct flow *f = &c->flow[i];
+        uint64_t wait = !c->parting || f == brought_by(c, c->lost) ? flow_paced_wait(f) : 0;
+        if (wait && (!least || wait < least))
+            least = wait;
+    }
+    return least;
+}
+
 static int channel_arm(struct task *t)
 {
     struct channel *c = container_of(t, struct channel, task);
@@ -196,8 +209,7 @@ static int channel_arm(struct task *t)
     for (enum channel_side s = 0; s < SIDES; s++)
         if (xport_arm(c->end[s]) == -EBUSY)
             return -EBUSY;
-    bool forward = !c->parting || c->lost == SIDE_SOURCE; /* else nobody pumps it, and its gate stays behind */
-    uint64_t wait = forward ? flow_paced_wait(&c->flow[FORWARD]) : 0;
+    uint64_t wait = paced_wait(c);
     if (wait)
         loop_timer(c->env->loop, &c->pace, wait);
     return 0;
@@ -240,6 +252,8 @@ int channel_new(struct xport_env *env, const struct channel_spec *s, const struc
         return rc;
     }
     flow_set_rate(&c->flow[FORWARD], s->rate);
+    for (unsigned i = 0; i < c->n_flows; i++)
+        flow_use_share(&c->flow[i], s->share, i);
     stats_set(&c->stats->id, c->id);
     *out = c;
     return 0;

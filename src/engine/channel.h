@@ -43,7 +43,7 @@ struct channel {
     unsigned open_ends;
 };
 
-/* rate paces the forward flow; digest is of each. */
+/* rate paces the forward flow, share all that it is given; digest is of each. */
 struct channel_spec {
     uint64_t id;
     size_t window;
@@ -51,6 +51,7 @@ struct channel_spec {
     struct ring_pool *pipes; /* with memory of their own: where they may borrow pipes; NULL: nowhere */
     bool duplex, digest;
     uint64_t rate;
+    struct share *share;    /* NULL: none */
     struct stats_channel *stats;
 };
 

@@ -6,6 +6,7 @@
 #define TURN_BYTES (1U << 20)     /* and bytes, where a pipe takes that much at once */
 #define FILLS 4                   /* before a drain by the chunk */
 #define PACE_SLICE_NS (2 * NS_PER_MS)
+#define SHARE_AHEAD (256U << 10)  /* taken and not used yet: a chunk of most transports */
 
 int flow_init(struct flow *f, size_t window, enum ring_pages pages, bool digest, struct stats_flow *stats)
 {
@@ -65,12 +66,32 @@ static void move_gate(struct flow *f, uint64_t now)
     f->ring.gate = MIN(f->ring.gate + grown, f->ring.sub + pace_burst(f));
 }
 
+void flow_use_share(struct flow *f, struct share *s, unsigned way)
+{
+    f->taker = (struct share_taker){ .share = s, .way = way };
+}
+
+/* For bytes that are here, and only as many ahead as go at once: what one does not use, others of the session could. */
+static void ask_share(struct flow *f, uint64_t now)
+{
+    struct ring *r = &f->ring;
+    if (share_rate(f->taker.share) == 0) {
+        r->gate = UINT64_MAX;
+        return;
+    }
+    if (r->gate == UINT64_MAX)
+        r->gate = r->sub;
+    if (r->put > r->gate && r->gate - r->sub < SHARE_AHEAD)
+        r->gate += share_take(&f->taker, r->put - r->gate, now);
+}
+
 uint64_t flow_paced_wait(const struct flow *f)
 {
-    uint64_t late = now_ns() - f->paced_ns;
-    if (!f->rate_bytes || f->ring.put <= f->ring.sub || f->ring.gate > f->ring.sub)
+    uint64_t now, until = f->taker.share ? f->taker.again_ns : f->paced_ns + PACE_SLICE_NS;
+    if ((!f->rate_bytes && !f->taker.share) || f->ring.put <= f->ring.sub || f->ring.gate > f->ring.sub)
         return 0;
-    return late < PACE_SLICE_NS ? PACE_SLICE_NS - late : 1;
+    now = now_ns();
+    return until > now ? until - now : 1;
 }
 
 /* ------------------------------------------------------------ pumping */
@@ -127,12 +148,14 @@ static bool discard(struct ring *r)
 
 /* One look at both ends. True: a counter moved (*moved, too), or an end did something else (opened its next file, or served the other
  * direction) and wants another look. */
-static bool pump_once(struct flow *f, bool *moved)
+static bool pump_once(struct flow *f, uint64_t now, bool *moved)
 {
     struct ring *r = &f->ring;
     uint64_t before = r->put + r->sub + r->rel;
     bool did = fill(f);
     hash_new_bytes(f);
+    if (f->taker.share)
+        ask_share(f, now);
     did |= f->discard ? discard(r) : f->sink && xport_drain(f->sink, r) == 0;
     if ((f->sink || f->discard) && !f->shut && ring_all_submitted(r))
         f->shut = f->discard || xport_shut(f->sink, r) == 0;
@@ -176,7 +199,7 @@ int flow_pump(struct flow *f)
         move_gate(f, now);
     uint64_t from = f->ring.put;
     bool much = f->pool || f->pipes;
-    for (int i = 0; i < TURN_ROUNDS && (!much || f->ring.put - from < TURN_BYTES) && pump_once(f, &moved); i++)
+    for (int i = 0; i < TURN_ROUNDS && (!much || f->ring.put - from < TURN_BYTES) && pump_once(f, now, &moved); i++)
         did = true;
     give_back(f);
     account(f, now, moved);

@@ -4,6 +4,7 @@
 
 #include "src/core/digest.h"
 #include "src/core/ring_pool.h"
+#include "src/core/share.h"
 #include "src/seam/xport.h"
 
 struct flow {
@@ -20,6 +21,7 @@ struct flow {
     /* pacing */
     uint64_t rate_bytes;         /* bytes per second; 0: none */
     uint64_t paced_ns;           /* when the gate was last moved */
+    struct share_taker taker;    /* of what the session has, instead */
 };
 
 /* Caller's zeroed storage. 0 or -errno of ring_init. */
@@ -31,6 +33,8 @@ void flow_use_pipes(struct flow *f, struct ring_pool *pool);
 void flow_fini(struct flow *f); /* accepts zeroed memory */
 /* Limit what the sink is given to bits_per_s. */
 void flow_set_rate(struct flow *f, uint64_t bits_per_s);
+/* Or to what s, which must outlive it, has for that way. */
+void flow_use_share(struct flow *f, struct share *s, unsigned way);
 /* Before the ends progress, for those that bring bytes then. */
 void flow_ready(struct flow *f);
 /* Move bytes, at most the share of one turn. > 0: moved some; 0: nothing to do. Failures are the xports' own to tell. */

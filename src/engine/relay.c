@@ -233,6 +233,12 @@ static const struct channel_events events = { .up = on_up, .ended = on_ended, .f
 
 /* ------------------------------------------------------------ the beginning of one */
 
+static uint64_t spread_of(const struct relay *r)
+{
+    const struct share *s = r->c->flow[FORWARD].taker.share;
+    return s ? share_spread(s) : 0;
+}
+
 static void dial(struct relay *r, const struct door *d)
 {
     const Scistream__Worker__TcpPeer *to = d->is->to;
@@ -242,7 +248,7 @@ static void dial(struct relay *r, const struct door *d)
     struct psk psk;
     const struct xport_spec s = { .fd = -1, .addresses = addresses, .port = (uint16_t)to->port, .source = to->source, .connect_ns = to->connect_ns,
                                   .keep_ns = to->keep_ns, .proxy = to->proxy, .proxy_from = &r->st->peer, .proxy_to = &r->local,
-                                  .psk = relay_psk_take(to->psk, &psk) };
+                                  .psk = relay_psk_take(to->psk, &psk), .spread = spread_of(r) };
     channel_open_end(r->c, SIDE_SINK, r->rs->tcp, &s, NULL); /* a failure is told by the channel */
     relay_psk_wipe(&psk);
 }
@@ -261,7 +267,8 @@ static void begin(struct relays *rs, const struct door *d, int fd, const union s
     stats_set(&r->st->born_ns, now_ns());
     atomic_store_explicit(&r->st->door, d->number, memory_order_relaxed);
     atomic_thread_fence(memory_order_release); /* then its id: stats_relay */
-    const struct channel_spec cs = { .id = RELAY_ID | (++rs->serial * STATS_RELAYS + slot), .pool = &rs->pool, .duplex = true, .stats = &r->st->c };
+    const struct channel_spec cs = { .id = RELAY_ID | (++rs->serial * STATS_RELAYS + slot), .pool = &rs->pool, .duplex = true, .stats = &r->st->c,
+                                     .share = board_share(rs->env->board, d->is->share) };
     (void)channel_new(rs->env, &cs, &events, &r->c); /* without memory of its own nothing can fail */
     r->c->owner = r;
     list_add_tail(&rs->channels, &r->c->node);
@@ -272,7 +279,7 @@ static void begin(struct relays *rs, const struct door *d, int fd, const union s
     count(&my_row(rs)->reserved, 2 * (int64_t)BOARD_RELAY_RING);
     if (d->is->to->proxy)
         (void)getsockname(fd, &r->local.sa, &len);
-    const struct xport_spec s = { .fd = fd, .tuned = true, .from = peer, .psk = relay_psk_take(d->is->psk, &psk) };
+    const struct xport_spec s = { .fd = fd, .tuned = true, .from = peer, .psk = relay_psk_take(d->is->psk, &psk), .spread = spread_of(r) };
     r->guest = s.psk;
     if (channel_open_end(r->c, SIDE_SOURCE, rs->tcp, &s, NULL) == 0 && !r->guest)
         dial(r, d);
@@ -292,12 +299,13 @@ static void refuse(struct relays *rs, const struct door *d, int fd, const union 
 static bool has_place(const struct relays *rs, const struct door *d, char *why, size_t size)
 {
     char limit[UNITS_TEXT];
-    if (board_open(rs->env->board, board_place(d->number)) >= d->is->connections) {
+    uint64_t open = board_open(rs->env->board, board_place(d->number));
+    if (open >= d->is->connections) {
         snprintf(why, size, "the %s has its %llu connections: raise connections", d->is->of_session ? "listener" : "route",
                  (unsigned long long)d->is->connections);
         return false;
     }
-    if (d->is->to && board_reserved(rs->env->board) + 2 * (uint64_t)BOARD_RELAY_RING > stats_get(&rs->env->board->memory_limit)) {
+    if (d->is->to && open >= d->is->promised && board_reserved(rs->env->board) + 2 * (uint64_t)BOARD_RELAY_RING > stats_get(&rs->env->board->memory_limit)) {
         snprintf(why, size, "two rings of 256K do not fit into memory_limit %s: raise it, or lower connections",
                  units_human_size(limit, stats_get(&rs->env->board->memory_limit)));
         return false;

@@ -181,6 +181,7 @@ static void handle_open(struct worker *w, const Scistream__Worker__Open *m)
     if (m->channel == 0 || find(w, m->channel) || m->slot >= STATS_CHANNELS || stats_get(&w->env.stats->ch[m->slot].id))
         return emit_failed(w, m->channel, SIDE_SOURCE, -SST_EINTERNAL, "channel or statistics slot is taken");
     struct channel_spec s = { .id = m->channel, .window = m->window, .duplex = m->duplex, .digest = m->digest, .rate = m->rate,
+                              .share = board_share(w->env.board, m->share),
                               .pipes = w->relays ? relays_pool(w->relays) : NULL, .stats = &w->env.stats->ch[m->slot] };
     int rc = channel_new(&w->env, &s, &channel_events, &c);
     if (rc < 0) {
@@ -273,6 +274,7 @@ static void handle_hop(struct worker *w, const Scistream__Worker__Hop *m)
     if (!sense)
         return emit_failed(w, m->channel, side, -SST_ENOTRANSPORT, "transport is not known to this worker, or malformed request");
     s.tuned = m->ticket != 0;
+    s.spread = c->flow[FORWARD].taker.share ? share_spread(c->flow[FORWARD].taker.share) : 0;
     s.psk = m->ticket ? relays_ticket_psk(w->relays, m->ticket, &psk) : m->tcp ? relay_psk_take(m->tcp->psk, &psk) : NULL;
     if (m->ticket && !taken && (s.fd = relays_claim(w->relays, m->ticket)) < 0)
         return emit_failed(w, m->channel, side, -SST_ELOST, "the connection that came is not here any more");

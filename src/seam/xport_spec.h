@@ -70,6 +70,7 @@ struct xport_spec {
     const struct psk *psk;           /* tcp: TLS, as the server where fd is given, else as the client; NULL: plaintext */
     bool sync;                       /* file, sink: fsync before it counts as done */
     uint64_t stop_after_ns;          /* file, source: end of file after this time; 0: never */
+    uint64_t spread;                 /* tcp, link: bytes per second at which the kernel is to send; 0: as it likes */
     bool simplex;                    /* the channel is duplex and this end is not: it takes only, or brings only */
     bool low_latency;                /* framed: small pieces go at once, they are not gathered */
     char *const *peer_addresses;     /* accept, verbs: of the peer's RDMA ports; one must be reached, or failed() with -SST_ENOTRANSPORT; NULL: not looked at */

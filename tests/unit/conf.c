@@ -93,9 +93,9 @@ static void test_sections(void)
 {
     size_t n;
     const struct conf_section *s = conf_sections(&n);
-    CU_ASSERT_EQUAL(n, 8);
+    CU_ASSERT_EQUAL(n, 9);
     CU_ASSERT(str_eq(s[0].name, "") && str_eq(s[1].name, "ucx") && str_eq(s[2].name, "rdma") && str_eq(s[3].name, "link") && str_eq(s[4].name, "auth"));
-    CU_ASSERT(str_eq(s[5].name, "scistream") && !s[5].titled);
+    CU_ASSERT(str_eq(s[5].name, "capacity") && str_eq(s[6].name, "scistream") && !s[6].titled);
     CU_ASSERT(!s[0].titled && s[n - 2].titled && s[n - 1].titled && str_eq(s[n - 2].name, "route") && str_eq(s[n - 1].name, "policy"));
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < s[i].n; k++) {
@@ -598,6 +598,39 @@ static void test_check_routes(void)
     check_fault(pins, "route \"out\": connect_pin: 3 pins, at most 2 are allowed (two for a renewal)");
 }
 
+static void check_class(const char *capacity, const char *expect)
+{
+    check_read(good);
+    check_set("route.in.class=provisioned");
+    check_set("route.in.rate=2Gbit");
+    check_set("route.out.class=provisioned");
+    check_set("route.out.rate=1Gbit");
+    AUTO_FREE char *rest = mem_strdup(capacity);
+    for (char *at = rest, *one; (one = strsep(&at, " "));)
+        check_set(one);
+    *why = 0;
+    CU_ASSERT_EQUAL(conf_check(c, why, sizeof(why)), *expect ? -SST_ECONF : 0);
+    CU_ASSERT_STRING_EQUAL(why, expect);
+    if (!str_eq(why, expect))
+        printf("\n  %s", why);
+}
+
+static void test_check_class(void)
+{
+    check_fault("route.in.rate=1Gbit", "route \"in\": rate is for routes with class = provisioned");
+    check_fault("route.in.class=provisioned", "route \"in\": class = provisioned needs a rate, like 2Gbit");
+    check_class("capacity.wan=10Gbit", "route \"out\": class = provisioned: nothing can be reserved of the rdma segment, which it uses, while capacity.rdma is "
+                                       "not set");
+    check_class("capacity.wan=3Gbit capacity.rdma=10Gbit", "route \"in\": rate: with it the routes of class provisioned reserve 3Gbit of the wan segment, and "
+                                                          "2850Mbit of it can be: raise capacity.wan, or lower rates or capacity.best_effort_percent");
+    check_class("capacity.wan=4Gbit capacity.rdma=4Gbit", "");
+    check_class("capacity.wan=4Gbit capacity.rdma=4Gbit route.in.accept=ucx route.in.deliver=ucx", "");
+    CU_ASSERT(conf_route_segments(conf_route(c, "in")) == 1U << SEGMENT_RDMA && conf_reservable(c, SEGMENT_WAN) == 3800000000ULL);
+    CU_ASSERT_EQUAL(conf_route_promised(conf_route(c, "in")), 1);
+    check_set("route.in.channels=7");
+    CU_ASSERT_EQUAL(conf_route_promised(conf_route(c, "in")), 7);
+}
+
 static void test_check_tcp(void)
 {
     check_good("route.out.connect=tcp://peer.example.org:5201");
@@ -650,4 +683,4 @@ UNIT_MAIN("conf", UNIT(test_defaults), UNIT(test_log_choices), UNIT(test_section
           UNIT(test_route_lines), UNIT(test_paths), UNIT(test_value_of_words), UNIT(test_syntax_lines), UNIT(test_text_lines),
           UNIT(test_files), UNIT(test_set), UNIT(test_policies), UNIT(test_set_refused), UNIT(test_set_over_file), UNIT(test_print), UNIT(test_print_text),
           UNIT(test_export), UNIT(test_check_good), UNIT(test_check_global), UNIT(test_check_transports), UNIT(test_check_routes),
-          UNIT(test_check_tcp), UNIT(test_same_door), UNIT(test_tcp_routes),           UNIT(finish))
+          UNIT(test_check_class), UNIT(test_check_tcp), UNIT(test_same_door), UNIT(test_tcp_routes),           UNIT(finish))

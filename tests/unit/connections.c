@@ -31,6 +31,7 @@ unsigned doors_places(const struct doors *ds UNUSED) { return places; }
 const char *doors_uid(const struct doors *ds UNUSED, uint32_t number) { return number == SESSION_DOOR ? "u1" : ""; }
 struct route *doors_route(const struct doors *ds UNUSED, unsigned number) { return number < DOORS ? &route[number] : NULL; }
 const char *doors_route_name(const void *ds UNUSED, unsigned number) { return number >= BOARD_ROUTE_DOORS ? DOORS_SESSIONS : number < DOORS ? route[number].c->name : NULL; }
+uint64_t doors_reserved(const struct doors *ds UNUSED, const char *name) { return str_eq(name, "app") ? 2000 : 0; }
 
 static int on_sent(struct pool_worker *w, const ToWorker *m, int fd)
 {
@@ -173,7 +174,7 @@ static void test_sums(void)
     atomic_store(&put(0, 9, 0, 5, 5)->door, DOORS); /* of no door */
     SessionsReply *r = list("", "", false, 0);
     CU_ASSERT_EQUAL_FATAL(r->n_routes, 2);
-    CU_ASSERT(str_eq(r->routes[0]->route, "app") && r->routes[0]->open == 2 && r->routes[0]->forward->bytes == 110 && r->routes[0]->backward->bytes == 220);
+    CU_ASSERT(r->routes[0]->reserved == 2000 && str_eq(r->routes[0]->route, "app") && r->routes[0]->open == 2 && r->routes[0]->forward->bytes == 110 && r->routes[0]->backward->bytes == 220);
     CU_ASSERT(r->routes[0]->forward->waiting_source == 2 && r->routes[0]->forward->waiting_sink == 0 && r->routes[0]->backward->waiting_sink == 2);
     CU_ASSERT(str_eq(r->routes[1]->route, "data") && r->routes[1]->open == 1 && r->routes[1]->forward->bytes == 1000);
     CU_ASSERT(r->n_connections == 0 && r->more == 0 && *r->next == 0); /* nobody asked */

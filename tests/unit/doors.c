@@ -10,7 +10,7 @@
 
 #define TOLD_MAX 256
 
-struct told { int what; unsigned number, more, code; bool with_fd, of_session; size_t n_addresses; char address[64], name[128]; bool to; int psk[2]; uint8_t key[TLS_KEY_SIZE]; }; /* key: of those who come; psk: of those who come, of where they go */
+struct told { int what; unsigned number, more, code; bool with_fd, of_session; size_t n_addresses; char address[64], name[128]; bool to; int psk[2]; uint8_t key[TLS_KEY_SIZE]; uint32_t share; uint64_t promised; }; /* key: of those who come; psk: of those who come, of where they go */
 
 static struct pool_worker worker[2];
 static struct told told[2][TOLD_MAX];
@@ -46,6 +46,8 @@ static void note_door(struct told *t, const Scistream__Worker__Door *d)
     t->number = d->number;
     t->to = d->to != NULL;
     t->of_session = d->of_session;
+    t->share = d->share;
+    t->promised = d->promised;
     t->n_addresses = d->to ? d->to->n_addresses : 0;
     str_copy(t->name, sizeof(t->name), d->name);
     if (t->n_addresses)
@@ -408,6 +410,41 @@ static void test_ticket(void)
     end_sessions();
 }
 
+/* What comes by doors counts in the share of their session, and of all doors of a route in one; class provisioned has rings kept for it. */
+static void test_shares(void)
+{
+    unsigned port = free_ports(4);
+    uint32_t gold[2], other[1];
+    char why[200];
+    begin_sessions(port, port + 2);
+    CU_ASSERT_EQUAL(conf_set(conf, "capacity.wan=1Gbit", why, sizeof(why)), 0);
+    struct capacity capacity;
+    capacity_init(&capacity, conf);
+    const struct capacity_terms terms = { .uid = "gold", .principal = "anna", .rate = 1000000, .segments = 1U << SEGMENT_WAN };
+    CU_ASSERT_EQUAL(capacity_admit(&capacity, &terms, why, sizeof(why)), 0);
+    struct shares *shares = shares_new(&(struct shares_config){ .loop = &loop, .board = &board, .capacity = &capacity });
+    doors_use_shares(doors, shares);
+    CU_ASSERT_FATAL(lend("gold", gold, 2, why) == 0 && lend("other", other, 1, why) == 0);
+    aim(gold[0]);
+    aim(gold[1]);
+    aim(other[0]);
+    const struct told *t = told[0];
+    CU_ASSERT(t[0].share > 0 && t[1].share == t[0].share && t[2].share > 0 && t[2].share != t[0].share && t[0].share == doors_share(doors, gold[0]));
+    CU_ASSERT(t[0].promised == 1 && t[1].promised == 1 && t[2].promised == 0 && share_rate(&board.share[t[0].share]) == 125000);
+    CU_ASSERT_EQUAL(doors_kept_memory(doors), 4 * BOARD_RELAY_RING);
+    board.workers = 1;
+    stats_set(&board.row[0].open[board_place(gold[1])], 3);
+    CU_ASSERT_EQUAL(doors_kept_memory(doors), 2 * BOARD_RELAY_RING);
+    stats_set(&board.row[0].open[board_place(gold[1])], 0);
+    board.workers = 0;
+    doors_take_back(doors, gold, 2, -SST_ERELEASED, "");
+    CU_ASSERT(doors_kept_memory(doors) == 0 && doors_share(doors, gold[0]) == 0 && !shares_steady(shares, t[0].share));
+    doors_take_back(doors, other, 1, -SST_ERELEASED, "");
+    end_sessions();
+    shares_free(shares);
+    capacity_fini(&capacity);
+}
+
 /* Ports that are wanted: those, or none of them. */
 static void test_wanted(void)
 {
@@ -591,5 +628,5 @@ static void test_places(void)
     end_sessions();
 }
 
-UNIT_MAIN("doors", UNIT(test_lent), UNIT(test_wan_leg), UNIT(test_ticket), UNIT(test_wanted), UNIT(test_shut), UNIT(test_counted), UNIT(test_handed_over), UNIT(test_cannot_bind),
-          UNIT(test_lent_while_paused), UNIT(test_places), UNIT(test_told), UNIT(test_refused), UNIT(test_all_others), UNIT(test_pause), UNIT(test_rest))
+UNIT_MAIN("doors", UNIT(test_lent), UNIT(test_wan_leg), UNIT(test_ticket), UNIT(test_shares), UNIT(test_wanted), UNIT(test_shut), UNIT(test_counted), UNIT(test_handed_over),
+          UNIT(test_cannot_bind), UNIT(test_lent_while_paused), UNIT(test_places), UNIT(test_told), UNIT(test_refused), UNIT(test_all_others), UNIT(test_pause), UNIT(test_rest))

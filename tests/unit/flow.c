@@ -389,6 +389,84 @@ static void test_slowest_rate(void)
     end();
 }
 
+/* ------------------------------------------------------------ a share of the session's */
+
+static struct share share;
+
+static void begin_shared(uint64_t bytes, uint64_t bytes_per_s)
+{
+    begin_both(bytes, false);
+    memset(&share, 0, sizeof(share));
+    share_set_rate(&share, bytes_per_s, false);
+    flow_use_share(&flow, &share, 1);
+}
+
+static void test_share(void)
+{
+    uint64_t bytes = RATE_BYTES / 10, began = now_ns(), burst = RATE_BYTES * SHARE_BURST_NS / NS_PER_S;
+    begin_shared(bytes, RATE_BYTES);
+    while (!flow_finished(&flow)) {
+        int moved = flow_pump(&flow);
+        uint64_t wait = flow_paced_wait(&flow);
+        CU_ASSERT(flow.ring.sub <= burst + RATE_BYTES * (now_ns() - began) / NS_PER_S);
+        CU_ASSERT(wait <= SHARE_SLICE_NS && (moved || flow_finished(&flow) || wait > 0));
+        if (wait && !moved)
+            usleep((useconds_t)(wait / NS_PER_US) + 1);
+    }
+    CU_ASSERT(now_ns() - began >= NS_PER_S * (bytes - burst) / RATE_BYTES);
+    CU_ASSERT(sink.wrong == 0 && sink.moved == bytes && atomic_load(&share.taken[1]) == bytes && atomic_load(&share.taken[0]) == 0);
+    end();
+}
+
+static void pump_until_held(void)
+{
+    while (flow_pump(&flow))
+        ;
+}
+
+/* Nothing is taken for bytes that are not here; and what says that it waits for the clock does. */
+static void test_share_of_others(void)
+{
+    begin_shared(1 << 20, RATE_BYTES);
+    source.part = 100;
+    flow_pump(&flow);
+    CU_ASSERT(flow.ring.sub == 400 && atomic_load(&share.taken[1]) == 400);
+    source.part = 0;
+    atomic_store(&share.paid_ns[1], now_ns()); /* somebody else has had the rest */
+    share_set_rate(&share, 1, false);
+    pump_until_held();
+    CU_ASSERT(flow.ring.sub == 400 && flow.ring.put > 400 && atomic_load(&stats.waiting_for) == WAIT_RATE);
+    CU_ASSERT(flow_paced_wait(&flow) > 0 && flow_paced_wait(&flow) <= SHARE_WAIT_NS);
+    end();
+}
+
+static void test_share_slow_sink(void)
+{
+    begin_shared(1 << 20, 100ULL << 30);
+    sink.again = 1;
+    for (int i = 0; i < 10; i++)
+        flow_pump(&flow);
+    CU_ASSERT(flow.ring.sub == 0 && flow.ring.gate <= WINDOW && flow_paced_wait(&flow) == 0);
+    end();
+}
+
+/* Control may set a limit, another one, or none, while it runs. */
+static void test_share_comes_and_goes(void)
+{
+    begin_shared(3 * WINDOW, 0);
+    source.part = WINDOW / 4;
+    flow_pump(&flow);
+    CU_ASSERT(flow.ring.sub == WINDOW && atomic_load(&share.taken[1]) == 0 && flow_paced_wait(&flow) == 0);
+    atomic_store(&share.paid_ns[1], now_ns() + NS_PER_S);
+    share_set_rate(&share, 1000, false);
+    pump_until_held();
+    CU_ASSERT(flow.ring.sub == WINDOW && flow_paced_wait(&flow) > 0);
+    share_set_rate(&share, 0, false);
+    pump_all();
+    CU_ASSERT(flow_finished(&flow) && sink.wrong == 0 && sink.moved == 3 * WINDOW);
+    end();
+}
+
 /* ------------------------------------------------------------ memory that is borrowed */
 
 static struct ring_pool pool;
@@ -541,5 +619,6 @@ UNIT_MAIN("flow", UNIT(test_digest), UNIT(test_counters), UNIT(test_turn_is_boun
           UNIT(test_wait_while_the_other_moves),
           UNIT(test_wait_for_rate), UNIT(test_end_waits_for_nothing), UNIT(test_rate), UNIT(test_no_catching_up),
           UNIT(test_slow_sink_paced), UNIT(test_no_rate), UNIT(test_slowest_rate),
+          UNIT(test_share), UNIT(test_share_of_others), UNIT(test_share_slow_sink), UNIT(test_share_comes_and_goes),
           UNIT(test_pooled), UNIT(test_pooled_holds), UNIT(test_pooled_needs_none), UNIT(test_pooled_no_memory), UNIT(test_pooled_turn_is_bounded), UNIT(test_discard),
           UNIT(test_discard_digest))

@@ -613,6 +613,46 @@ static void test_memory(void)
     end();
 }
 
+/* Rings are kept for so many of this door, whatever all others take. */
+static void test_promised(void)
+{
+    begin();
+    open_relay_door();
+    TcpPeer to = to_backend();
+    Door d = a_door(&to);
+    d.promised = 2;
+    relays_door(side[0].rs, &d, -1);
+    stats_set(&board->memory_limit, 0);
+    come_through(0);
+    come_through(1);
+    expect_refused(2);
+    app_reset(&client[0]);
+    UNTIL(open_relays() == 1);
+    come_through(3);
+    end();
+}
+
+/* What goes through counts in the share of the door, each way for itself, and waits for it. */
+static void test_share(void)
+{
+    begin();
+    open_relay_door();
+    TcpPeer to = to_backend();
+    Door d = a_door(&to);
+    d.share = 3;
+    relays_door(side[0].rs, &d, -1);
+    share_set_rate(&board->share[3], 10 << 20, true);
+    come(0);
+    client[0].to_send = 1 << 20;
+    UNTIL(n_servers == 1);
+    server[0].to_send = 1 << 20;
+    uint64_t begun = now_ns();
+    UNTIL(server[0].got == 1 << 20 && client[0].got == 1 << 20);
+    CU_ASSERT(atomic_load(&board->share[3].taken[0]) == 1 << 20 && atomic_load(&board->share[3].taken[1]) == 1 << 20);
+    CU_ASSERT(now_ns() - begun >= 100 * NS_PER_MS - SHARE_BURST_NS);
+    end();
+}
+
 static void test_slots(void)
 {
     begin();
@@ -1075,7 +1115,7 @@ static void test_keys_of_no_sense(void)
 UNIT_MAIN("relay", UNIT(test_relay), UNIT(test_pipes), UNIT(test_not_told), UNIT(test_many), UNIT(test_backend_refuses), UNIT(test_no_address), UNIT(test_reset),
           UNIT(test_close_by_id),
           UNIT(test_close_doors), UNIT(test_forget_door), UNIT(test_close_all), UNIT(test_close_what_ended), UNIT(test_drain_spares_finished),
-          UNIT(test_drain_while_parting), UNIT(test_connections), UNIT(test_memory), UNIT(test_slots), UNIT(test_pass), UNIT(test_pass_of_brief_ones),
+          UNIT(test_drain_while_parting), UNIT(test_connections), UNIT(test_memory), UNIT(test_promised), UNIT(test_share), UNIT(test_slots), UNIT(test_pass), UNIT(test_pass_of_brief_ones),
           UNIT(test_take_is_final), UNIT(test_take_refused), UNIT(test_undoor), UNIT(test_take_behind_undoor), UNIT(test_door_moves), UNIT(test_door_refused),
           UNIT(test_tickets), UNIT(test_tickets_are_unique), UNIT(test_passed_resets), UNIT(test_shut), UNIT(test_shut_while_dialing),
           UNIT(test_let_in), UNIT(test_not_let_in), UNIT(test_backend_by_tls), UNIT(test_keys_of_no_sense))
