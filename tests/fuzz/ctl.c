@@ -22,6 +22,7 @@ unsigned doors_places(const struct doors *ds UNUSED) { return BOARD_ROUTE_DOORS;
 const char *doors_uid(const struct doors *ds UNUSED, uint32_t number UNUSED) { return ""; }
 struct route *doors_route(const struct doors *ds UNUSED, unsigned number UNUSED) { return &route; }
 const char *doors_route_name(const void *ds UNUSED, unsigned number UNUSED) { return name; }
+uint64_t doors_reserved(const struct doors *ds UNUSED, const char *of UNUSED) { return 0; }
 
 static uint64_t closed;
 
