@@ -12,7 +12,7 @@ static const char *role_help(enum ticket_role role)
     switch (role) {
     case TICKET_SEND: return "its holder sends, by scistream-send";
     case TICKET_RECV: return "its holder receives, by scistream-recv";
-    case TICKET_CONS: return "its holder is the consumer's side of transparent channels";
+    case TICKET_CONS: return "its holder connects to the ports, by scistreamctl outbound";
     default: return "its holder is the producer's side of transparent channels";
     }
 }
