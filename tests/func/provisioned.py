@@ -3,12 +3,13 @@
   push HOST:PORT                       sends as fast as it is taken, until it is ended
   sink PORT...                         takes whatever comes to these ports
   knock PORT                           connects again and again to a route that has no place; prints how often it was reset
-  meter PORT|- ROOT WINDOWS MOST       counts what comes (- : on standard input) in windows of 1 s, until WINDOWS of them can be judged, or MOST have passed;
+  meter PORT|- ROOT PATH WINDOWS MOST  counts what comes (- : on standard input) in windows of 1 s, until WINDOWS of them can be judged, or MOST have passed;
                                        prints them as JSON
 
-A window is by the clock of who receives, from the first byte on; the first one is left out. One in which the machine was not the test's own is told apart, and
-nobody judges it: other programs (and the host of a virtual machine) had more than 5 % of its processors, or a thread that sleeps for 5 ms came back more than
-50 ms late. ROOT is the test's process: what it and all below it use is its own.
+A window is by the clock of who receives, from the first byte on; the first one is left out. One in which the machine was taken from the test is told apart, and
+nobody judges it: other programs (and the host of a virtual machine) had more than 5 % of the processors, and somebody on the path of the stream was ready to run
+and did not for more than 5 % of the time; or a thread that sleeps for 5 ms came back more than 50 ms late. ROOT is the test's process: what it and all below
+it use is its own, and no reason. On the path are workers, the meter, and who of them has PATH in his command line.
 """
 import fcntl
 import json
@@ -86,17 +87,37 @@ def processes():
     return found
 
 
-def own_ticks(root):
+def own(root):
+    """the same, of root and all below it"""
     all_of_them = processes()
     children = {}
     for pid, (parent, _) in all_of_them.items():
         children.setdefault(parent, []).append(pid)
-    todo, ticks = [root], 0
+    todo, found = [root], {}
     while todo:
         pid = todo.pop()
-        ticks += all_of_them[pid][1] if pid in all_of_them else 0
+        if pid in all_of_them:
+            found[pid] = all_of_them[pid][1]
         todo += children.get(pid, [])
-    return ticks
+    return found
+
+
+def text_of(pid, name):
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as f:
+            return f.read()
+    except OSError:
+        return b""
+
+
+def delays(pids, path):
+    """pid -> nanoseconds that it was ready to run and did not, of those on the path"""
+    found = {}
+    for pid in pids:
+        command = text_of(pid, "cmdline").replace(b"\0", b" ")
+        if pid == os.getpid() or b"scistream-worker" in command or path.encode() in command:
+            found[pid] = int((text_of(pid, "schedstat").split() + [b"0", b"0"])[1])
+    return found
 
 
 def machine_ticks():
@@ -109,9 +130,9 @@ def machine_ticks():
 class Machine(threading.Thread):
     """Which seconds since `begun` others had, as far as it has looked."""
 
-    def __init__(self, root):
+    def __init__(self, root, path):
         super().__init__(daemon=True)
-        self.root, self.begun, self.others, self.late = root, None, {}, {}
+        self.root, self.path, self.begun, self.others, self.delayed, self.late = root, path, None, {}, {}, {}
         self.cpus = len(os.sched_getaffinity(0))
 
     def run(self):
@@ -126,16 +147,18 @@ class Machine(threading.Thread):
             self.late[at] = max(self.late.get(at, 0), now - before - 0.005)
             if at == second and was:
                 continue
-            ticks = machine_ticks() - own_ticks(self.root)
+            mine = own(self.root)
+            ticks, waits = machine_ticks() - sum(mine.values()), delays(mine, self.path)
             if was:
+                self.delayed[second] = max(waits[pid] - was[2].get(pid, 0) for pid in waits) / 1e9 / (now - was[0])
                 self.others[second] = (ticks - was[1]) / TICK / self.cpus / (now - was[0])
-            second, was = at, (now, ticks)
+            second, was = at, (now, ticks, waits)
 
     def known(self, second):
         return second in self.others
 
     def own(self, second):
-        return self.others[second] <= 0.05 and self.late.get(second, 0) <= 0.05
+        return min(self.others[second], self.delayed[second]) <= 0.05 and self.late.get(second, 0) <= 0.05
 
 
 # ------------------------------------------------------------ the meter
@@ -155,9 +178,9 @@ def stream(where):
     return lambda: receive(peer, space)
 
 
-def meter(where, root, windows, most):
+def meter(where, root, path, windows, most):
     read = stream(where)
-    machine = Machine(int(root))
+    machine = Machine(int(root), path)
     machine.start()
     counts, n = {}, read()
     begun = machine.begun = time.monotonic()
@@ -174,7 +197,8 @@ def meter(where, root, windows, most):
     seconds = [k for k in range(1, max(counts)) if machine.known(k)]
     print(json.dumps({
         "judged": [counts.get(k, 0) * 8 for k in seconds if machine.own(k)],
-        "not_judged": [[counts.get(k, 0) * 8, round(100 * machine.others[k], 1), round(1000 * machine.late.get(k, 0))] for k in seconds if not machine.own(k)],
+        "not_judged": [[counts.get(k, 0) * 8, round(100 * machine.others[k], 1), round(100 * machine.delayed[k], 1), round(1000 * machine.late.get(k, 0))]
+                       for k in seconds if not machine.own(k)],
     }), flush=True)
     while read():  # the others go on until the test ends them
         pass

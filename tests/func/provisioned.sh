@@ -54,12 +54,12 @@ to G/ucx0
 start refused refuse_attach
 
 step "two have what they reserved"
-start gold $python "$ends" meter $behind $$ $windows $most
+start gold $python "$ends" meter $behind $$ "push 127.0.0.1:$door" $windows $most
 wait_until 10 'port_busy $behind'
 start golden $python "$ends" push 127.0.0.1:$door
 to G/silver
 silver=("$builddir/scistream-recv" "${to[@]}" --no-digest --quiet)
-receive_silver() { "${silver[@]}" | $python "$ends" meter - $$ $windows $most; }
+receive_silver() { "${silver[@]}" | $python "$ends" meter - $$ /silver $windows $most; }
 start silver receive_silver
 start_send silver_send G/silver --no-digest --quiet /dev/zero
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# --rate holds: not faster, hardly slower, by both transports; and the report says that it was the rate that held the bytes back.
+# --rate holds: not faster, hardly slower, by both transports; and the report says that it was the rate that held the bytes back. So does the rate of a route.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires_rdma
 start_gateway_pair detector
@@ -29,3 +29,18 @@ done
 step "a rate that is none"
 send 64 A/detector --rate 20bananas "$tmp/in"
 says send 'rate'
+
+step "a route that has reserved a rate: the limits of its gateway hold the sender back"
+global="capacity { wan = 1Gbit  rdma = 1Gbit }" new_gateway G
+route="class = provisioned  rate = $((20000 / slow))kbit  window = 64K" add_route G detector
+start_gateway G
+for transport in $rdma link; do
+    start_recv recv G/detector --report none
+    send 0 G/detector --transport $transport --report json "$tmp/in"
+    ends recv 0
+    same "$tmp/in" "$tmp/recv.out"
+    seconds=$(json "$tmp/send.out" 'd["seconds"]')
+    step "    by $transport: $seconds s"
+    $python -c "import sys; sys.exit(not 1.8 < $seconds < 2.4 * $slow)" || fail "2 s were expected"
+    $python -c "import sys; sys.exit(not $(json "$tmp/send.out" 'd["wait"]["credits"]') > 0.5)" || fail "waits: $(cat "$tmp/send.out")"
+done
