@@ -457,6 +457,7 @@ static void test_rest(void)
     UNTIL(&f, a.closed);
     CU_ASSERT_EQUAL(a.status, GRPC_OK);
     answer_free(&a);
+    grpc_hang_up(more.conn);
     fixture_close(&f);
 }
 

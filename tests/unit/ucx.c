@@ -399,6 +399,7 @@ static void test_next_port(void)
     uint16_t port;
     AUTO_FD int fd = take_port(&port);
     unsigned last = MIN(port + 9U, 65535U);
+    CU_ASSERT(fd >= 0);
     snprintf(setting, sizeof(setting), "ucx.ports=%u", port);
     check_listen(setting, 0, -EADDRINUSE, "no port of it is free on 127.0.0.1: give it one for each worker, and for an upgrade as many again");
     snprintf(setting, sizeof(setting), "ucx.ports=%u-%u", MIN(port, 65526U), last);
