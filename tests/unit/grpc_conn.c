@@ -133,7 +133,6 @@ static void test_not_http2(void)
     struct odd o;
     fixture_open(&f, OVER_TLS, NULL);
     struct grpc_target t = fixture_target(&f);
-    t.connect_ns = 100 * NS_PER_MS;
     t.port = odd_open(&o, &f.loop, "HTTP/1.1 400 Bad Request\r\n\r\n");
     dial_and_lose(&f, &p, &t);
     ASSERT_LOST(&p, "tls", -SST_ETLS, "127.0.0.1:");
@@ -141,6 +140,7 @@ static void test_not_http2(void)
     dial_and_lose(&f, &p, &t);
     ASSERT_LOST(&p, "http2", -SST_EPROTO, "127.0.0.1:");
     o.says = NULL;
+    t.connect_ns = 100 * NS_PER_MS;
     dial_and_lose(&f, &p, &t);
     ASSERT_LOST(&p, "http2", -SST_ETIMEOUT, "no answer within 100 ms");
     t.tls = f.client_tls;
