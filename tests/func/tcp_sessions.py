@@ -73,7 +73,7 @@ def listed(program, socket, door, behind, other):
                                                 r"\(5 wait for source, 0 for sink\)\nroute other  1 connection, 7 B there .*\n", text), text)
     text = ctl("sessions", "--connections", "--limit", "1").splitlines()
     check("a table", len(text) == 6 and text[3].split()[:4] == ["CONNECTION", "ROUTE", "FROM", "TO"] and text[5] == "and 5 more (--limit)", text)
-    check("a row", re.match(r"r[01]\.[0-9a-f]+ +other +%s +127\.0\.0\.1:[0-9]+ +.*s? +7 B +source +7 B +source +[01]$" % name_of(elsewhere), text[4]), text)
+    check("a row", re.match(r"r[01]\.[0-9a-f]+ +other +%s +127\.0\.0\.1:[0-9]+ +.*s? +7 B +source +7 B +source +[01] +plaintext$" % name_of(elsewhere), text[4]), text)
     check("an unknown route", "no route of that name" in ctl("sessions", "--route", "nobody", code=64))
     check("not of a session", "leave UID out" in ctl("sessions", "0" * 32, "--connections", code=64))
 
