@@ -41,8 +41,9 @@ static bool read_cell(const ArrangeRequest *q, struct arrange *a, struct request
 
 static bool read_uid(const ArrangeRequest *q, struct request_refusal *no)
 {
-    if (!q->dial)
-        return !*q->uid || bad(no, "uid: the gateway that is dialed draws it: leave it out");
+    bool hex = strlen(q->uid) == GRANT_UID - 1 && strspn(q->uid, "0123456789abcdef") == GRANT_UID - 1;
+    if (!q->dial) /* who draws it himself can take back what he got no answer about */
+        return !*q->uid || hex || bad(no, "uid: must be 32 lower-case hex digits, drawn at random, or nothing");
     return addr_route_ok(q->uid) || bad(no, "uid: must be that of the other gateway's ticket: 1 to %d letters, digits, '.', '_' and '-'", ADDR_ROUTE_MAX);
 }
 

@@ -27,6 +27,7 @@ const struct grpc_method service_methods[] = {
     { "/scistream.gateway.v1.Gateway/Renew", ADMIN_MAX, &service_renew_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Revoke", ADMIN_MAX, &service_revoke_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Grants", ADMIN_MAX, &service_grants_handlers, service_unary_start },
+    { "/scistream.gateway.v1.Gateway/Whoami", ADMIN_MAX, &service_whoami_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Arrange", UNARY_MAX, &service_arrange_handlers, service_unary_start },
     { "/scistream.gateway.v1.Gateway/Show", ADMIN_MAX, &service_show_handlers, service_unary_start },
     SCISTREAM_METHODS,

@@ -99,7 +99,7 @@ extern const struct grpc_handlers service_info_handlers, service_sessions_handle
     service_upgrade_handlers, service_scistream_req_handlers, service_scistream_hello_handlers, service_scistream_update_handlers,
     service_scistream_release_handlers;
 extern const struct grpc_handlers service_grant_handlers, service_renew_handlers, service_revoke_handlers, service_grants_handlers, service_arrange_handlers,
-    service_show_handlers;
+    service_show_handlers, service_whoami_handlers;
 /* The part of Info that is for local administrators, built on the heap. */
 void service_add_workers(Scistream__Gateway__V1__InfoReply *r, struct pool *p);
 void service_free_workers(Scistream__Gateway__V1__InfoReply *r);

@@ -313,7 +313,7 @@ static void draw_uid(struct arranging *x)
     uint8_t random[(GRANT_UID - 1) / 2];
     secret_random(random, sizeof(random));
     secret_hex(x->uid, random, sizeof(random));
-    if (x->q->dial)
+    if (*x->q->uid)
         str_copy(x->uid, sizeof(x->uid), x->q->uid);
 }
 

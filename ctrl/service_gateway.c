@@ -34,6 +34,8 @@ static void reply_info(struct grpc_call *c, const struct service *s)
     r.workers = pool_size(s->pool);
     r.uptime_s = (now_ns() - s->started_ns) / NS_PER_S;
     r.draining = sessions_draining(s->sessions);
+    r.link_ports = s->conf->g.link_ports;
+    r.data_ports = s->conf->scistream.data_ports;
     r.transports = usable;
     r.transport_states = tp;
     for (size_t i = 0; w && i < w->n_transports; i++) {

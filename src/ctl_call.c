@@ -1,9 +1,11 @@
 /* Calls of scistreamctl on the local socket of a gateway, or by its control endpoint, one reply or many, and JSON. */
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "src/core/err.h"
 #include "src/core/log.h"
+#include "src/ctl_login.h"
 #include "src/scistreamctl.h"
 
 #define CALL_NS (10 * NS_PER_S)
@@ -17,10 +19,26 @@ struct call {
     size_t request_len;
     ctl_reply *reply;          /* NULL: many, to stream */
     struct ctl_stream *stream;
+    struct ctl_asked *asked;   /* who wants to know more of one; or NULL */
     uint64_t ns;               /* for the answer; 0: any time */
     int code;
-    bool answered, lost, interrupted;
+    bool answered, lost, interrupted, pinned; /* pinned: pins decide whom it asks */
 };
+
+/* Why it failed, with the gateway in front: to who wants to know, else to the user. */
+static void tell(struct call *k, const char *fmt, ...) PRINTF(2, 3);
+static void tell(struct call *k, const char *fmt, ...)
+{
+    char text[CTL_WHY];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (k->asked)
+        str_copy(k->asked->why, sizeof(k->asked->why), text);
+    else
+        fprintf(stderr, "scistreamctl: %s%s%s\n", k->o->gateway, *k->o->gateway ? ": " : "", text);
+}
 
 /* ------------------------------------------------------------ the call */
 
@@ -39,9 +57,11 @@ static int code_of(enum grpc_status s)
     switch (s) {
     case GRPC_PERMISSION_DENIED:
     case GRPC_UNAUTHENTICATED: return 67;
+    case GRPC_DEADLINE_EXCEEDED:
     case GRPC_UNAVAILABLE: return 69;
     case GRPC_RESOURCE_EXHAUSTED: return 75;
     case GRPC_NOT_FOUND:
+    case GRPC_ALREADY_EXISTS:
     case GRPC_INVALID_ARGUMENT: return 64;
     default: return 76;
     }
@@ -56,8 +76,12 @@ static void on_closed(struct grpc_call *c, enum grpc_status s, const char *text)
     if (!well && !k->interrupted) {
         if (k->stream)
             k->stream->ended(k->stream);
-        fprintf(stderr, "scistreamctl: %s (%s)\n", *text ? text : "no answer", grpc_status_name(s));
+        tell(k, "%s (%s)", *text ? text : "no answer", grpc_status_name(s));
         k->code = code_of(s);
+    }
+    if (k->asked) {
+        k->asked->status = s;
+        k->asked->decided = grpc_metadata(c, "grpc-status") != NULL;
     }
     loop_stop(&k->loop);
 }
@@ -68,6 +92,8 @@ static void on_ready(struct grpc_conn *conn, void *user)
 {
     struct call *k = user;
     struct grpc_call *c = grpc_call(conn, k->path, &handlers, REPLY_MAX, k->ns, k);
+    if (k->asked)
+        k->asked->sent = true;
     grpc_send(c, k->request, k->request_len);
     grpc_half_close(c);
 }
@@ -77,23 +103,23 @@ static void on_lost(struct grpc_conn *conn UNUSED, void *user, const char *step,
     struct call *k = user;
     k->lost = true;
     if (*step && *k->o->gateway)
-        fprintf(stderr, "scistreamctl: %s: %s: %s%s\n", k->o->gateway, step, why,
-                rc == -SST_ECERT && !k->o->e.pins[0] ? "; a gateway with a certificate of its own needs --pin" : "");
+        tell(k, "%s: %s%s", step, why, rc == -SST_ECERT && !k->pinned ? "; a gateway with a certificate of its own needs --pin" : "");
     else if (*step)
-        fprintf(stderr, "scistreamctl: %s: %s: %s; is scistreamd running, and as this user? (--socket names another)\n", k->o->socket, step, why);
+        tell(k, "%s: %s: %s; is scistreamd running, and as this user? (--socket names another)", k->o->socket, step, why);
     if (*step || !k->answered)
         k->code = rc == -ENOENT ? 69 : rc == -EACCES || rc == -EPERM ? 67 : err_exit(rc); /* of a socket's path: nobody there, not for us */
     loop_stop(&k->loop);
 }
 
 /* Whom it asks, and as whom. */
-struct peer { char host[ADDR_HOST_MAX + 1], *token; struct tls_ctx *tls; };
+struct peer { char host[ADDR_HOST_MAX + 1], *token; struct tls_ctx *tls; struct ctl_login login; };
 
-static int make_tls(struct peer *p, const struct ctl_opts *o)
+static int make_tls(struct peer *p)
 {
     char why[400];
-    p->tls = tls_ctx_client(o->e.ca, o->e.pins, "h2", why, sizeof(why));
-    if (!p->tls || (*o->cert && tls_ctx_show(p->tls, o->cert, *o->key ? o->key : o->cert, why, sizeof(why)) < 0)) {
+    const struct ctl_login *l = &p->login;
+    p->tls = tls_ctx_client(l->ca, l->pins, "h2", why, sizeof(why));
+    if (!p->tls || (*l->cert && tls_ctx_show(p->tls, l->cert, *l->key ? l->key : l->cert, why, sizeof(why)) < 0)) {
         fprintf(stderr, "scistreamctl: %s\n", why);
         return 78;
     }
@@ -111,12 +137,14 @@ static int find_peer(struct peer *p, const struct ctl_opts *o, struct grpc_targe
         fprintf(stderr, "scistreamctl: --gateway: %s\n", why);
         return 64;
     }
-    if (*o->token_file && !(p->token = ctl_token_read(o->token_file)))
-        return 78;
-    int code = make_tls(p, o);
+    int code = ctl_login_find(o, &p->login);
+    if (code == 0 && *p->login.token_file && !(p->token = ctl_token_read(p->login.token_file)))
+        code = 78;
+    if (code == 0)
+        code = make_tls(p);
     t->host = p->host;
     t->tls = p->tls;
-    t->tls_name = *o->e.tls_name ? o->e.tls_name : NULL;
+    t->tls_name = code == 0 && *p->login.tls_name ? p->login.tls_name : NULL;
     t->authorization = p->token;
     return code;
 }
@@ -127,6 +155,7 @@ static void forget_peer(struct peer *p)
     if (p->token)
         secret_wipe(p->token, strlen(p->token));
     free(p->token);
+    ctl_login_free(&p->login);
 }
 
 static void ask(struct call *k, const struct grpc_target *t, const ProtobufCMessage *request)
@@ -141,6 +170,7 @@ static void ask(struct call *k, const struct grpc_target *t, const ProtobufCMess
     if (!k->lost)
         grpc_hang_up(conn);
     resolver_free(r);
+    secret_wipe(k->request, k->request_len); /* a ticket's secret may be in it */
     free(k->request);
 }
 
@@ -149,6 +179,7 @@ static void run(struct call *k, const ProtobufCMessage *request)
     struct peer p = { .token = NULL };
     struct grpc_target t;
     int code = find_peer(&p, k->o, &t);
+    k->pinned = p.login.pins && p.login.pins[0];
     if (code)
         k->code = code;
     else
@@ -159,6 +190,20 @@ static void run(struct call *k, const ProtobufCMessage *request)
 static void set_log(const struct ctl_opts *o)
 {
     log_setup("scistreamctl", o->e.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, LOG_TARGET_STDERR, LOG_FORMAT_TEXT);
+}
+
+static void on_interrupt(struct loop *l, int signo UNUSED)
+{
+    struct call *k = container_of(l, struct call, loop);
+    k->interrupted = true;
+    k->code = k->stream ? 0 : err_exit(-SST_EINTERRUPTED);
+    loop_stop(l);
+}
+
+/* From then on they end the call, and between calls wait for the next: nothing is left undone by them. */
+static int catch_interrupts(struct loop *l)
+{
+    return loop_on_signal(l, SIGINT, on_interrupt) < 0 || loop_on_signal(l, SIGTERM, on_interrupt) < 0 ? -1 : 0;
 }
 
 int ctl_call(const struct ctl_opts *o, const char *path, const ProtobufCMessage *request, ctl_reply *reply)
@@ -177,21 +222,31 @@ int ctl_call_within(const struct ctl_opts *o, const char *path, const ProtobufCM
     return k.code;
 }
 
-/* ------------------------------------------------------------ many replies */
-
-static void on_interrupt(struct loop *l, int signo UNUSED)
+int ctl_ask(const struct ctl_opts *o, const char *path, const ProtobufCMessage *request, struct ctl_asked *a)
 {
-    struct call *k = container_of(l, struct call, loop);
-    k->interrupted = true;
-    k->code = 0;
-    loop_stop(l);
+    struct call k = { .o = o, .path = path, .reply = a->reply, .asked = a, .code = 69, .ns = CALL_NS };
+    a->sent = a->decided = false;
+    str_copy(a->why, sizeof(a->why), "");
+    set_log(o);
+    if (loop_init(&k.loop) < 0)
+        return 71;
+    if (catch_interrupts(&k.loop) < 0 || loop_on_signal(&k.loop, SIGHUP, on_interrupt) < 0)
+        k.code = 71;
+    else
+        run(&k, request);
+    loop_fini(&k.loop);
+    if (k.interrupted)
+        str_copy(a->why, sizeof(a->why), "interrupted");
+    return k.code;
 }
+
+/* ------------------------------------------------------------ many replies */
 
 int ctl_stream(const struct ctl_opts *o, const char *path, const ProtobufCMessage *request, struct ctl_stream *s)
 {
     struct call k = { .o = o, .path = path, .stream = s, .code = 69 };
     set_log(o);
-    if (loop_init(&k.loop) < 0 || loop_on_signal(&k.loop, SIGINT, on_interrupt) < 0 || loop_on_signal(&k.loop, SIGTERM, on_interrupt) < 0)
+    if (loop_init(&k.loop) < 0 || catch_interrupts(&k.loop) < 0)
         return 71;
     s->loop = &k.loop;
     s->begun(s);

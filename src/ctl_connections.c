@@ -97,10 +97,10 @@ void ctl_routes_text(RouteConnections *const *r, size_t n)
     }
 }
 
-enum { ID, ROUTE, FROM, TO, AGE, THERE, THERE_FOR, BACK, BACK_FOR, WORKER, COLUMNS };
-static const char *const heads[COLUMNS] = { "CONNECTION", "ROUTE", "FROM", "TO", "AGE", "THERE", "WAITS FOR", "BACK", "WAITS FOR", "WORKER" };
+enum { ID, ROUTE, FROM, TO, AGE, THERE, THERE_FOR, BACK, BACK_FOR, WORKER, SECURITY, COLUMNS };
+static const char *const heads[COLUMNS] = { "CONNECTION", "ROUTE", "FROM", "TO", "AGE", "THERE", "WAITS FOR", "BACK", "WAITS FOR", "WORKER", "SECURITY" };
 
-#define CELL 72 /* a route name, or an IPv6 address with its port */
+#define CELL 96 /* a route name, an IPv6 address with its port, or two ciphers */
 
 struct row { char cell[COLUMNS][CELL]; };
 
@@ -111,6 +111,14 @@ static void set_flow(struct row *r, int bytes, int waits, const FlowState *f)
     char text[UNITS_TEXT];
     set(r, bytes, f ? units_human_size(text, f->bytes_out) : "");
     set(r, waits, f ? f->waiting_for : "");
+}
+
+/* Of both ends, once when it is the same. */
+static void set_security(struct row *r, const Connection *c)
+{
+    bool same = str_eq(c->peer_security, c->backend_security);
+    AUTO_FREE char *text = same ? mem_strdup(c->peer_security) : mem_printf("%s > %s", c->peer_security, c->backend_security);
+    set(r, SECURITY, text);
 }
 
 static void fill(struct row *r, const Connection *c)
@@ -125,6 +133,7 @@ static void fill(struct row *r, const Connection *c)
     set_flow(r, BACK, BACK_FOR, c->backward);
     snprintf(text, sizeof(text), "%u", c->worker);
     set(r, WORKER, text);
+    set_security(r, c);
 }
 
 static void print_row(const struct row *r, const size_t width[COLUMNS])

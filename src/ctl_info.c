@@ -35,6 +35,8 @@ static void info_json(const InfoReply *r)
            r->workers, (unsigned long long)r->uptime_s, r->draining ? "true" : "false");
     printf("\"pid\":%u,\"predecessor_pid\":%u,\"predecessor_channels\":%llu,", r->pid, r->predecessor ? r->predecessor->pid : 0,
            r->predecessor ? (unsigned long long)r->predecessor->channels : 0ULL);
+    ctl_json_text("link_ports", r->link_ports, ",");
+    ctl_json_text("data_ports", r->data_ports, ",");
     ctl_json_list("features", r->features, r->n_features);
     printf(",");
     ctl_json_list("transports", r->transports, r->n_transports);
@@ -82,6 +84,8 @@ static void info_text(const InfoReply *r)
                *r->transport_states[i]->problem ? ")" : "");
     for (size_t i = 0; r->n_transport_states == 0 && i < r->n_transports; i++) /* all that is told over the network */
         printf(" %s", r->transports[i]);
+    if (*r->link_ports)
+        printf("\nports      %s for links, %s for sessions of users", r->link_ports, r->data_ports);
     printf("\n%s", r->n_transport_states ? "routes    " : "");
     for (size_t i = 0; i < r->n_routes; i++)
         printf(" %s", r->routes[i]);

@@ -5,6 +5,7 @@
 #include "src/core/ticket.h"
 #include "src/scistreamctl.h"
 
+typedef Scistream__Gateway__V1__Session Session;
 typedef Scistream__Gateway__V1__SessionsReply SessionsReply;
 typedef Scistream__Gateway__V1__Channel Channel;
 typedef Scistream__Gateway__V1__HopState HopState;
@@ -61,24 +62,29 @@ static void arranged_json(const Arranged *a)
            (unsigned long long)a->expires_s, (unsigned long long)a->ends_s);
 }
 
+void ctl_session_json(const Session *s)
+{
+    printf("{");
+    ctl_json_text("uid", s->uid, ",");
+    ctl_json_text("route", s->route, ",");
+    ctl_json_text("class", s->class_, ",");
+    printf("\"rate\":%llu,\"age_ms\":%llu,\"channels\":[", (unsigned long long)s->rate, (unsigned long long)s->age_ms);
+    for (size_t i = 0; i < s->n_channels; i++) {
+        printf("%s", i ? "," : "");
+        ctl_channel_json(s->channels[i]);
+    }
+    printf("]");
+    if (s->arranged)
+        arranged_json(s->arranged);
+    printf("}");
+}
+
 static void sessions_json(const SessionsReply *r)
 {
     printf("\"sessions\":[");
     for (size_t i = 0; i < r->n_sessions; i++) {
-        const Scistream__Gateway__V1__Session *s = r->sessions[i];
-        printf("%s{", i ? "," : "");
-        ctl_json_text("uid", s->uid, ",");
-        ctl_json_text("route", s->route, ",");
-        ctl_json_text("class", s->class_, ",");
-        printf("\"rate\":%llu,\"age_ms\":%llu,\"channels\":[", (unsigned long long)s->rate, (unsigned long long)s->age_ms);
-        for (size_t k = 0; k < s->n_channels; k++) {
-            printf("%s", k ? "," : "");
-            ctl_channel_json(s->channels[k]);
-        }
-        printf("]");
-        if (s->arranged)
-            arranged_json(s->arranged);
-        printf("}");
+        printf("%s", i ? "," : "");
+        ctl_session_json(r->sessions[i]);
     }
     printf("]");
 }
@@ -136,20 +142,23 @@ static void arranged_text(const Arranged *a)
            units_human_size(back, a->bytes_backward));
 }
 
-static void sessions_text(const SessionsReply *r)
+void ctl_session_text(const Session *s)
 {
     char age[UNITS_TEXT], rate[UNITS_TEXT];
+    printf("session %s  route %s, %s%s%s, %s\n", s->uid, s->route, s->class_, s->rate ? " " : "", s->rate ? units_rate(rate, s->rate) : "",
+           units_human_time(age, s->age_ms * NS_PER_MS));
+    for (size_t i = 0; i < s->n_channels; i++)
+        channel_text(s->channels[i]);
+    if (s->arranged)
+        arranged_text(s->arranged);
+}
+
+static void sessions_text(const SessionsReply *r)
+{
     if (r->n_sessions == 0)
         printf("no sessions\n");
-    for (size_t i = 0; i < r->n_sessions; i++) {
-        const Scistream__Gateway__V1__Session *s = r->sessions[i];
-        printf("session %s  route %s, %s%s%s, %s\n", s->uid, s->route, s->class_, s->rate ? " " : "", s->rate ? units_rate(rate, s->rate) : "",
-               units_human_time(age, s->age_ms * NS_PER_MS));
-        for (size_t k = 0; k < s->n_channels; k++)
-            channel_text(s->channels[k]);
-        if (s->arranged)
-            arranged_text(s->arranged);
-    }
+    for (size_t i = 0; i < r->n_sessions; i++)
+        ctl_session_text(r->sessions[i]);
 }
 
 /* ------------------------------------------------------------ connections, reply by reply */

@@ -3,10 +3,7 @@
 
 #include "src/core/err.h"
 #include "src/core/secret.h"
-#include "src/core/ticket.h"
-#include "src/scistreamctl.h"
-
-#define PIN_TEXT (sizeof("sha256:") + 2 * TICKET_KEY)
+#include "src/ctl_ticket_out.h"
 
 /* ------------------------------------------------------------ its parts as text */
 
@@ -15,7 +12,7 @@ static const char *role_help(enum ticket_role role)
     switch (role) {
     case TICKET_SEND: return "its holder sends, by scistream-send";
     case TICKET_RECV: return "its holder receives, by scistream-recv";
-    case TICKET_CONS: return "its holder is the consumer's side of transparent channels";
+    case TICKET_CONS: return "its holder connects to the ports, by scistreamctl outbound";
     default: return "its holder is the producer's side of transparent channels";
     }
 }
@@ -26,20 +23,6 @@ static const char *class_text(char out[UNITS_TEXT], unsigned class)
     if (class < ARRAY_LEN(names))
         return names[class];
     snprintf(out, UNITS_TEXT, "unknown (%u)", class);
-    return out;
-}
-
-static const char *address_text(char out[ADDR_TEXT], const struct ticket *t, unsigned i)
-{
-    const char *host = t->address[i].host;
-    snprintf(out, ADDR_TEXT, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, t->address[i].port);
-    return out;
-}
-
-static const char *pin_text(char out[PIN_TEXT], const uint8_t pin[TICKET_KEY])
-{
-    memcpy(out, "sha256:", 7);
-    secret_hex(out + 7, pin, TICKET_KEY);
     return out;
 }
 
@@ -70,12 +53,12 @@ static void print_peer(const struct ticket *t)
     char text[ADDR_TEXT];
     printf("gateway    ");
     for (unsigned i = 0; i < t->n_addresses; i++)
-        printf("%s%s", i ? ", else " : "", address_text(text, t, i));
+        printf("%s%s", i ? ", else " : "", ticket_address_text(text, t, i));
     printf("\n");
     if (*t->tls_name)
         printf("tls name   %s\n", t->tls_name);
     for (unsigned i = 0; i < t->n_pins; i++)
-        printf("pin        %s\n", pin_text(text, t->pin[i]));
+        printf("pin        %s\n", ticket_pin_text(text, t->pin[i]));
     if (!t->n_pins)
         printf("pin        none: a CA must have signed the certificate of the gateway\n");
 }
@@ -105,10 +88,10 @@ static void lists_json(const struct ticket *t)
     char text[ADDR_TEXT];
     printf("\"addresses\":[");
     for (unsigned i = 0; i < t->n_addresses; i++)
-        printf("%s\"%s\"", i ? "," : "", address_text(text, t, i));
+        printf("%s\"%s\"", i ? "," : "", ticket_address_text(text, t, i));
     printf("],\"pins\":[");
     for (unsigned i = 0; i < t->n_pins; i++)
-        printf("%s\"%s\"", i ? "," : "", pin_text(text, t->pin[i]));
+        printf("%s\"%s\"", i ? "," : "", ticket_pin_text(text, t->pin[i]));
     printf("],\"ports\":[");
     for (unsigned i = 0; i < t->n_ports; i++)
         printf("%s%u", i ? "," : "", t->port[i]);
@@ -151,12 +134,11 @@ static int from_argument(char *text, struct ticket *out, char *why, size_t why_s
     return rc;
 }
 
-/* 0 or exit code. */
-static int read_ticket(char *operand, struct ticket *out)
+int ctl_ticket_read(char *operand, struct ticket *out)
 {
     char why[400], *file = getenv("SCISTREAM_TICKET_FILE"), *from = operand ? operand : file;
     if (!from || !*from)
-        return complain(-SST_EUSAGE, "which ticket? Give FILE, or - for standard input, or set SCISTREAM_TICKET_FILE");
+        return complain(-SST_EUSAGE, "which ticket? Give FILE (outbound, firewall: --ticket-file FILE), or - for standard input, or set SCISTREAM_TICKET_FILE");
     if (!operand && ticket_resembles(file))
         return complain(-SST_EUSAGE, "SCISTREAM_TICKET_FILE is a ticket, and should be the name of a file with one");
     if (str_eq(from, "-") && isatty(STDIN_FILENO))
@@ -181,7 +163,7 @@ int ctl_ticket(struct ctl_opts *o, int argc, char **argv)
         fprintf(stderr, "scistreamctl: ticket: unknown '%s'\nTry 'scistreamctl --help'.\n", argv[0]);
         return 64;
     }
-    int code = read_ticket(argc > 1 ? argv[1] : NULL, &t);
+    int code = ctl_ticket_read(argc > 1 ? argv[1] : NULL, &t);
     if (code == 0)
         code = show(o, &t);
     ticket_wipe(&t);

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "src/config_file.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
 
@@ -565,34 +566,13 @@ int endpoint_run(struct endpoint *ep)
 
 /* ------------------------------------------------------------ beginning and end */
 
-static char *default_secret_file(void)
-{
-    const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
-    if (config && *config)
-        return mem_printf("%s/scistream/secret", config);
-    return mem_printf("%s/.config/scistream/secret", home ? home : "");
-}
-
-/* Make the folders that path lies in, for our user only. */
-static int make_folders(const char *path)
-{
-    AUTO_FREE char *p = mem_strdup(path);
-    for (char *slash = strchr(p + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = 0;
-        if (mkdir(p, 0700) < 0 && errno != EEXIST)
-            return -errno;
-        *slash = '/';
-    }
-    return 0;
-}
-
 /* A listener without a secret makes one, so that the first try between two machines needs nothing but copying a file. */
 static int load_secret(struct endpoint *ep)
 {
     char why[512];
-    AUTO_FREE char *path = *ep->o->secret_file ? mem_strdup(ep->o->secret_file) : default_secret_file();
+    AUTO_FREE char *path = *ep->o->secret_file ? mem_strdup(ep->o->secret_file) : config_file("secret");
     if (ep->o->listen && *ep->o->listen && access(path, F_OK) < 0) {
-        int made = *ep->o->secret_file ? 0 : make_folders(path);
+        int made = *ep->o->secret_file ? 0 : config_make_folders(path);
         if (made < 0)
             return endpoint_complain(ep, made, "%s: %s", path, err_text(made));
         if (secret_create(path, why, sizeof(why)) < 0)

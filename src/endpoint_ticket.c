@@ -44,8 +44,8 @@ static int check_use(const struct endpoint *ep)
     if (rc < 0)
         return endpoint_complain(ep, rc, "%s: %s", ep->o->ticket_file, why);
     if (ticket_is_transparent(t))
-        return endpoint_complain(ep, -SST_ECONF, "%s: the ticket is for a side of transparent channels (%s), which %s is not", ep->o->ticket_file,
-                                 ticket_role_name(t->role), ep->kind->program);
+        return endpoint_complain(ep, -SST_ECONF, "%s: the ticket is for a side of transparent channels (%s), which %s is not: scistreamctl outbound takes it",
+                                 ep->o->ticket_file, ticket_role_name(t->role), ep->kind->program);
     if (t->role != (ep->kind->sends ? TICKET_SEND : TICKET_RECV))
         return endpoint_complain(ep, -SST_ECONF, "%s: the ticket is for scistream-%s", ep->o->ticket_file, ticket_role_name(t->role));
     if (ep->o->channel >= (int64_t)t->channels)

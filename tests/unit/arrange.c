@@ -107,8 +107,13 @@ static void test_wrong_cells(void)
     attach(true, SCISTREAM__GATEWAY__V1__ROLE__SEND);
     dial.role = SCISTREAM__GATEWAY__V1__ROLE__RECV;
     CU_ASSERT_TRUE(wrong("dial.role: "));
-    inbound(1);
+    inbound(1); /* the gateway draws it, or who asks */
     q.uid = uid;
+    CU_ASSERT_TRUE(reads());
+    uid[0] = 'A';
+    CU_ASSERT_TRUE(wrong("uid: "));
+    uid[0] = '0';
+    uid[31] = 0;
     CU_ASSERT_TRUE(wrong("uid: "));
     outbound(1);
     q.uid = host_port;
