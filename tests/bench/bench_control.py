@@ -9,7 +9,7 @@ measured of its server here ("SciStream here"), or that it has published ("its t
 The gateways have two and more workers, TLS by pre-shared key on the WAN unless said otherwise, and log each decision, as they do by default.
 Usage: bench_control.py BUILD_DIR [--runs N] [--seconds S] [--only GROUP]... [--list] [--json FILE]
 """
-import argparse, functools, importlib.util, json, os, re, subprocess, sys
+import functools, importlib.util, json, os, re, subprocess, sys
 
 sys.dont_write_bytecode = True
 import bench_tcp, common
@@ -211,15 +211,8 @@ BENCHES = {"calls": bench_calls, "ready": bench_ready, "memory": bench_memory, "
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("build", nargs="?", default=".")
-    p.add_argument("--runs", type=int, default=3)
-    p.add_argument("--seconds", type=int, default=3, help="of each stream of iperf3; half of it of ZeroMQ")
+    p = common.arguments(__doc__, BENCHES, "bench-control.json")
     p.add_argument("--sessions", type=int, default=100000, help="set up and released in the group churn")
-    p.add_argument("--only", action="append", choices=BENCHES, help="this group; again for more")
-    p.add_argument("--list", action="store_true", help="the groups")
-    p.add_argument("--without-ours", action="store_true", help="the peers of streams alone")
-    p.add_argument("--json", default="bench-control.json")
     args = p.parse_args()
     if args.list:
         print("\n".join(BENCHES))
@@ -227,12 +220,7 @@ def main():
     own_namespace()
     raise_limits()
     common.begin(args)
-    try:
-        for name, measure in BENCHES.items():
-            if not args.only or name in args.only:
-                measure()
-    finally:
-        common.end()
+    common.measure(args, BENCHES)
     for m in sorted(MISSING - {"nginx"}):
         print(f"missing here: {m}")
     common.write_json(args.json, seconds=args.seconds, raw=RAW)

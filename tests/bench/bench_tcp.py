@@ -11,7 +11,7 @@ the table says "best", each figure is held against the best that any peer has re
 (ours: control and workers) for each 10^9 bytes of the stream.
 Usage: bench_tcp.py BUILD_DIR [--runs N] [--seconds S] [--only GROUP]... [--list] [--json FILE]
 """
-import argparse, functools, glob, json, os, re, resource, shutil, statistics, subprocess, sys, time
+import functools, glob, json, os, re, resource, shutil, statistics, subprocess, sys, time
 
 sys.dont_write_bytecode = True
 import common
@@ -430,15 +430,8 @@ def raise_limits():
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("build", nargs="?", default=".")
-    p.add_argument("--runs", type=int, default=3)
-    p.add_argument("--seconds", type=int, default=3, help="of each run")
+    p = common.arguments(__doc__, BENCHES, "bench-tcp.json")
     p.add_argument("--gib", type=int, default=4, help="streamed in each run of the group mixed")
-    p.add_argument("--only", action="append", choices=BENCHES, help="this group; again for more")
-    p.add_argument("--list", action="store_true", help="the groups")
-    p.add_argument("--without-ours", action="store_true", help="the peers alone")
-    p.add_argument("--json", default="bench-tcp.json")
     args = p.parse_args()
     if args.list:
         print("\n".join(BENCHES))
@@ -448,12 +441,7 @@ def main():
     common.begin(args)
     for m in sorted(MISSING):
         print(f"missing here: {m}")
-    try:
-        for name, measure in BENCHES.items():
-            if not args.only or name in args.only:
-                measure()
-    finally:
-        common.end()
+    common.measure(args, BENCHES)
     common.write_json(args.json, seconds=args.seconds, raw=RAW)
 
 

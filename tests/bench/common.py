@@ -1,5 +1,5 @@
 """What the benches share: processes and ports, our programs, the peers, the table. A bench calls begin() first and end() in any case."""
-import json, os, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
+import argparse, json, os, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
 
 ARGS = None     # .build: the build folder, .runs, .seconds of a run of a peer; begin() sets them
 WORK = None     # a folder in memory, gone at the end
@@ -14,6 +14,29 @@ def begin(args):
     WORK = tempfile.mkdtemp(prefix="scistream-bench-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print(f"{'case':66} {'ours':>10} {'peer':>10} {'ratio':>7}  reach")
+
+
+def arguments(doc, groups, json):
+    """A parser of what all of them are told; groups: by name, what measures each."""
+    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("build", nargs="?", default=".")
+    p.add_argument("--runs", type=int, default=3)
+    p.add_argument("--seconds", type=int, default=3, help="of each stream")
+    p.add_argument("--only", action="append", choices=groups, help="this group; again for more")
+    p.add_argument("--list", action="store_true", help="the groups")
+    p.add_argument("--without-ours", action="store_true", help="the peers alone")
+    p.add_argument("--json", default=json)
+    return p
+
+
+def measure(args, groups):
+    """begin() must come before; ends it."""
+    try:
+        for name, group in groups.items():
+            if not args.only or name in args.only:
+                group()
+    finally:
+        end()
 
 
 def end():
