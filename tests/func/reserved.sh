@@ -46,12 +46,17 @@ send 75 G/ucx --quiet /dev/zero
 says send 'a ring of 512 KiB does not fit: 2 MiB of memory_limit 2 MiB are in use'
 ends recv 75
 
-step "and there is room for those it is kept for"
+step "and there is room for those it is kept for, which who watches can see"
+start watch "$builddir/scistreamctl" -S "$tmp/G/sock" watch --json
+wait_until 10 'grep -q \"connections\" "$tmp/watch.out"'
 start gold $python "$ends" push 127.0.0.1:$door
 wait_for 10 opened gold 1
 start_recv silver G/silver --quiet -o /dev/null
 start_send silver_send G/silver --quiet /dev/zero
 wait_until 10 'flowing G 1000000'
+wait_until 10 'grep -qE "\"what\":\"flowing\",.*\"route\":\"silver\",\"class\":\"provisioned\",\"rate\":100000000," "$tmp/watch.out"'
+wait_until 10 'grep -qE "\"route\":\"gold\",\"reserved\":80000000," "$tmp/watch.out"'
+kill "${pid[watch]}"
 sleep 0.3 # until it was looked at again
 scrape G >"$tmp/page"
 [ "$(metric "$tmp/page" scistream_window_admitted_bytes)" = $((2 << 20)) ] || fail "memory: $(grep admitted "$tmp/page")"
