@@ -52,6 +52,8 @@ static void on_message(struct grpc_call *c, const uint8_t *data, size_t len)
         k->code = k->reply(k->o, data, len);
 }
 
+#define LOG_IN "; say who you are by --token-file or --cert, or once for all by scistreamctl login"
+
 static int code_of(enum grpc_status s)
 {
     switch (s) {
@@ -76,7 +78,7 @@ static void on_closed(struct grpc_call *c, enum grpc_status s, const char *text)
     if (!well && !k->interrupted) {
         if (k->stream)
             k->stream->ended(k->stream);
-        tell(k, "%s (%s)", *text ? text : "no answer", grpc_status_name(s));
+        tell(k, "%s (%s)%s", *text ? text : "no answer", grpc_status_name(s), s == GRPC_UNAUTHENTICATED ? LOG_IN : "");
         k->code = code_of(s);
     }
     if (k->asked) {

@@ -165,7 +165,7 @@ static void rules_of_ticket(struct rules *rs, const struct ticket *t, const stru
     if (other)
         add_users(rs, other);
     if (t->n_ports)
-        add_across(rs, &(struct way){ from, dialed->host, ports, other ? "the other gateway connects" : "scistreamctl outbound" });
+        add_across(rs, &(struct way){ from, dialed->host, ports, "the other gateway connects" });
     add_attach(rs, from, dialed, true);
     if (other) {
         add_attach(rs, "application", other, false);
@@ -276,6 +276,10 @@ int ctl_firewall(struct ctl_opts *o, int argc UNUSED, char **argv UNUSED)
 {
     static struct rules rs;
     bool sides = o->from[0] || o->to[0], ticket = *o->e.ticket_file || (!sides && !*o->gateway);
+    if (!sides && !*o->gateway && !*o->e.ticket_file && !getenv("SCISTREAM_TICKET_FILE")) {
+        fprintf(stderr, "scistreamctl: firewall: of what? Give --from and --to, --ticket-file FILE, or --gateway HOST\n");
+        return 64;
+    }
     if (sides && ticket) {
         fprintf(stderr, "scistreamctl: firewall: either --from and --to, or --ticket-file\n");
         return 64;
