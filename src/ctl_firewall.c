@@ -57,13 +57,16 @@ static void ask_site(struct site *s)
                 *asked.why ? ", " : "", asked.why);
 }
 
-/* By which address others know it: not that of a port forward of ours. */
+/* By which address and port others know it: not those of a port forward of ours. */
 static void find_host(struct site *s)
 {
     char why[200], host[ADDR_HOST_MAX + 1];
     const char *first = s->o.address[0] ? s->o.address[0] : s->o.gateway;
     addr_parse_hostport(first, ADDR_PORT_DEFAULT, host, &s->port, why, sizeof(why));
-    str_copy(s->host, sizeof(s->host), !s->o.address[0] && *s->o.e.tls_name ? s->o.e.tls_name : host);
+    bool forward = !s->o.address[0] && *s->o.e.tls_name && !str_eq(s->o.e.tls_name, host);
+    str_copy(s->host, sizeof(s->host), forward ? s->o.e.tls_name : host);
+    if (forward)
+        s->port = ADDR_PORT_DEFAULT;
 }
 
 static void site_of_side(struct site *s, const struct side *side)

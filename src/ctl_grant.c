@@ -141,11 +141,13 @@ int ctl_renew(struct ctl_opts *o, int argc UNUSED, char **argv)
 
 /* ------------------------------------------------------------ revoke */
 
+/* Channels, or connections. */
+static char *streams(unsigned n) { return mem_printf("%u stream%s", n, n == 1 ? "" : "s"); }
+
 static int print_revoke(const struct ctl_opts *o, const uint8_t *data, size_t len)
 {
     RevokeReply *r = scistream__gateway__v1__revoke_reply__unpack(NULL, len, data);
-    AUTO_FREE char *running = r ? units_streams("", r->running, 0) : NULL;
-    AUTO_FREE char *aborted = r ? units_streams("", r->aborted, 0) : NULL;
+    AUTO_FREE char *running = r ? streams(r->running) : NULL, *aborted = r ? streams(r->aborted) : NULL;
     if (r && o->json)
         printf("{\"aborted\":%u,\"running\":%u,\"told_pid\":%u}\n", r->aborted, r->running, r->told_pid);
     else if (r && o->abort && r->told_pid)

@@ -176,14 +176,6 @@ _scistream "$builddir/scistreamctl"
 sed -n 's/^    { { "\([a-z]*\)", "[^"]*", ".*/\1/p' "$srcdir/src/scistreamctl.c" >"$tmp/program"
 printf '%s\n' "${COMPREPLY[@]}" >"$tmp/manual"
 alike "completion of the commands" "$tmp/program" "$tmp/manual"
-# behind a command: its own options, and no command
-COMP_WORDS=("$builddir/scistreamctl" drain --) COMP_CWORD=2
-_scistream "$builddir/scistreamctl"
-case " ${COMPREPLY[*]} " in *" --resume "*) ;; *) fail "completion of drain: ${COMPREPLY[*]}" ;; esac
-case " ${COMPREPLY[*]} " in *" --rate "*) fail "completion of drain: ${COMPREPLY[*]}" ;; esac
-COMP_WORDS=("$builddir/scistreamctl" grant "") COMP_CWORD=2
-_scistream "$builddir/scistreamctl"
-[ -z "${COMPREPLY[*]}" ] || fail "completion behind grant: ${COMPREPLY[*]}"
 sed -n 's/^\.It Cm \([a-z]*\).*/\1/p' "$man/scistreamctl.1" >"$tmp/manual"
 alike "commands in scistreamctl(1)" "$tmp/program" "$tmp/manual"
 
