@@ -57,15 +57,17 @@ static void ask_site(struct site *s)
                 *asked.why ? ", " : "", asked.why);
 }
 
+static bool is_here(const char *host) { return str_eq(host, "localhost") || str_starts(host, "127.") || str_eq(host, "::1"); }
+
 /* By which address and port others know it: not those of a port forward of ours. */
 static void find_host(struct site *s)
 {
     char why[200], host[ADDR_HOST_MAX + 1];
     const char *first = s->o.address[0] ? s->o.address[0] : s->o.gateway;
     addr_parse_hostport(first, ADDR_PORT_DEFAULT, host, &s->port, why, sizeof(why));
-    bool forward = !s->o.address[0] && *s->o.e.tls_name && !str_eq(s->o.e.tls_name, host);
-    str_copy(s->host, sizeof(s->host), forward ? s->o.e.tls_name : host);
-    if (forward)
+    bool named = !s->o.address[0] && *s->o.e.tls_name;
+    str_copy(s->host, sizeof(s->host), named ? s->o.e.tls_name : host);
+    if (named && is_here(host))
         s->port = ADDR_PORT_DEFAULT;
 }
 
