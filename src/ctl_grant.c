@@ -91,6 +91,8 @@ static int on_reply(const struct ctl_opts *o, const uint8_t *data, size_t len)
 /* What is given on the command line is looked at before anything is asked. */
 static int check_options(const struct ctl_opts *o)
 {
+    if (o->lifetime == TIME_FOREVER && o->for_given)
+        return complain(64, "--for", "must be a time, 366d at most: no ticket is good for ever");
     if (o->lifetime != TIME_FOREVER && o->lifetime % NS_PER_S)
         return complain(64, "--for", "must be whole seconds");
     if (*o->send_file && str_eq(o->send_file, o->recv_file))

@@ -49,7 +49,7 @@ static const struct opts_row rows[] = {
     { .v = { .name = "for", .type = VALUE_TIME, .off = offsetof(struct ctl_opts, lifetime), .def = "forever", .min = 1 * NS_PER_S, .max = TIME_FOREVER,
              .help = "inbound, outbound, stream: then the session ends; grant, renew: how long from now it may be used anew, else 24h; "
                      "token: how long it is good" },
-      .arg = "TIME", .of = ARRANGING " grant renew token", .heading = "Options of these, and of grant, renew, revoke and token" },
+      .arg = "TIME", .of = ARRANGING " grant renew token", .given = offsetof(struct ctl_opts, for_given), .heading = "Options of these, and of grant, renew, revoke and token" },
     { .v = { .name = "channels", .type = VALUE_INT, .off = offsetof(struct ctl_opts, channels), .def = "0", .min = 0, .max = 65536,
              .help = "grant: channels at once, 0 = as many as the route has; inbound, stream: 0 = one" },
       .arg = "N", .of = "inbound stream grant -outbound" },

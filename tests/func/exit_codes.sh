@@ -37,6 +37,7 @@ one 64 "unknown command 'bananas'" "$builddir/scistreamctl" bananas
 one 64 'did you mean inbound' "$builddir/scistreamctl" inbond
 one 64 'sessions takes no --for: it is for inbound, .*token' "$builddir/scistreamctl" sessions --for 8h
 one 64 'renew takes no --from' "$builddir/scistreamctl" renew --from a --to b x
+one 64 '--for: must be a time, 366d at most' "$builddir/scistreamctl" grant detector --for forever
 one 64 'bit/s: write the unit' "$builddir/scistreamctl" inbound --to localhost:1 --class provisioned --rate 10
 one 64 '--token-file says who you are to a --gateway' "$builddir/scistreamctl" -T "$tmp/nowhere" grants
 one 64 'firewall: of what' env -u SCISTREAM_TICKET_FILE "$builddir/scistreamctl" firewall
