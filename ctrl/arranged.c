@@ -168,7 +168,7 @@ static int set_uid(const struct grants *gs, struct grant *g, const char *uid, ch
     secret_hex(g->uid, bytes, sizeof(bytes));
     list_for_each(n, &gs->all)
         if (str_eq(list_entry(n, struct grant, node)->uid, g->uid)) {
-            snprintf(why, size, "uid: this gateway has session %s already: the two sides of a stream are arranged at two gateways", g->uid);
+            snprintf(why, size, "uid: this gateway has session %s already: either its ticket was used here before, or both sides of a stream are to be at one gateway", g->uid);
             return -EEXIST;
         }
     return 0;

@@ -11,7 +11,8 @@
 
 #define REQUEST_KEY 32
 #define REQUEST_SOON_S 600 /* before its end somebody is told */
-#define REQUEST_IN_USE "uid: this gateway has a session with it: the two sides of a stream are arranged at two gateways"
+#define REQUEST_IN_USE \
+    "uid: this gateway has a session with it: either its ticket was used here before (scistreamctl show), or both sides of a stream are to be at one gateway, and need two"
 
 struct request_ticket {
     uint8_t key[REQUEST_KEY];              /* of the WAN side */

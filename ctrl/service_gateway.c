@@ -22,7 +22,7 @@ static void reply_info(struct grpc_call *c, const struct service *s)
     Scistream__Gateway__V1__InfoReply r = SCISTREAM__GATEWAY__V1__INFO_REPLY__INIT;
     Scistream__Gateway__V1__TransportState t[POOL_TRANSPORTS], *tp[POOL_TRANSPORTS];
     Scistream__Gateway__V1__Predecessor before = SCISTREAM__GATEWAY__V1__PREDECESSOR__INIT;
-    char *usable[POOL_TRANSPORTS];
+    char *usable[POOL_TRANSPORTS], pin[TLS_PIN_TEXT];
     const struct pool_worker *w = pool_pick(s->pool);
     AUTO_FREE char **routes = mem_zalloc(s->conf->n_routes + 1, sizeof(*routes));
     bool local = auth_is_local_admin(grpc_call_conn(c));
@@ -34,6 +34,8 @@ static void reply_info(struct grpc_call *c, const struct service *s)
     r.workers = pool_size(s->pool);
     r.uptime_s = (now_ns() - s->started_ns) / NS_PER_S;
     r.draining = sessions_draining(s->sessions);
+    tls_ctx_pin(*s->tls, pin);
+    r.pin = pin;
     r.link_ports = s->conf->g.link_ports;
     r.data_ports = s->conf->scistream.data_ports;
     r.transports = usable;

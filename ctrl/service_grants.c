@@ -113,7 +113,7 @@ static const char *find_terms(const struct route *r, const GrantRequest *q, stru
     if (!conf_route_attaches(r->c))
         return "nobody attaches to this route: it is between TCP peers";
     if (q->channels > most)
-        return "the route has fewer channels";
+        return "the route has fewer channels than that (--channels; channels of the route)";
     if (q->lifetime_s > GRANT_LIFE_MAX_S)
         return "a session can be granted for 366 days at most";
     t->channels = q->channels ? q->channels : most;
@@ -162,7 +162,7 @@ static void run_grant(struct grpc_call *c, const struct caller *who, const uint8
     if (!q)
         grpc_finish(c, GRPC_INVALID_ARGUMENT, "GrantRequest cannot be read");
     else if (!r)
-        grpc_finish(c, GRPC_NOT_FOUND, "no route of that name");
+        grpc_finish(c, GRPC_NOT_FOUND, "no route of that name: scistreamctl info lists them");
     else if (service_may_change(c))
         make_grant(c, who, r, q);
     scistream__gateway__v1__grant_request__free_unpacked(q, NULL);

@@ -51,16 +51,16 @@ static const char *link_layer(const struct verbs *k)
 /* "unencrypted, RoCE v2, GID 1, MTU 4096, 2M pages" */
 static void describe(struct verbs *k)
 {
-    char gid[24] = "", mtu[24] = "", node[24] = "";
+    char gid[12] = "", mtu[12] = "", node[18] = "";
     const struct ring *r = k->x.in ? k->x.in : k->x.out;
     snprintf(k->x.device, sizeof(k->x.device), "%s:%u", verbs_device_name(k->q.verbs), k->id->port_num);
     if (k->q.gid_index >= 0)
-        snprintf(gid, sizeof(gid), ", GID %d", k->q.gid_index);
+        snprintf(gid, sizeof(gid), ", GID %hu", (unsigned short)k->q.gid_index);
     if (k->q.mtu)
-        snprintf(mtu, sizeof(mtu), ", MTU %u", 128U << k->q.mtu);
+        snprintf(mtu, sizeof(mtu), ", MTU %hu", (unsigned short)(128U << k->q.mtu));
     const struct xport_device *d = verbs_dev_find(k->x.env, k->id);
     if (d && d->numa_node >= 0)
-        snprintf(node, sizeof(node), ", NUMA node %d", d->numa_node);
+        snprintf(node, sizeof(node), ", NUMA node %hu", (unsigned short)d->numa_node);
     snprintf(k->x.detail, sizeof(k->x.detail), "unencrypted, %s%s%s%s%s", link_layer(k), gid, mtu, node, r->huge ? ", 2M pages" : "");
 }
 

@@ -248,7 +248,9 @@ static int check_terms(const struct ctl_opts *o)
         return complain(64, "--ticket-for: must be whole seconds");
     if (o->class_ && !o->rate)
         return complain(64, "--class provisioned: of how much? Give --rate, like 10Gbit");
-    return !o->class_ && o->rate ? complain(64, "--rate: is promised with --class provisioned only") : 0;
+    if (o->class_ && o->rate < 1000)
+        return complain(64, "--rate: is %llu bit/s: write the unit, like 10Gbit", (unsigned long long)o->rate);
+    return !o->class_ && o->rate ? complain(64, "--rate: is reserved with --class provisioned only") : 0;
 }
 
 static int ask_both(struct arrangement *a)
@@ -356,7 +358,8 @@ static int check_outbound(const struct ctl_opts *o, const struct ticket *t, cons
     if (o->channels)
         return complain(64, "--channels is for inbound: the ticket says how many there are (%u)", t->channels);
     if (s->n_ports && s->n_ports != t->channels)
-        return complain(64, "--listen: %zu ports for %u channels: name one for each, or none", s->n_ports, t->channels);
+        return complain(64, "--listen: %zu port%s for %u channel%s: name one for each, or none", s->n_ports, s->n_ports == 1 ? "" : "s", t->channels,
+                        t->channels == 1 ? "" : "s");
     return ticket_check_addresses(o->address);
 }
 

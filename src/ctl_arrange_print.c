@@ -89,6 +89,23 @@ static void times_text(const struct arrangement *a)
     fputc('\n', stderr);
 }
 
+static unsigned count_printed(const struct arrangement *a)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < OUTS; i++)
+        n += *a->out[i].text && !*a->out[i].path;
+    return n;
+}
+
+/* What the other one has to do. */
+static void next_text(const struct arrangement *a)
+{
+    const struct side *s = a->dialed;
+    const char *file = a->out[OUT_WAN].path, *where = *file ? " in " : count_printed(a) > 1 ? " behind the word outbound" : " that is printed";
+    const char *attach = s->app != APP_ATTACHES ? "" : s->attach == SCISTREAM__GATEWAY__V1__ROLE__SEND ? " --attach recv" : " --attach send";
+    fprintf(stderr, "  next, with the ticket%s%s, at the other gateway: scistreamctl outbound --gateway GATEWAY --ticket-file FILE%s\n", where, file, attach);
+}
+
 static void describe(const struct arrangement *a)
 {
     char text[UNITS_TEXT];
@@ -103,19 +120,10 @@ static void describe(const struct arrangement *a)
         dials_text(a);
     times_text(a);
     if (!a->dials)
-        fprintf(stderr, "  next, with the ticket%s%s, at the other gateway: scistreamctl outbound --gateway GATEWAY --ticket-file FILE\n",
-                *a->out[OUT_WAN].path ? " in " : " that is printed", a->out[OUT_WAN].path);
+        next_text(a);
 }
 
 /* ------------------------------------------------------------ what programs take */
-
-static unsigned count_printed(const struct arrangement *a)
-{
-    unsigned n = 0;
-    for (size_t i = 0; i < OUTS; i++)
-        n += *a->out[i].text && !*a->out[i].path;
-    return n;
-}
 
 static void print_plain(const struct arrangement *a)
 {

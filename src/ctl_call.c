@@ -22,7 +22,7 @@ struct call {
     struct ctl_asked *asked;   /* who wants to know more of one; or NULL */
     uint64_t ns;               /* for the answer; 0: any time */
     int code;
-    bool answered, lost, interrupted, pinned; /* pinned: pins decide whom it asks */
+    bool answered, lost, interrupted, pinned, showed; /* pinned: pins decide whom it asks; showed: it says who asks */
 };
 
 /* Why it failed, with the gateway in front: to who wants to know, else to the user. */
@@ -52,6 +52,8 @@ static void on_message(struct grpc_call *c, const uint8_t *data, size_t len)
         k->code = k->reply(k->o, data, len);
 }
 
+#define LOG_IN "; say who you are by --token-file or --cert, or once for all by scistreamctl login"
+
 static int code_of(enum grpc_status s)
 {
     switch (s) {
@@ -76,7 +78,7 @@ static void on_closed(struct grpc_call *c, enum grpc_status s, const char *text)
     if (!well && !k->interrupted) {
         if (k->stream)
             k->stream->ended(k->stream);
-        tell(k, "%s (%s)", *text ? text : "no answer", grpc_status_name(s));
+        tell(k, "%s (%s)%s", *text ? text : "no answer", grpc_status_name(s), s == GRPC_UNAUTHENTICATED && !k->showed ? LOG_IN : "");
         k->code = code_of(s);
     }
     if (k->asked) {
@@ -103,7 +105,7 @@ static void on_lost(struct grpc_conn *conn UNUSED, void *user, const char *step,
     struct call *k = user;
     k->lost = true;
     if (*step && *k->o->gateway)
-        tell(k, "%s: %s%s", step, why, rc == -SST_ECERT && !k->pinned ? "; a gateway with a certificate of its own needs --pin" : "");
+        tell(k, "%s: %s%s", step, why, rc == -SST_ECERT && !k->pinned ? "; a gateway with a certificate of its own needs --pin, one behind a port forward --tls-name" : "");
     else if (*step)
         tell(k, "%s: %s: %s; is scistreamd running, and as this user? (--socket names another)", k->o->socket, step, why);
     if (*step || !k->answered)
@@ -180,6 +182,7 @@ static void run(struct call *k, const ProtobufCMessage *request)
     struct grpc_target t;
     int code = find_peer(&p, k->o, &t);
     k->pinned = p.login.pins && p.login.pins[0];
+    k->showed = p.token || (p.login.cert && *p.login.cert);
     if (code)
         k->code = code;
     else

@@ -57,13 +57,18 @@ static void ask_site(struct site *s)
                 *asked.why ? ", " : "", asked.why);
 }
 
-/* By which address others know it: not that of a port forward of ours. */
+static bool is_here(const char *host) { return str_eq(host, "localhost") || str_starts(host, "127.") || str_eq(host, "::1"); }
+
+/* By which address and port others know it: not those of a port forward of ours. */
 static void find_host(struct site *s)
 {
     char why[200], host[ADDR_HOST_MAX + 1];
     const char *first = s->o.address[0] ? s->o.address[0] : s->o.gateway;
     addr_parse_hostport(first, ADDR_PORT_DEFAULT, host, &s->port, why, sizeof(why));
-    str_copy(s->host, sizeof(s->host), !s->o.address[0] && *s->o.e.tls_name ? s->o.e.tls_name : host);
+    bool named = !s->o.address[0] && *s->o.e.tls_name;
+    str_copy(s->host, sizeof(s->host), named ? s->o.e.tls_name : host);
+    if (named && is_here(host))
+        s->port = ADDR_PORT_DEFAULT;
 }
 
 static void site_of_side(struct site *s, const struct side *side)
@@ -165,7 +170,7 @@ static void rules_of_ticket(struct rules *rs, const struct ticket *t, const stru
     if (other)
         add_users(rs, other);
     if (t->n_ports)
-        add_across(rs, &(struct way){ from, dialed->host, ports, other ? "the other gateway connects" : "scistreamctl outbound" });
+        add_across(rs, &(struct way){ from, dialed->host, ports, "the other gateway connects" });
     add_attach(rs, from, dialed, true);
     if (other) {
         add_attach(rs, "application", other, false);
@@ -276,6 +281,10 @@ int ctl_firewall(struct ctl_opts *o, int argc UNUSED, char **argv UNUSED)
 {
     static struct rules rs;
     bool sides = o->from[0] || o->to[0], ticket = *o->e.ticket_file || (!sides && !*o->gateway);
+    if (!sides && !*o->gateway && !*o->e.ticket_file && !getenv("SCISTREAM_TICKET_FILE")) {
+        fprintf(stderr, "scistreamctl: firewall: of what? Give --from and --to, --ticket-file FILE, or --gateway HOST\n");
+        return 64;
+    }
     if (sides && ticket) {
         fprintf(stderr, "scistreamctl: firewall: either --from and --to, or --ticket-file\n");
         return 64;

@@ -30,7 +30,9 @@ static void print_json(const struct granting *g, const GrantReply *r)
     ctl_json_text("session", r->uid, ",");
     ctl_json_text("route", r->route, ",");
     printf("\"channels\":%u,\"issued_s\":%llu,\"expires_s\":%llu,", r->channels, (unsigned long long)r->issued_s, (unsigned long long)r->expires_s);
-    ctl_json_text("expires", ticket_time(when, r->expires_s), "");
+    ctl_json_text("expires", ticket_time(when, r->expires_s), ",");
+    printf("\"ends_s\":%llu,", (unsigned long long)r->ends_s);
+    ctl_json_text("ends", r->ends_s ? ticket_time(when, r->ends_s) : "", "");
     for (size_t i = 0; i < OUTS; i++)
         ticket_out_json(&g->out[i]);
     printf("}\n");
@@ -45,6 +47,8 @@ static void print_text(const struct granting *g, const GrantReply *r)
     for (size_t i = 0; i < OUTS; i++)
         if (*g->out[i].text)
             printf("%s %s%s\n", g->out[i].word, *g->out[i].path ? "ticket is in " : "", *g->out[i].path ? g->out[i].path : g->out[i].text);
+    if (r->ends_s && r->expires_s >= r->ends_s)
+        fprintf(stderr, "scistreamctl: not for longer: the session itself ends then, which renew does not change\n");
 }
 
 /* A file that was asked for stays empty: nobody has that role. */
@@ -87,6 +91,8 @@ static int on_reply(const struct ctl_opts *o, const uint8_t *data, size_t len)
 /* What is given on the command line is looked at before anything is asked. */
 static int check_options(const struct ctl_opts *o)
 {
+    if (o->lifetime == TIME_FOREVER && o->for_given)
+        return complain(64, "--for", "must be a time, 366d at most: no ticket is good for ever");
     if (o->lifetime != TIME_FOREVER && o->lifetime % NS_PER_S)
         return complain(64, "--for", "must be whole seconds");
     if (*o->send_file && str_eq(o->send_file, o->recv_file))
@@ -137,17 +143,21 @@ int ctl_renew(struct ctl_opts *o, int argc UNUSED, char **argv)
 
 /* ------------------------------------------------------------ revoke */
 
+/* Channels, or connections. */
+static char *streams(unsigned n) { return mem_printf("%u stream%s", n, n == 1 ? "" : "s"); }
+
 static int print_revoke(const struct ctl_opts *o, const uint8_t *data, size_t len)
 {
     RevokeReply *r = scistream__gateway__v1__revoke_reply__unpack(NULL, len, data);
-    AUTO_FREE char *running = r ? units_streams("", r->running, 0) : NULL;
-    AUTO_FREE char *aborted = r ? units_streams("", r->aborted, 0) : NULL;
+    AUTO_FREE char *running = r ? streams(r->running) : NULL, *aborted = r ? streams(r->aborted) : NULL;
     if (r && o->json)
         printf("{\"aborted\":%u,\"running\":%u,\"told_pid\":%u}\n", r->aborted, r->running, r->told_pid);
     else if (r && o->abort && r->told_pid)
         printf("revoked, %s aborted, and those that pid %u, from before the upgrade, still has\n", aborted, r->told_pid);
     else if (r && o->abort)
         printf("revoked, %s aborted\n", aborted);
+    else if (r && r->running == 0)
+        printf("revoked; nothing runs there\n");
     else if (r)
         printf("revoked; %s that run%s may end by %s\n", running, r->running == 1 ? "s" : "", r->running == 1 ? "itself" : "themselves");
     scistream__gateway__v1__revoke_reply__free_unpacked(r, NULL);

@@ -35,6 +35,7 @@ static void info_json(const InfoReply *r)
            r->workers, (unsigned long long)r->uptime_s, r->draining ? "true" : "false");
     printf("\"pid\":%u,\"predecessor_pid\":%u,\"predecessor_channels\":%llu,", r->pid, r->predecessor ? r->predecessor->pid : 0,
            r->predecessor ? (unsigned long long)r->predecessor->channels : 0ULL);
+    ctl_json_text("pin", r->pin, ",");
     ctl_json_text("link_ports", r->link_ports, ",");
     ctl_json_text("data_ports", r->data_ports, ",");
     ctl_json_list("features", r->features, r->n_features);
@@ -73,6 +74,8 @@ static void info_text(const InfoReply *r)
     if (r->pid)
         printf(", pid %u", r->pid);
     printf("\n");
+    if (*r->pin)
+        printf("pin        %s\n", r->pin);
     printf("state      %s, up %s, %u worker%s\n", r->draining ? "draining" : "serving", units_human_time(up, MAX(r->uptime_s, 1) * NS_PER_S), r->workers,
            r->workers == 1 ? "" : "s");
     if (before)

@@ -214,7 +214,7 @@ static void whoami_text(const WhoamiReply *r)
     char when[TICKET_TIME], left[UNITS_TEXT];
     uint64_t now_s = (uint64_t)time(NULL);
     if (str_eq(r->how, "anonymous"))
-        printf("you are    anonymous: nobody is asked here, or your token is none that is known, and does not matter");
+        printf("you are    anonymous: this gateway asks nobody who he is, and looks at no token");
     else
         printf("you are    %s, by %s", r->principal, r->how);
     if (r->expires_s)

@@ -118,7 +118,7 @@ static int print_grants(const struct ctl_opts *o, const uint8_t *data, size_t le
     if (o->json)
         printf("{\"grants\":[");
     else if (r->n_grants == 0)
-        printf("no granted sessions\n");
+        printf("no sessions with tickets\n");
     for (size_t i = 0; i < r->n_grants; i++)
         if (o->json) {
             printf("%s", i ? "," : "");

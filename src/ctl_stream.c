@@ -92,6 +92,7 @@ static int run_there(struct side *s, int (*run)(struct ctl_opts *o, int argc, ch
     s->o.from = s->o.to = none;
     if (!s->o.json)
         printf("%s:\n", side_name(s));
+    fflush(stdout); /* before what is said on standard error */
     int code = run(&s->o, 1, &uid);
     fflush(stdout);
     return code;

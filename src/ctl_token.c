@@ -40,7 +40,7 @@ int ctl_token(struct ctl_opts *o, int argc UNUSED, char **argv)
         ctl_json_text("line", line, "}\n");
     } else {
         printf("%s\n", token);
-        fprintf(stderr, "Give the line above to %s, once and in private: it is kept nowhere. This is the line for token_file of the gateway:\n%s\n", argv[0], line);
+        fprintf(stderr, "Give the token (standard output) to %s, once and in private: it is kept nowhere. This is the line for token_file of the gateway:\n%s\n", argv[0], line);
     }
     secret_wipe(random, sizeof(random));
     secret_wipe(token, sizeof(token));

@@ -12,7 +12,7 @@ struct ctl_opts {
     uint64_t interval, lifetime, ticket_for, rate;
     int64_t limit, channels;
     int order, attach, dial, class_;
-    bool socket_given, json, stop, resume, connections, abort, class_given;
+    bool socket_given, json, stop, resume, connections, abort, class_given, for_given;
 };
 
 /* One unary call on the local socket, or to --gateway; done gets the reply (data NULL: failed, and it was said). Exit code. */

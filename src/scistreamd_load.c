@@ -82,6 +82,14 @@ static void warn_of_promises(const struct conf *c)
         log_warn("%s", why[i]);
 }
 
+/* Each may be meant, and both together let nobody arrange anything. */
+static void warn_of_strangers(const struct conf *c)
+{
+    if (c->scistream.enable && c->scistream.auth == CONF_AUTH_POLICY && !conf_auth_asks(&c->auth))
+        log_warn("scistream.auth = policy, but section auth has no way to know who calls (client_ca, token_file, introspection_url): "
+                 "everybody is anonymous to the policies");
+}
+
 int load_files(const struct conf *c, const struct who *w, const char *name, struct loaded *out, char *why, size_t size)
 {
     *out = (struct loaded){ .records.fd = -1 };
@@ -94,6 +102,7 @@ int load_files(const struct conf *c, const struct who *w, const char *name, stru
         rc = -SST_ECONF;
     if (rc == 0) {
         warn_of_promises(c);
+        warn_of_strangers(c);
         return 0;
     }
     routes_free(&out->routes);

@@ -16,6 +16,18 @@ _scistream_keys()
         /^ *[a-z_]+ = / { print section $1 "=" }'
 }
 
+_scistream_commands() { "$1" --help 2>/dev/null | sed -n '/^Commands:/,/^[^ C]/s/^  \([a-z][a-z]*\) .*/\1/p'; }
+
+# Is one of these words a command?
+_scistream_has_command()
+{
+    local word commands=" $(_scistream_commands "$1" | tr '\n' ' ')"
+    for word in "${@:2}"; do
+        [[ $commands != *" $word "* ]] || return 0
+    done
+    return 1
+}
+
 _scistream()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words=""
@@ -26,11 +38,11 @@ _scistream()
             compopt -o nospace 2>/dev/null
         fi
         ;;
-    *:-*) words=$("$1" --help 2>/dev/null | sed -n 's/^  \(-., \|    \)\(--[a-z-]*\).*/\2/p') ;;
+    *:-*) words=$("$1" --help "${COMP_WORDS[@]:1}" 2>/dev/null | sed -n 's/^  \(-., \|    \)\(--[a-z-]*\).*/\2/p') ;;
     --*:*) words=$(_scistream_choices "$1" "$prev") ;;
     show:*) ;; # files
     ticket:*) words=show ;;
-    *) words=$("$1" --help 2>/dev/null | sed -n '/^Commands:/,/^[^ C]/s/^  \([a-z]*\) .*/\1/p') ;;
+    *) _scistream_has_command "$1" "${COMP_WORDS[@]:1:COMP_CWORD-1}" || words=$(_scistream_commands "$1") ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

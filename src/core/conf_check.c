@@ -10,6 +10,7 @@
 
 #define PIN_HEAD "sha256:"
 #define PINS_MAX 2
+#define CAPACITY_MIN 1000000 /* [bit/s] */
 
 static const char *const transports[] = { "verbs", "ucx", "link" };
 #define TRANSPORTS "verbs, ucx, link"
@@ -394,6 +395,16 @@ static int check_class(const struct check *k)
     return 0;
 }
 
+/* A number without its unit, 10 for 10Gbit, would bring all to a stop. */
+static int check_capacity(const struct check *k)
+{
+    char text[UNITS_TEXT];
+    for (enum segment s = 0; s < SEGMENTS; s++)
+        if (conf_capacity(k->c, s) && conf_capacity(k->c, s) < CAPACITY_MIN)
+            return refuse(k, "capacity.%s = %s is less than 1Mbit: write the unit, like 10Gbit", conf_segment_name(s), units_rate(text, conf_capacity(k->c, s)));
+    return 0;
+}
+
 /* Routes have theirs from the start on, so together they must fit. */
 static int check_reserved(struct check *k)
 {
@@ -479,6 +490,8 @@ int conf_check(const struct conf *c, char *why, size_t why_size)
     int rc = check_global(&k);
     if (rc == 0)
         rc = check_auth(&k);
+    if (rc == 0)
+        rc = check_capacity(&k);
     for (size_t i = 0; i < c->n_routes && rc == 0; i++) {
         k.route = c->routes[i];
         rc = check_route(&k);

@@ -21,7 +21,7 @@
     INT(max_connections, "4096", 16, 1000000, "connections to the control endpoint at once") \
     TIME(peer_timeout, "10s", 1 * NS_PER_S, 3600 * NS_PER_S, "a peer or worker that is silent for this long is dead") \
     TIME(rendezvous_timeout, "10m", 1 * NS_PER_S, TIME_FOREVER, "how long one side waits for the other") \
-    TIME(drain_timeout, "60s", 0, TIME_FOREVER, "how long a stop waits for streams that still run") \
+    TIME(drain_timeout, "1m", 0, TIME_FOREVER, "how long a stop waits for streams that still run") \
     ENUM(huge_pages, "auto", "auto|yes|no", "rings of 2M and more in reserved 2M pages; auto = while the kernel has some to give") \
     TIME(attach_timeout, "10s", 1 * NS_PER_S, 3600 * NS_PER_S, "time for each step of an attach: connect, TLS, offer, data connection") \
     ENUM(log_level, "info", "error|warn|info|debug", "least important lines that are logged") \
@@ -83,10 +83,10 @@
 #define CONF_CAPACITY(FLAG, INT, SIZE, RATE, TIME, ENUM, STR, LIST) \
     RATE(wan, "0", 0, 1000000000000000ULL, "what links and TCP connections together may take; 0 = anything, and nothing of it can be reserved") \
     RATE(rdma, "0", 0, 1000000000000000ULL, "the same of ucx and verbs") \
-    INT(best_effort_percent, "5", 1, 100, "of each of them that cannot be reserved and stays for best effort [%]")
+    INT(best_effort_percent, "5", 1, 100, "part of each of them that cannot be reserved and stays for best effort [%]")
 
 #define CONF_SCISTREAM(FLAG, INT, SIZE, RATE, TIME, ENUM, STR, LIST) \
-    FLAG(enable, "no", "serve scistream.Control, by which SciStream's own client arranges sessions") \
+    FLAG(enable, "no", "let sessions be arranged: by SciStream's own client (scistream.Control), and by users with tickets (scistreamctl)") \
     ENUM(auth, "unset", "unset|none|policy", "who may: none = anybody who reaches the endpoint; policy = by sections auth and policy; has to be said") \
     ENUM(wan, "psk", "psk|plaintext", "what sessions speak on the WAN: psk = TLS by a pre-shared key, which is the uid's; plaintext = TCP as it comes") \
     FLAG(require_ticket, "no", "take only sessions that are arranged with tickets (scistreamctl inbound, outbound): refuse req of scistream.Control") \
@@ -94,7 +94,7 @@
     STR(data_ports, "5100-5200", "ports of the listeners of sessions") \
     STR(data_address, "", "numeric address they are bound to; default: that of listen") \
     STR(data_advertise, "", "numeric address of them that peers are told; default: the one at which the caller reached us") \
-    TIME(hello_timeout, "180s", 1 * NS_PER_S, 24 * 3600 * NS_PER_S, "how long a request waits for the hello of its application") \
+    TIME(hello_timeout, "3m", 1 * NS_PER_S, 24 * 3600 * NS_PER_S, "how long a request waits for the hello of its application") \
     INT(sessions, "1000", 1, 8000, "sessions at once") \
     INT(connections, "1000", 1, 1000000, "connections open at once by each of their listeners") \
     STR(plaintext_listen, "", "numeric address and port where this service is there without TLS; default: none") \

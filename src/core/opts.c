@@ -5,6 +5,8 @@
 #include <getopt.h>
 #include <stdarg.h>
 
+#include "src/core/near.h"
+
 #define HELP_COLUMN 30 /* where help texts begin */
 #define HELP_WIDTH 96
 
@@ -63,6 +65,43 @@ static void parser_fini(struct parser *p)
     free(p->given);
 }
 
+/* ------------------------------------------------------------ commands */
+
+const struct opts_verb *opts_find_verb(const struct opts_command *cmd, const char *name, const char **near)
+{
+    struct near n = near_begin(name);
+    const struct opts_verb *v;
+    for (size_t i = 0; cmd->verb && (v = cmd->verb(i)); i++) {
+        if (str_eq(v->name, name))
+            return v;
+        near_look_at(&n, v->name);
+    }
+    if (near)
+        *near = n.best;
+    return NULL;
+}
+
+/* The first word of a command line that is a command, or NULL. */
+static const struct opts_verb *verb_of_line(const struct opts_command *cmd, char *const *argv)
+{
+    const struct opts_verb *v = NULL;
+    while (!v && *++argv)
+        v = opts_find_verb(cmd, *argv, NULL);
+    return v;
+}
+
+/* Is the name among the words of such a list? sign: behind "-". */
+static bool is_of(const char *of, const char *name, bool sign)
+{
+    size_t n = strlen(name);
+    for (; of && *of; of += strcspn(of, " "), of += *of == ' ') {
+        bool signed_ = *of == '-';
+        if (signed_ == sign && strncmp(of + signed_, name, n) == 0 && strchr(" ", of[signed_ + n]))
+            return true;
+    }
+    return !of;
+}
+
 /* ------------------------------------------------------------ errors */
 
 static enum opts_outcome usage(const struct parser *p, const char *fmt, ...) PRINTF(2, 3);
@@ -100,7 +139,40 @@ static enum opts_outcome unknown(const struct parser *p, char *const *argv)
     if (optopt)
         return usage(p, "-%c: no such option", optopt);
     const char *word = argv[optind - 1];
-    return usage(p, "%.*s: no such option", (int)strcspn(word, "="), word);
+    AUTO_FREE char *name = mem_printf("%.*s", (int)strcspn(word, "="), word);
+    struct near near = near_begin(name + 2);
+    for (const struct option *l = p->longs; l->name; l++)
+        near_look_at(&near, l->name);
+    return near.best ? usage(p, "%s: no such option (did you mean --%s?)", name, near.best) : usage(p, "%s: no such option", name);
+}
+
+/* "grant, inbound, stream" */
+static char *commands_of(const char *of)
+{
+    char *all = mem_strdup("");
+    for (; *of; of += strcspn(of, " "), of += *of == ' ') {
+        char *more = *of == '-' ? NULL : mem_printf("%s%s%.*s", all, *all ? ", " : "", (int)strcspn(of, " "), of);
+        if (more) {
+            free(all);
+            all = more;
+        }
+    }
+    return all;
+}
+
+/* Options that the command does not take would be without effect, and nobody would know. */
+static enum opts_outcome check_verb(const struct parser *p, const char *name)
+{
+    const struct opts_verb *v = name ? opts_find_verb(p->cmd, name, NULL) : NULL;
+    for (size_t i = 0; v && i < p->cmd->n_rows; i++) {
+        const struct opts_row *row = &p->cmd->rows[i];
+        if (!p->given[i] || is_of(row->of, v->name, false) || is_of(row->of, v->name, true))
+            continue;
+        AUTO_FREE char *takers = commands_of(row->of);
+        fprintf(stderr, "%s: %s takes no --%s: it is for %s\nTry '%s %s --help'.\n", p->cmd->program, v->name, row->v.name, takers, p->cmd->program, v->name);
+        return OPTS_EXIT_USAGE;
+    }
+    return OPTS_RUN;
 }
 
 static enum opts_outcome incomplete(const struct parser *p)
@@ -154,12 +226,12 @@ static bool abbreviated(const char *word, const char *name)
     return strncmp(word + 2, name, n) != 0 || (word[2 + n] && word[2 + n] != '=');
 }
 
-static enum opts_outcome take_option(const struct parser *p, int code)
+static enum opts_outcome take_option(const struct parser *p, int code, char *const *argv)
 {
     const struct opts_row *row = row_of_code(p, code);
     char why[256];
     if (row == &own_rows[0]) {
-        opts_help(p->cmd, stdout);
+        opts_help(p->cmd, verb_of_line(p->cmd, argv), stdout);
         return OPTS_EXIT_OK;
     }
     if (row == &own_rows[1]) {
@@ -191,7 +263,7 @@ static enum opts_outcome read_line(const struct parser *p, int argc, char **argv
             outcome = usage(p, "%.*s: no such option; write --%s in full", (int)strcspn(typed(argv), "="), typed(argv),
                             p->longs[index].name);
         else
-            outcome = take_option(p, code);
+            outcome = take_option(p, code, argv);
     }
     return outcome;
 }
@@ -215,6 +287,8 @@ enum opts_outcome opts_parse(const struct opts_command *cmd, void *base, int arg
     for (size_t i = 0; i < cmd->n_rows; i++)
         value_defaults(&cmd->rows[i].v, 1, base);
     enum opts_outcome outcome = read_line(&p, argc, argv);
+    if (outcome == OPTS_RUN)
+        outcome = check_verb(&p, argv[optind]);
     if (outcome == OPTS_RUN)
         outcome = read_environment(&p);
     if (outcome == OPTS_RUN)
@@ -275,14 +349,8 @@ static char *details(const struct opts_row *row)
     return mem_printf(" (%s%s%s%s)", said, *said && row->env ? "; " : "", row->env ? "or $" : "", row->env ? row->env : "");
 }
 
-static void print_row(FILE *out, const struct opts_row *row)
+static void print_entry(FILE *out, const char *left, const char *help)
 {
-    char letter[8] = "    ";
-    if (row->letter)
-        snprintf(letter, sizeof(letter), "-%c, ", row->letter);
-    AUTO_FREE char *left = mem_printf("  %s--%s%s%s", letter, row->v.name, row->arg ? " " : "", row->arg ? row->arg : "");
-    AUTO_FREE char *more = details(row);
-    AUTO_FREE char *help = mem_printf("%s%s", row->v.help, more);
     int at = columns(left, strlen(left));
     fprintf(out, "%s", left);
     if (at + 2 > HELP_COLUMN)
@@ -292,15 +360,63 @@ static void print_row(FILE *out, const struct opts_row *row)
     print_wrapped(out, help, HELP_COLUMN, HELP_COLUMN);
 }
 
-void opts_help(const struct opts_command *cmd, FILE *out)
+static void print_row(FILE *out, const struct opts_row *row)
 {
-    fprintf(out, "Usage: %s %s\n\n", cmd->program, cmd->synopsis);
-    print_wrapped(out, cmd->about, 0, 0);
-    fprintf(out, "\nOptions:\n");
-    for (size_t i = 0; i < cmd->n_rows; i++)
-        print_row(out, &cmd->rows[i]);
+    char letter[8] = "    ";
+    if (row->letter)
+        snprintf(letter, sizeof(letter), "-%c, ", row->letter);
+    AUTO_FREE char *left = mem_printf("  %s--%s%s%s", letter, row->v.name, row->arg ? " " : "", row->arg ? row->arg : "");
+    AUTO_FREE char *more = details(row);
+    AUTO_FREE char *help = mem_printf("%s%s", row->v.help, more);
+    print_entry(out, left, help);
+}
+
+static void print_verbs(FILE *out, const struct opts_command *cmd)
+{
+    const struct opts_verb *v;
+    fprintf(out, "\nCommands:\n");
+    for (size_t i = 0; (v = cmd->verb(i)); i++) {
+        AUTO_FREE char *left = mem_printf("  %s%s%s", v->name, *v->operands ? " " : "", v->operands);
+        print_entry(out, left, v->help);
+    }
+}
+
+static void print_own(FILE *out)
+{
     for (size_t i = 0; i < ARRAY_LEN(own_rows); i++)
         print_row(out, &own_rows[i]);
+}
+
+/* All, below their headings, or those that a command takes. */
+static void print_options(FILE *out, const struct opts_command *cmd, const struct opts_verb *verb)
+{
+    bool own = false;
+    fprintf(out, "\nOptions:\n");
+    for (size_t i = 0; i < cmd->n_rows; i++) {
+        const struct opts_row *row = &cmd->rows[i];
+        if (!verb && row->heading) {
+            if (!own)
+                print_own(out);
+            own = true;
+            fprintf(out, "\n%s:\n", row->heading);
+        }
+        if (!verb || is_of(row->of, verb->name, false))
+            print_row(out, row);
+    }
+    if (!own)
+        print_own(out);
+}
+
+void opts_help(const struct opts_command *cmd, const struct opts_verb *verb, FILE *out)
+{
+    if (verb)
+        fprintf(out, "Usage: %s [options] %s%s%s\n\n", cmd->program, verb->name, *verb->operands ? " " : "", verb->operands);
+    else
+        fprintf(out, "Usage: %s %s\n\n", cmd->program, cmd->synopsis);
+    print_wrapped(out, verb ? verb->help : cmd->about, 0, 0);
+    if (cmd->verb && !verb)
+        print_verbs(out, cmd);
+    print_options(out, cmd, verb);
     if (cmd->tail)
         fprintf(out, "\n%s%s", cmd->tail, *cmd->tail && cmd->tail[strlen(cmd->tail) - 1] == '\n' ? "" : "\n");
 }

@@ -12,6 +12,7 @@ has() { grep -Eq -- "$1" "$tmp/ctl.out" || fail "no '$1' in: $(cat "$tmp/ctl.out
 step info
 c -S "$tmp/A/sock" info
 has '^gateway    A, version [0-9.]+, protocol 1, pid [0-9]+$'
+has "^pin        ${pin[A]}\$"
 has '^state      serving, up .*, 2 workers$'
 has "^transports .*$rdma"
 has '^routes     detector$'

@@ -128,6 +128,12 @@ completes scistreamd --option ucx.; offers ucx.devices=
 completes scistreamd -o me; offers metrics=; offers memory_limit=
 completes scistream-send --report ""; offers json; offers text
 completes scistreamctl se; offers sessions
+completes scistreamctl drain --re; offers --resume # a command: its own options, and no other command
+completes scistreamctl drain --rat
+[ ${#COMPREPLY[@]} = 0 ] || fail "an option of another command: ${COMPREPLY[*]}"
+completes scistreamctl --socket x grant ""
+[ ${#COMPREPLY[@]} = 0 ] || fail "behind a command: ${COMPREPLY[*]}"
+completes scistreamctl outbound --class ""; offers provisioned
 completes scistream-recv --output ""
 [ ${#COMPREPLY[@]} = 0 ] || fail "a file is wanted: ${COMPREPLY[*]}" # then bash completes files
 complete -p scistreamd scistreamctl scistream-send scistream-recv >/dev/null || fail "not registered"

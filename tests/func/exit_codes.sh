@@ -34,6 +34,13 @@ one 64 'require' "$send_" --require pigeon gateway://localhost/detector "$tmp/in
 one 64 'unexpected operand' "$builddir/scistreamd" bananas
 one 64 'COMMAND is missing' "$builddir/scistreamctl"
 one 64 "unknown command 'bananas'" "$builddir/scistreamctl" bananas
+one 64 'did you mean inbound' "$builddir/scistreamctl" inbond
+one 64 'sessions takes no --for: it is for inbound, .*token' "$builddir/scistreamctl" sessions --for 8h
+one 64 'renew takes no --from' "$builddir/scistreamctl" renew --from a --to b x
+one 64 '--for: must be a time, 366d at most' "$builddir/scistreamctl" grant detector --for forever
+one 64 'bit/s: write the unit' "$builddir/scistreamctl" inbound --to localhost:1 --class provisioned --rate 10
+one 64 '--token-file says who you are to a --gateway' "$builddir/scistreamctl" -T "$tmp/nowhere" grants
+one 64 'firewall: of what' env -u SCISTREAM_TICKET_FILE "$builddir/scistreamctl" firewall
 one 64 'usage: scistreamctl probe' "$builddir/scistreamctl" probe
 
 to B/detector # a command line that the gateway finds wrong, and one at the other end of the stream, which is not ours

@@ -185,14 +185,14 @@ step "a stream that runs goes on when its session is revoked, unless --abort is 
 grant run
 begin run
 ctl_G 0 revoke "${uid[run]}"
-[ "$(cat "$tmp/ctl.out")" = 'revoked; 1 channel that runs may end by itself' ] || fail "$(cat "$tmp/ctl.out")"
+[ "$(cat "$tmp/ctl.out")" = 'revoked; 1 stream that runs may end by itself' ] || fail "$(cat "$tmp/ctl.out")"
 send_by late run "$tmp/in1"
 ends late 67 15 "$unknown"
 goes_on
 grant run2
 begin run2
 ctl_G 0 revoke "${uid[run2]}" --abort
-[ "$(cat "$tmp/ctl.out")" = 'revoked, 1 channel aborted' ] || fail "$(cat "$tmp/ctl.out")"
+[ "$(cat "$tmp/ctl.out")" = 'revoked, 1 stream aborted' ] || fail "$(cat "$tmp/ctl.out")"
 ends recv 76 10 'the session was revoked'
 ends send 76 10 'the session was revoked'
 exec {gate}>&-

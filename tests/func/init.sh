@@ -51,5 +51,7 @@ says check 'missing'
 [ "$(id -u)" = 0 ] && code=78 || code=0 # for others than root it is a warning
 run check $code "$d" -c "$tmp/gw/scistreamd.conf" --check-config -o user=no-such-user
 says check "user 'no-such-user' does not exist: create it"
+run check 0 "$d" -c "$tmp/gw/scistreamd.conf" --check-config -o user=root -o scistream.enable=yes -o scistream.auth=policy
+says check 'auth = policy, but section auth has no way to know who calls'
 run check 78 "$d" -c "$tmp/gw/scistreamd.conf" --check-config -o workers=1000
 says check 'workers'

@@ -173,7 +173,7 @@ for program in scistreamd scistreamctl scistream-send scistream-recv; do
 done
 COMP_WORDS=("$builddir/scistreamctl" "") COMP_CWORD=1
 _scistream "$builddir/scistreamctl"
-sed -n 's/^    { "\([a-z]*\)", "[^"]*", "[^"]*", [0-9].*/\1/p' "$srcdir/src/scistreamctl.c" >"$tmp/program"
+sed -n 's/^    { { "\([a-z]*\)", "[^"]*", ".*/\1/p' "$srcdir/src/scistreamctl.c" >"$tmp/program"
 printf '%s\n' "${COMPREPLY[@]}" >"$tmp/manual"
 alike "completion of the commands" "$tmp/program" "$tmp/manual"
 sed -n 's/^\.It Cm \([a-z]*\).*/\1/p' "$man/scistreamctl.1" >"$tmp/manual"

@@ -57,6 +57,7 @@ inbound 0 --to localhost:1 --json
 'expires', 'expires_s', 'issued', 'issued_s', 'listeners', 'outbound', 'ports', 'rate_bit_s', 'security', 'session'], [5100], 'best effort', 0, 'sst1.')" ] ||
     fail "$(cat "$tmp/ctl.out")"
 inbound 0 --attach send
+says ctl 'with the ticket behind the word outbound, at the other gateway: .* --ticket-file FILE --attach recv$'
 [ "$(cut -d' ' -f1 "$tmp/ctl.out" | tr '\n' ' ')" = 'send outbound ' ] || fail "$(cat "$tmp/ctl.out")"
 inbound 0 --attach recv --recv-file "$tmp/in.recv" -o "$tmp/in.wan"
 out ''
@@ -259,7 +260,7 @@ fi
 step "firewall"
 c 0 "$ctl" firewall --from "$A=10.0.0.5:5201,pin=${pin[A]},address=a.example.org:5000" --to "$B=listen,pin=${pin[B]},tls-name=gw.example.org" --json
 rules() { json "$tmp/ctl.out" '[tuple(r[k] for k in ("site", "direction", "from", "to", "ports")) for r in d["rules"]]'; }
-[ "$(rules)" = "[('a.example.org', 'in', 'user', 'a.example.org', '5000'), ('gw.example.org', 'in', 'user', 'gw.example.org', '${port[B]}'), \
+[ "$(rules)" = "[('a.example.org', 'in', 'user', 'a.example.org', '5000'), ('gw.example.org', 'in', 'user', 'gw.example.org', '5000'), \
 ('gw.example.org', 'out', 'gw.example.org', 'a.example.org', '6100-6109'), ('a.example.org', 'in', 'gw.example.org', 'a.example.org', '6100-6109'), \
 ('a.example.org', 'inside', 'a.example.org', '10.0.0.5', '5201'), ('gw.example.org', 'inside', 'application', 'gw.example.org', '6100-6109')]" ] || fail "$(rules)"
 c 0 "$ctl" firewall --from "$A,pin=${pin[A]}" --to "$B,pin=${pin[B]}"

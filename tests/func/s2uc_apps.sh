@@ -109,6 +109,8 @@ grep -q '^outbound ticket is in ' "$tmp/ctl.out" || fail "$(out)"
 c 64 "$ctl" outbound --gateway "$B" --ticket-file "$tmp/renewed" # it has that session
 c 0 "$ctl" renew --gateway "$B" "$uid" --for 2h
 grep -qE "^session $uid, 1 channel, until 20" "$tmp/ctl.out" && [ "$(wc -l <"$tmp/ctl.out")" = 1 ] || fail "$(out)"
+c 0 "$ctl" renew --gateway "$B" "$uid" --for 20h
+says ctl 'not for longer: the session itself ends then'
 c 0 "$ctl" revoke --gateway "$B" --abort "$uid"
 c 0 "$ctl" outbound --gateway "$B" --ticket-file "$tmp/renewed" --listen $((port[B] + 11))
 [ "$(out)" = "127.0.0.1:$((port[B] + 11))" ] || fail "$(out)"

@@ -624,6 +624,7 @@ static void test_check_class(void)
     check_class("capacity.wan=3Gbit capacity.rdma=10Gbit", "route \"in\": rate: with it the routes of class provisioned reserve 3Gbit of the wan segment, and "
                                                           "2850Mbit of it can be: raise capacity.wan, or lower rates or capacity.best_effort_percent");
     check_class("capacity.wan=4Gbit capacity.rdma=4Gbit", "");
+    check_class("capacity.wan=4Gbit capacity.rdma=4", "capacity.rdma = 4bit is less than 1Mbit: write the unit, like 10Gbit");
     check_class("capacity.wan=4Gbit capacity.rdma=4Gbit route.in.accept=ucx route.in.deliver=ucx", "");
     CU_ASSERT(conf_route_segments(conf_route(c, "in")) == 1U << SEGMENT_RDMA && conf_reservable(c, SEGMENT_WAN) == 3800000000ULL);
     CU_ASSERT_EQUAL(conf_route_promised(conf_route(c, "in")), 1);

@@ -13,17 +13,17 @@ struct box {
 };
 
 static const struct opts_row rows[] = {
-    { { "output", VALUE_STR, offsetof(struct box, output), "-", 0, 0, NULL, "where the bytes go" }, 'o', "FILE", NULL, false, 0 },
+    { { "output", VALUE_STR, offsetof(struct box, output), "-", 0, 0, NULL, "where the bytes go" }, 'o', "FILE", NULL, false, 0, NULL, NULL },
     { { "window", VALUE_SIZE, offsetof(struct box, window), "1M", 64 << 10, 4ULL << 30, NULL,
         "bytes in flight: a help text that is long enough to need more than one line on a terminal" }, 'w', "SIZE", "TEST_WINDOW", false,
-      offsetof(struct box, window_given) },
+      offsetof(struct box, window_given), NULL, NULL },
     { { "report", VALUE_ENUM, offsetof(struct box, report), "none", 0, 0, "none|text|json", "summary at the end" },
-      0, "FORM", NULL, false, 0 },
+      0, "FORM", NULL, false, 0, NULL, NULL },
     { { "require", VALUE_LIST, offsetof(struct box, require), "", 0, 0, NULL, "transports to insist on" },
-      'r', "NAMES", "TEST_REQUIRE", false, 0 },
-    { { "quiet", VALUE_FLAG, offsetof(struct box, quiet), "no", 0, 0, NULL, "say nothing" }, 'q', NULL, "TEST_QUIET", false, 0 },
-    { { "force-it-with-a-long-name", VALUE_FLAG, offsetof(struct box, force), "no", 0, 0, NULL, "go on" }, 0, NULL, NULL, false, 0 },
-    { { "set", VALUE_LIST, offsetof(struct box, set), "", 0, 0, NULL, "an option of something else" }, 's', "KEY=VALUE", NULL, true, 0 },
+      'r', "NAMES", "TEST_REQUIRE", false, 0, NULL, NULL },
+    { { "quiet", VALUE_FLAG, offsetof(struct box, quiet), "no", 0, 0, NULL, "say nothing" }, 'q', NULL, "TEST_QUIET", false, 0, NULL, NULL },
+    { { "force-it-with-a-long-name", VALUE_FLAG, offsetof(struct box, force), "no", 0, 0, NULL, "go on" }, 0, NULL, NULL, false, 0, NULL, NULL },
+    { { "set", VALUE_LIST, offsetof(struct box, set), "", 0, 0, NULL, "an option of something else" }, 's', "KEY=VALUE", NULL, true, 0, NULL, NULL },
 };
 
 static const struct opts_command cmd = {
@@ -40,6 +40,8 @@ static struct box box;
 static char said[8000];
 static char *operands[16];
 
+static const struct opts_command *parsed = &cmd;
+
 /* Split words at spaces and parse them. Both outputs are captured. */
 static enum opts_outcome parse(const char *line)
 {
@@ -51,7 +53,7 @@ static enum opts_outcome parse(const char *line)
         argv[argc++] = w;
     memset(&box, 0, sizeof(box));
     struct capture err = capture_begin(STDERR_FILENO), out = capture_begin(STDOUT_FILENO);
-    enum opts_outcome outcome = opts_parse(&cmd, &box, argc, argv, &rest);
+    enum opts_outcome outcome = opts_parse(parsed, &box, argc, argv, &rest);
     capture_end(&out, said, sizeof(said));
     size_t n = strlen(said);
     capture_end(&err, said + n, sizeof(said) - n);
@@ -116,6 +118,7 @@ static void test_errors(void)
     check_usage("-r a -r b,", "--require b,: must be a list like a, b or {\"a\", \"b\"}");
     check_usage("--nonsense", "--nonsense: no such option");
     check_usage("--nonsense=5", "--nonsense: no such option");
+    check_usage("--reprot=json", "--reprot: no such option (did you mean --report?)");
     check_usage("-x", "-x: no such option");
     check_usage("-qx", "-x: no such option");
     check_usage("--window", "--window: needs a value, SIZE");
@@ -196,5 +199,77 @@ static void test_help(void)
     done();
 }
 
+/* ------------------------------------------------------------ commands */
+
+static const struct opts_row verb_rows[] = {
+    { .v = { .name = "output", .type = VALUE_STR, .off = offsetof(struct box, output), .def = "-", .help = "where the bytes go" }, .letter = 'o', .arg = "FILE" },
+    { .v = { .name = "quiet", .type = VALUE_FLAG, .off = offsetof(struct box, quiet), .def = "no", .help = "say nothing" }, .of = "look -take" },
+    { .v = { .name = "force", .type = VALUE_FLAG, .off = offsetof(struct box, force), .def = "no", .help = "go on" }, .of = "take takeaway",
+      .heading = "Options of take" },
+};
+
+static const struct opts_verb verbs[] = { { "look", "", "see what is there" }, { "take", "THING", "take it" }, { "takeaway", "", "take it away" } };
+
+static const struct opts_verb *verb_at(size_t i) { return i < ARRAY_LEN(verbs) ? &verbs[i] : NULL; }
+
+static const struct opts_command with_verbs = {
+    .program = "scistream-send", .synopsis = "COMMAND", .about = "Looks, or takes.", .rows = verb_rows, .n_rows = ARRAY_LEN(verb_rows), .verb = verb_at,
+};
+
+/* An option that is for another command is refused, unless the command says so itself. */
+static void test_verbs(void)
+{
+    static const char refused[] = "scistream-send: look takes no --force: it is for take, takeaway\nTry 'scistream-send look --help'.\n";
+    parsed = &with_verbs;
+    CU_ASSERT_EQUAL(parse("look --force"), OPTS_EXIT_USAGE);
+    CU_ASSERT_STRING_EQUAL(said, refused);
+    CU_ASSERT_EQUAL(parse("--force -o x look"), OPTS_EXIT_USAGE);
+    CU_ASSERT_EQUAL(parse("takeaway --quiet"), OPTS_EXIT_USAGE);
+    const char *const taken[] = { "take --force --quiet x", "take -o look", "--quiet look", "nobody --force", "--force", "takeaway --force" };
+    for (size_t i = 0; i < ARRAY_LEN(taken); i++) {
+        CU_ASSERT_EQUAL(parse(taken[i]), OPTS_RUN);
+        opts_free(parsed, &box);
+    }
+    parsed = &cmd;
+}
+
+static void test_find_verb(void)
+{
+    const char *near = NULL;
+    CU_ASSERT_PTR_EQUAL(opts_find_verb(&with_verbs, "take", NULL), &verbs[1]);
+    CU_ASSERT_PTR_NULL(opts_find_verb(&with_verbs, "tkae", &near));
+    CU_ASSERT(near && str_eq(near, "take"));
+    CU_ASSERT(!opts_find_verb(&with_verbs, "bananas", &near) && !near);
+    CU_ASSERT(!opts_find_verb(&cmd, "take", &near) && !near);
+}
+
+static void test_help_of_verbs(void)
+{
+    static const char all[] =
+        "Usage: scistream-send COMMAND\n\nLooks, or takes.\n\nCommands:\n"
+        "  look                        see what is there\n"
+        "  take THING                  take it\n"
+        "  takeaway                    take it away\n\nOptions:\n"
+        "  -o, --output FILE           where the bytes go (default -)\n"
+        "      --quiet                 say nothing\n"
+        "  -h, --help                  print this and exit\n"
+        "  -V, --version               print the version and exit\n\nOptions of take:\n"
+        "      --force                 go on\n";
+    static const char take[] =
+        "Usage: scistream-send [options] take THING\n\ntake it\n\nOptions:\n"
+        "  -o, --output FILE           where the bytes go (default -)\n"
+        "      --force                 go on\n"
+        "  -h, --help                  print this and exit\n"
+        "  -V, --version               print the version and exit\n";
+    parsed = &with_verbs;
+    CU_ASSERT_EQUAL(parse("--help"), OPTS_EXIT_OK);
+    CU_ASSERT_STRING_EQUAL(said, all);
+    CU_ASSERT_EQUAL(parse("--help take"), OPTS_EXIT_OK);
+    CU_ASSERT_STRING_EQUAL(said, take);
+    CU_ASSERT_EQUAL(parse("-o x take --help"), OPTS_EXIT_OK);
+    CU_ASSERT_STRING_EQUAL(said, take);
+    parsed = &cmd;
+}
+
 UNIT_MAIN("opts", UNIT(test_defaults), UNIT(test_all), UNIT(test_whole), UNIT(test_errors), UNIT(test_no_abbreviations), UNIT(test_environment),
-          UNIT(test_version), UNIT(test_help))
+          UNIT(test_version), UNIT(test_help), UNIT(test_verbs), UNIT(test_find_verb), UNIT(test_help_of_verbs))
