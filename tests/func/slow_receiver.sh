@@ -33,14 +33,16 @@ for transport in $rdma link; do
     start_send send A/detector --transport $transport --report json "$tmp/in"
     wait_for 10 flowing B 2000000
     processes="${pid[send]} ${pid[recv]} ${pid[A]} ${pid[B]} $(workers_of A) $(workers_of B)"
-    for p in $processes; do rss[$p]=$(rss_kib $p); done
 
     until [ $(($(now_ms) - begin)) -gt $((4500 * slow)) ] || ! alive send; do
         read -r want got <<<"$(counted A bytes_in) $(counted B bytes_out)" # A first: what passes meanwhile is not counted twice
         # between the two: the rings of A and B, what the receiver has confirmed meanwhile
         [ $((want - got)) -lt 4500000 ] || fail "$want bytes are in A, $got have left B: that is more than the rings"
-        # who waits for whom is measured when the rings are full
-        if [ -z "${half[*]}" ] && [ $(($(now_ms) - begin)) -gt $((2500 * slow)) ]; then for g in A B; do half[$g]=$(waits $g); done; fi
+        # who waits for whom, and what all of it takes, is measured when the rings are full
+        if [ -z "${half[*]}" ] && [ $(($(now_ms) - begin)) -gt $((2500 * slow)) ]; then
+            for g in A B; do half[$g]=$(waits $g); done
+            for p in $processes; do rss[$p]=$(rss_kib $p); done
+        fi
         sleep 0.3
     done
     alive send || fail "20 MB went through a reader of 1 MB/s in $(($(now_ms) - begin)) ms: $(cat "$tmp/send.err")"
