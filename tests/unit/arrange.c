@@ -118,6 +118,9 @@ static void test_wrong_cells(void)
     outbound(1);
     q.uid = host_port;
     CU_ASSERT_TRUE(wrong("uid: "));
+    attach(true, SCISTREAM__GATEWAY__V1__ROLE__SEND); /* in no other spelling, or what is reserved by it would never be given back */
+    uid[10] = 'A';
+    CU_ASSERT_TRUE(wrong("uid: "));
 }
 
 static void test_wrong_places(void)
@@ -148,6 +151,19 @@ static void test_wrong_places(void)
     outbound(1);
     memset(secret, 0, sizeof(secret));
     CU_ASSERT_TRUE(wrong("dial.secret: is all zero"));
+}
+
+static void test_tls_name(void)
+{
+    static char name[300];
+    outbound(1);
+    dial.tls_name = name;
+    memset(name, 'a', 253);
+    CU_ASSERT_TRUE(reads());
+    name[253] = 'a';
+    CU_ASSERT_TRUE(wrong("dial.tls_name: "));
+    str_copy(name, sizeof(name), "two\nlines");
+    CU_ASSERT_TRUE(wrong("dial.tls_name: "));
 }
 
 static void test_wrong_ports(void)
@@ -249,4 +265,4 @@ static void test_lookups(void)
     loop_fini(&loop);
 }
 
-UNIT_MAIN("arrange", UNIT(test_cells), UNIT(test_wrong_cells), UNIT(test_wrong_places), UNIT(test_wrong_ports), UNIT(test_how_much), UNIT(test_times), UNIT(test_lookups))
+UNIT_MAIN("arrange", UNIT(test_cells), UNIT(test_wrong_cells), UNIT(test_wrong_places), UNIT(test_tls_name), UNIT(test_wrong_ports), UNIT(test_how_much), UNIT(test_times), UNIT(test_lookups))
