@@ -249,6 +249,34 @@ static void on_known(void *user, const struct request_target *t, size_t n)
     lookups_drop(lookups);
 }
 
+static void on_many(void *user UNUSED, const struct request_target *t, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        CU_ASSERT(t[i].n == 1 && t[i].port == 7 + i && addr_port(&t[i].where[0]) == 7 + i);
+    told = (unsigned)n;
+}
+
+/* A few at a time, that others come in between; all of them in their order. */
+static void test_many_lookups(void)
+{
+    static char text[100][24], *words[101];
+    for (size_t i = 0; i < ARRAY_LEN(text); i++) {
+        snprintf(text[i], sizeof(text[i]), "127.0.0.1:%zu", 7 + i);
+        words[i] = text[i];
+    }
+    CU_ASSERT_EQUAL_FATAL(loop_init(&loop), 0);
+    struct resolver *r = resolver_new(&loop);
+    unsigned turns = 0;
+    told = 0;
+    lookups = lookups_start(r, words, on_many, NULL);
+    for (; !told && turns < 1000; turns++)
+        loop_turn(&loop, 5 * NS_PER_MS);
+    CU_ASSERT(told == 100 && turns >= 10);
+    lookups_drop(lookups);
+    resolver_free(r);
+    loop_fini(&loop);
+}
+
 static void test_lookups(void)
 {
     static char *const words[] = { "127.0.0.1:7", "nobody.onion:8", "[::1]:9", NULL };
@@ -265,4 +293,5 @@ static void test_lookups(void)
     loop_fini(&loop);
 }
 
-UNIT_MAIN("arrange", UNIT(test_cells), UNIT(test_wrong_cells), UNIT(test_wrong_places), UNIT(test_tls_name), UNIT(test_wrong_ports), UNIT(test_how_much), UNIT(test_times), UNIT(test_lookups))
+UNIT_MAIN("arrange", UNIT(test_cells), UNIT(test_wrong_cells), UNIT(test_wrong_places), UNIT(test_tls_name), UNIT(test_wrong_ports), UNIT(test_how_much), UNIT(test_times), UNIT(test_lookups),
+          UNIT(test_many_lookups))
