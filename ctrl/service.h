@@ -43,7 +43,7 @@ struct service {
     const struct service_admin *admin;
     void *admin_user;
     struct who *who;
-    struct list health_watchers, watchers, upgrades, asking; /* init by service_init */
+    struct list health_watchers, watchers, upgrades, asking, arranging; /* init by service_init */
     uint32_t predecessor_pid;      /* 0: there is none that still runs */
     uint64_t predecessor_channels;
 };
