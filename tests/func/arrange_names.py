@@ -1,7 +1,8 @@
 """Arrange while names are looked up (arrange_names.sh): the name server, and the callers.
    arrange_names.py serve FOLDER | CASE MESSAGES GATEWAY FOLDER PID
-   Names: here.* is 127.0.0.1; silent.* is never answered; gate.* is 127.0.0.1 as soon as FOLDER/open is there. FOLDER/asked: the first question came."""
+   Names: here.* is 127.0.0.1; half.*, too, but whether it has an IPv6 address is never answered, nor is silent.*; gate.* is 127.0.0.1 as soon as FOLDER/open is there. FOLDER/asked: the first question came."""
 import os
+import signal
 import socket
 import struct
 import sys
@@ -16,11 +17,11 @@ def answer(folder, query):
         at += 1 + query[at]
     kind = struct.unpack(">H", query[at + 1:at + 3])[0]
     open(folder + "/asked", "w").close()
-    if labels[0] == "silent":
+    if labels[0] == "silent" or (labels[0] == "half" and kind == 28):
         return None
     while labels[0] == "gate" and not os.path.exists(folder + "/open"):
         time.sleep(0.01)
-    known = labels[0] in ("here", "gate")
+    known = labels[0] in ("here", "half", "gate")
     record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + bytes([127, 0, 0, 1]) if known and kind == 1 else b""
     return query[:2] + struct.pack(">HHHHH", 0x8180 | (0 if known else 3), 1, 1 if record else 0, 0, 0) + query[12:at + 5] + record
 
@@ -96,7 +97,7 @@ def vanishes(folder, tmp, pid):
     for i in range(10):
         os.unlink(tmp + "/asked")
         g = Gateway(folder, os.environ["ANNA"])
-        call = g.arrange(targets=["here.test:9", "silent.test:9"])
+        call = g.arrange(targets=["half.test:9", "silent.test:9"])
         until("the name server is asked", lambda: os.path.exists(tmp + "/asked"))
         if i % 2:
             call.cancel()
@@ -118,6 +119,22 @@ def served(folder, _tmp, _pid):
     r = bert.arrange(uid="0" * 32, attach=pb.RECV, dial=pb.Dial(role=pb.RECV, addresses=["gate.test:5000"], secret=b"k" * 32)).result()
     bert.release(r.uid).result()
     nothing_is_left(folder)
+
+
+def released(folder, tmp, _pid):
+    """Two sessions; the new program has been told of both when one is released."""
+    anna, root = Gateway(folder, os.environ["ANNA"]), Gateway(folder, local=True)
+    stays, goes = inbound(anna, ["127.0.0.1:9"]).uid, inbound(anna, ["127.0.0.1:9"]).uid
+    upgrade = root.call("Upgrade", pb.UpgradeRequest(), pb.UpgradeReply)
+    until("the upgrade is under way", lambda: anna.renew(goes).exception())
+    anna.release(goes).result()
+    upgrade.result()
+    anna, root = Gateway(folder, os.environ["ANNA"]), Gateway(folder, local=True)
+    until("the other is there", lambda: not anna.show(stays).exception())
+    check("the one that stays is alone", [g.uid for g in root.grants()] == [stays] and anna.gone(goes))
+    info = root.call("Info", pb.InfoRequest(), pb.InfoReply).result()
+    os.kill(info.pid, signal.SIGTERM)
+    until("the new program has ended", lambda: not os.path.exists(f"/proc/{info.pid}"))
 
 
 if __name__ == "__main__":

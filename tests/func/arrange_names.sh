@@ -1,6 +1,7 @@
 #!/bin/bash
 # Arrange while names are looked up, with a name server of the test's own: who may not is not looked up for; who names hundreds that nobody answers for keeps
-# neither descriptors nor other callers; an upgrade that begins meanwhile, and a caller who goes away, leave nothing behind.
+# neither descriptors nor other callers; an upgrade that begins meanwhile, and a caller who goes away, leave nothing behind. Nor does a session that is
+# released while another program starts.
 if [ "${1:-}" != inside ]; then
     unshare -rmn true 2>/dev/null || { echo "skipped: namespaces are not allowed here"; exit 77; }
     exec unshare -rmn bash "$0" inside
@@ -57,4 +58,12 @@ pkill -9 -P "${pid[L]}" -x sleep
 log_has L 'not upgraded.* was killed by signal 9'
 install_good
 ask served "$tmp/L" "$tmp" "${pid[L]}"
-stop_gateway L
+
+step "a session that is released while another program starts is not there afterwards"
+printf '#!/bin/sh\nwhile [ ! -e "%s/go" ]; do sleep 0.05; done\nexec "%s/scistreamd" "$@"\n' "$tmp" "$builddir" >"$tmp/bin/new"
+chmod 755 "$tmp/bin/new" && mv "$tmp/bin/new" "$tmp/bin/scistreamd"
+start upgrade $python "$srcdir/tests/func/arrange_names.py" released "$tmp/messages" "$tmp/L" "$tmp" "${pid[L]}"
+log_has L 'has ended: released by its owner'
+touch "$tmp/go"
+ends upgrade 0
+wait_until 20 "! kill -0 ${pid[L]}"
