@@ -83,6 +83,7 @@ enum service_audience { SERVICE_ADMINS, SERVICE_OWNERS, SERVICE_ANYBODY };
 struct service_admin_call {
     const char *name;                                                        /* in the audit */
     bool looks;                                                              /* and changes nothing */
+    bool extends;                                                            /* what is his, which he must still be allowed to have */
     enum service_audience audience;
     void (*subject)(const uint8_t *data, size_t len, char uid[SERVICE_UID]); /* the session that is asked for; may be NULL */
     void (*run)(struct grpc_call *c, const struct caller *who, const uint8_t *data, size_t len);
