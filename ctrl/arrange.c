@@ -6,6 +6,8 @@
 #include "ctrl/grants.h"
 #include "src/core/ticket.h"
 
+#define RATE_MAX 1000000000000000ULL /* as in the configuration: sums of them are no small numbers again */
+
 typedef Scistream__Gateway__V1__Dial Dial;
 
 static bool bad(struct request_refusal *no, const char *fmt, ...) PRINTF(2, 3);
@@ -158,6 +160,8 @@ static bool read_class(const ArrangeRequest *q, struct arrange *a, struct reques
     a->rate = q->rate;
     if (*q->class_ && !a->provisioned && !str_eq(q->class_, "best effort"))
         return bad(no, "class: must be \"best effort\" or \"provisioned\"");
+    if (q->rate > RATE_MAX)
+        return bad(no, "rate: is %llu bit/s, at most %llu are allowed", (unsigned long long)q->rate, RATE_MAX);
     return a->provisioned == (q->rate > 0) || bad(no, "rate: goes with class provisioned, which needs one");
 }
 

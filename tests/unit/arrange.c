@@ -199,6 +199,8 @@ static void test_how_much(void)
     CU_ASSERT_TRUE(wrong("rate: "));
     q.class_ = (char *)(uintptr_t)"provisioned";
     CU_ASSERT(reads() && a.provisioned && a.rate == 5);
+    q.rate = UINT64_MAX - 5;
+    CU_ASSERT_TRUE(wrong("rate: "));
     q.rate = 0;
     CU_ASSERT_TRUE(wrong("rate: "));
     q.class_ = (char *)(uintptr_t)"gold";
