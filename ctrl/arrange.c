@@ -6,6 +6,8 @@
 #include "ctrl/grants.h"
 #include "src/core/ticket.h"
 
+#define RATE_MAX 1000000000000000ULL /* as in the configuration: sums of them are no small numbers again */
+
 typedef Scistream__Gateway__V1__Dial Dial;
 
 static bool bad(struct request_refusal *no, const char *fmt, ...) PRINTF(2, 3);
@@ -39,11 +41,13 @@ static bool read_cell(const ArrangeRequest *q, struct arrange *a, struct request
     return true;
 }
 
-static bool read_uid(const ArrangeRequest *q, struct request_refusal *no)
+static bool read_uid(const ArrangeRequest *q, const struct arrange *a, struct request_refusal *no)
 {
     bool hex = strlen(q->uid) == GRANT_UID - 1 && strspn(q->uid, "0123456789abcdef") == GRANT_UID - 1;
     if (!q->dial) /* who draws it himself can take back what he got no answer about */
         return !*q->uid || hex || bad(no, "uid: must be 32 lower-case hex digits, drawn at random, or nothing");
+    if (a->cell == ARRANGE_ATTACHING) /* in one spelling alone: by that all of it is given back */
+        return hex || bad(no, "uid: must be that of the other gateway's ticket: 32 lower-case hex digits");
     return addr_route_ok(q->uid) || bad(no, "uid: must be that of the other gateway's ticket: 1 to %d letters, digits, '.', '_' and '-'", ADDR_ROUTE_MAX);
 }
 
@@ -114,6 +118,14 @@ static bool read_role(const ArrangeRequest *q, const struct arrange *a, struct r
     return q->dial->role == q->attach || bad(no, "dial.role: must be the same as attach: what a sender brings here this gateway sends on, and the other way round");
 }
 
+static bool read_tls_name(const Dial *d, struct request_refusal *no)
+{
+    bool ok = strlen(d->tls_name) <= ADDR_HOST_MAX;
+    for (const char *c = d->tls_name; ok && *c; c++)
+        ok = *c > 0x20 && *c < 0x7f;
+    return ok || bad(no, "dial.tls_name: must be a name in a certificate, of at most %d characters", ADDR_HOST_MAX);
+}
+
 static bool read_dial(const ArrangeRequest *q, struct arrange *a, struct request_refusal *no)
 {
     const Dial *d = q->dial;
@@ -123,7 +135,8 @@ static bool read_dial(const ArrangeRequest *q, struct arrange *a, struct request
         return bad(no, "dial.addresses: %zu are there, 1 to %d are expected", d->n_addresses, ARRANGE_DIALED);
     if (d->n_pins > TICKET_PINS)
         return bad(no, "dial.pins: %zu are too many, %d are allowed", d->n_pins, TICKET_PINS);
-    return read_names(d->addresses, d->n_addresses, "dial.addresses", a, no) && read_secret(d, no) && read_ports(&w, a->dial_ports, no) && read_role(q, a, no);
+    return read_names(d->addresses, d->n_addresses, "dial.addresses", a, no) && read_tls_name(d, no) && read_secret(d, no) &&
+           read_ports(&w, a->dial_ports, no) && read_role(q, a, no);
 }
 
 /* ------------------------------------------------------------ how much, for how long */
@@ -147,6 +160,8 @@ static bool read_class(const ArrangeRequest *q, struct arrange *a, struct reques
     a->rate = q->rate;
     if (*q->class_ && !a->provisioned && !str_eq(q->class_, "best effort"))
         return bad(no, "class: must be \"best effort\" or \"provisioned\"");
+    if (q->rate > RATE_MAX)
+        return bad(no, "rate: is %llu bit/s, at most %llu are allowed", (unsigned long long)q->rate, RATE_MAX);
     return a->provisioned == (q->rate > 0) || bad(no, "rate: goes with class provisioned, which needs one");
 }
 
@@ -169,6 +184,6 @@ static bool read_times(const ArrangeRequest *q, uint64_t now_s, struct arrange *
 bool arrange_read(const ArrangeRequest *q, uint64_t now_s, struct arrange *a, struct request_refusal *no)
 {
     *a = (struct arrange){ .cell = ARRANGE_INBOUND };
-    return read_cell(q, a, no) && read_uid(q, no) && (!q->n_targets || read_targets(q, a, no)) && (!q->listen || read_listen(q, a, no)) &&
+    return read_cell(q, a, no) && read_uid(q, a, no) && (!q->n_targets || read_targets(q, a, no)) && (!q->listen || read_listen(q, a, no)) &&
            (!q->dial || read_dial(q, a, no)) && read_channels(q, a, no) && read_class(q, a, no) && read_times(q, now_s, a, no);
 }

@@ -10,6 +10,7 @@
 
 #define LOOK_AGAIN_NS (30 * NS_PER_S) /* for the addresses of a name */
 #define LOOK_SOON_NS (2 * NS_PER_S)   /* after a failure, while none is known */
+#define REFUSED_A_TURN 64
 
 /* A TCP peer that a route connects to. */
 struct backend {
@@ -547,10 +548,11 @@ void doors_follow(struct doors *ds, const struct routes *now)
 
 /* ------------------------------------------------------------ pausing */
 
+/* Some of them in a turn: who comes again and again is not to keep control from all else. */
 static void on_unwanted(struct io *io, uint32_t events UNUSED)
 {
     int fd;
-    while ((fd = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+    for (int i = 0; i < REFUSED_A_TURN && (fd = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0; i++)
         close(fd); /* a reset: sock_tune_peer */
 }
 

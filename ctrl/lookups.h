@@ -1,4 +1,4 @@
-/* Names of several places, looked up at once. */
+/* Names of several places, looked up side by side, a few at a time. */
 #ifndef CTRL_LOOKUPS_H
 #define CTRL_LOOKUPS_H
 

@@ -79,12 +79,17 @@ static void answer(struct requests *rq, void *call, const struct request_answer 
         rq->ops->answer(rq->user, call, a);
 }
 
-/* uid: one that was found to be well-formed, or "?". */
+/* uid: one that was found to be well-formed, or "?". Nobody knows who anonymous is, so lines of his are left out when there are too many. */
 static void refuse(struct requests *rq, enum event e, const struct request_ask *a, enum grpc_status s, const char *text)
 {
+    static struct log_gate gate = { .period_ns = 10 * NS_PER_S, .burst = 100 };
     const struct request_answer no = { .status = s, .text = text };
-    log_warn("scistream: %s of %s by %s from %s: refused: %s: %s", event_names[e], requests_uid_ok(a->uid) ? a->uid : "?", a->principal, a->from,
-             grpc_status_name(s), text);
+    const char *uid = requests_uid_ok(a->uid) ? a->uid : "?";
+#define REFUSED "scistream: %s of %s by %s from %s: refused: %s: %s"
+    if (str_eq(a->principal, "anonymous"))
+        log_gated(&gate, LOG_LEVEL_WARN, REFUSED, event_names[e], uid, a->principal, a->from, grpc_status_name(s), text);
+    else
+        log_warn(REFUSED, event_names[e], uid, a->principal, a->from, grpc_status_name(s), text);
     answer(rq, a->call, &no);
 }
 

@@ -44,6 +44,7 @@ void service_init(struct service *s)
     list_init(&s->watchers);
     list_init(&s->upgrades);
     list_init(&s->asking);
+    list_init(&s->arranging);
 }
 
 struct connections service_connections(const struct service *s) { return (struct connections){ .pool = s->pool, .doors = s->doors }; }

@@ -43,7 +43,7 @@ struct service {
     const struct service_admin *admin;
     void *admin_user;
     struct who *who;
-    struct list health_watchers, watchers, upgrades, asking; /* init by service_init */
+    struct list health_watchers, watchers, upgrades, asking, arranging; /* init by service_init */
     uint32_t predecessor_pid;      /* 0: there is none that still runs */
     uint64_t predecessor_channels;
 };
@@ -83,6 +83,7 @@ enum service_audience { SERVICE_ADMINS, SERVICE_OWNERS, SERVICE_ANYBODY };
 struct service_admin_call {
     const char *name;                                                        /* in the audit */
     bool looks;                                                              /* and changes nothing */
+    bool extends;                                                            /* what is his, which he must still be allowed to have */
     enum service_audience audience;
     void (*subject)(const uint8_t *data, size_t len, char uid[SERVICE_UID]); /* the session that is asked for; may be NULL */
     void (*run)(struct grpc_call *c, const struct caller *who, const uint8_t *data, size_t len);

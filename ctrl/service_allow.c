@@ -61,6 +61,8 @@ static enum grpc_status judge_owner(const struct asking *a, const struct caller 
     enum service_owner o = service_owner(s, c, uid);
     if (o != SERVICE_HIS)
         snprintf(why, size, "%s", o == SERVICE_OTHERS ? "the session is somebody else's" : "you have no session with that uid: it is unknown, or has ended");
+    else if (a->what->extends)
+        return service_still_may(s, c, uid, why, size);
     return o == SERVICE_HIS ? GRPC_OK : o == SERVICE_OTHERS ? GRPC_PERMISSION_DENIED : GRPC_NOT_FOUND;
 }
 

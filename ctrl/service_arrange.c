@@ -1,7 +1,7 @@
 /* Gateway.Arrange: sessions that users arrange between two gateways.
  *
- * Happy path: who is it (service_allow.c) -> what does he ask for (arrange.h) -> names are looked up -> may he (policy.c), with these addresses -> it is
- * made, in ctrl/requests.h or ctrl/arranged.h -> the reply has what goes into the tickets.
+ * Happy path: who is it (service_allow.c) -> what does he ask for (arrange.h) -> may he (policy.c) -> names are looked up -> may he, with these addresses ->
+ * it is made, in ctrl/requests.h or ctrl/arranged.h -> the reply has what goes into the tickets.
  * What fails: each of these ends the call, with a line of the audit that says why; nothing is left then. A caller that goes away while names are looked up
  * is forgotten.
  */
@@ -17,8 +17,11 @@
 #include "src/core/log.h"
 #include "src/core/ticket.h"
 
+#define NAMES_AT_ONCE 16 /* calls of one principal that wait for names */
+
 /* A call. */
 struct arranging {
+    struct list node; /* of the service, while it waits for names */
     struct grpc_call *call;
     struct service *s;
     struct caller who;
@@ -37,6 +40,7 @@ static void arranging_free(struct arranging *x)
     if (!x)
         return;
     lookups_drop(x->lookups);
+    list_del(&x->node);
     if (x->q && x->q->dial && x->q->dial->secret.len)
         secret_wipe(x->q->dial->secret.data, x->q->dial->secret.len);
     scistream__gateway__v1__arrange_request__free_unpacked(x->q, NULL);
@@ -338,19 +342,35 @@ static void make(struct arranging *x, const struct goals *g)
         service_reply_grant(x->call, made);
 }
 
+static bool may(const struct arranging *x, const struct goals *g, struct request_refusal *no)
+{
+    const struct demand d = demand_of(x, g);
+    no->status = scistream_judge(x->s, &x->who, &d, no->why, sizeof(no->why));
+    return no->status == GRPC_OK;
+}
+
+/* Another program may have been given all that there is while names were looked up: it would not know of this one. */
+static bool still_changes(const struct arranging *x, struct request_refusal *no)
+{
+    if (!x->s->grants->frozen)
+        return true;
+    no->status = GRPC_UNAVAILABLE;
+    snprintf(no->why, sizeof(no->why), "%s", x->s->grants->frozen);
+    return false;
+}
+
 static void decide(struct arranging *x, const struct request_target *t, size_t n)
 {
     struct request_refusal no;
     struct goals g = { .n = 0 };
-    if (!all_found(x, t, n, &no))
+    list_del(&x->node);
+    if (!still_changes(x, &no) || !all_found(x, t, n, &no))
         return refuse(x, &no);
     if (x->a.cell == ARRANGE_OUTBOUND)
         take_dial_ports(&x->a, t, n, &g);
     else
         take_targets(t, n, &g);
-    const struct demand d = demand_of(x, &g);
-    no.status = scistream_judge(x->s, &x->who, &d, no.why, sizeof(no.why));
-    if (no.status == GRPC_OK)
+    if (may(x, &g, &no))
         make(x, &g);
     else
         refuse(x, &no);
@@ -371,12 +391,47 @@ static void take_caller(struct arranging *x, const struct caller *who)
     }
 }
 
+static bool has_names(char *const *words)
+{
+    char host[ADDR_HOST_MAX + 1], why[200];
+    uint16_t port;
+    for (; *words; words++)
+        if (addr_parse_hostport(*words, 0, host, &port, why, sizeof(why)) == 0 && addr_numeric(host, port, &(union sockaddr_any){ 0 }) < 0)
+            return true;
+    return false;
+}
+
+/* Who has more calls under way than that would keep the name servers, and this process, from others. */
+static bool may_look_up(const struct arranging *x, struct request_refusal *no)
+{
+    unsigned own = 0;
+    list_for_each(n, &x->s->arranging)
+        own += str_eq(list_entry(n, struct arranging, node)->who.principal, x->who.principal);
+    if (own < NAMES_AT_ONCE)
+        return true;
+    no->status = GRPC_RESOURCE_EXHAUSTED;
+    snprintf(no->why, sizeof(no->why), "%u requests of %s wait for names to be looked up: try again when they are answered", own, x->who.principal);
+    return false;
+}
+
+static void look_up(struct arranging *x)
+{
+    struct request_refusal no;
+    bool asks = has_names(x->a.names);
+    if (!may(x, &(struct goals){ .n = 0 }, &no) || (asks && !may_look_up(x, &no)))
+        return refuse(x, &no);
+    if (asks)
+        list_add_tail(&x->s->arranging, &x->node);
+    x->lookups = lookups_start(x->s->resolver, x->a.names, on_known, x);
+}
+
 static void run_arrange(struct grpc_call *c, const struct caller *who, const uint8_t *data, size_t len)
 {
     struct request_refusal no;
     if (!service_may_change(c))
         return;
     struct arranging *x = mem_zalloc(1, sizeof(*x));
+    list_init(&x->node);
     x->call = c;
     x->s = grpc_server_user(c);
     take_caller(x, who);
@@ -387,7 +442,7 @@ static void run_arrange(struct grpc_call *c, const struct caller *who, const uin
     else if (!arrange_read(x->q, wall_s(), &x->a, &no))
         refuse(x, &no);
     else if (x->a.names)
-        x->lookups = lookups_start(x->s->resolver, x->a.names, on_known, x);
+        look_up(x);
     else
         decide(x, NULL, 0);
 }

@@ -36,5 +36,7 @@ struct grant *service_beside(const struct service *s, const char *uid);
 /* Whose is the session of that uid that was arranged with a ticket, in ctrl/requests.h or ctrl/arranged.h? */
 enum service_owner { SERVICE_NOBODYS, SERVICE_HIS, SERVICE_OTHERS };
 enum service_owner service_owner(const struct service *s, const struct caller *c, const char *uid);
+/* May he have such a session now, as the policies are? It is his. GRPC_OK, or the status and why not. */
+enum grpc_status service_still_may(const struct service *s, const struct caller *c, const char *uid, char *why, size_t size);
 
 #endif

@@ -64,6 +64,15 @@ unsigned service_arranged_end(const struct service *s, const char *uid, const ch
     return (unsigned)MAX(n, 0);
 }
 
+void service_arranged_alone(const struct service *s)
+{
+    list_for_each_safe(n, &s->grants->all) {
+        struct grant *g = list_entry(n, struct grant, node);
+        if (g->arranged && g->arranged->beside && !requests_find(s->requests, g->uid))
+            grants_end(s->grants, g, "is over", "it has ended at the program before this one");
+    }
+}
+
 bool service_allows_data(void *user, const struct grant *g, const union sockaddr_any *to)
 {
     const struct demand d = { .role = g->arranged->attach == GRANT_RECV ? ROLE_RECV : ROLE_SEND, .targets = to, .n_targets = 1 };

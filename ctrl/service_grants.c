@@ -227,7 +227,7 @@ static void subject_of_renew(const uint8_t *data, size_t len, char uid[SERVICE_U
 
 static void on_renew(struct grpc_call *c, const uint8_t *data, size_t len)
 {
-    static const struct service_admin_call what = { .name = "Renew", .audience = SERVICE_OWNERS, .subject = subject_of_renew, .run = run_renew };
+    static const struct service_admin_call what = { .name = "Renew", .extends = true, .audience = SERVICE_OWNERS, .subject = subject_of_renew, .run = run_renew };
     service_allow(c, &what, data, len);
 }
 

@@ -65,6 +65,24 @@ enum service_owner service_owner(const struct service *s, const struct caller *c
     return !principal ? SERVICE_NOBODYS : nobody_asked || str_eq(principal, c->principal) ? SERVICE_HIS : SERVICE_OTHERS;
 }
 
+static struct demand demand_of_request(const struct request *r)
+{
+    return (struct demand){ .role = r->cons ? ROLE_CONS : ROLE_PROD, .provisioned = r->ticket->provisioned };
+}
+
+static struct demand demand_of_grant(const struct grant *g)
+{
+    return (struct demand){ .role = g->arranged->attach == GRANT_RECV ? ROLE_RECV : ROLE_SEND, .provisioned = str_eq(g->arranged->class_, "provisioned") };
+}
+
+enum grpc_status service_still_may(const struct service *s, const struct caller *c, const char *uid, char *why, size_t size)
+{
+    const struct request *r = requests_arranged(s->requests, uid);
+    const struct grant *g = r ? NULL : arranged_find(s->grants, uid);
+    const struct demand d = r ? demand_of_request(r) : demand_of_grant(g);
+    return scistream_judge(s, c, &d, why, size);
+}
+
 bool service_arranged_renew(struct grpc_call *c, const struct caller *who, const char *uid, uint64_t ticket_s)
 {
     char by[SERVICE_NAME];

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "config.h"
+#include "ctrl/service_arranged.h"
 #include "src/core/err.h"
 #include "src/core/log.h"
 #include "src/core/memfile.h"
@@ -94,6 +95,7 @@ static void ours(struct daemon *d, const char *pid)
     set(d, (uint32_t)strtoul(pid, NULL, 10), 0);
     d->before.taken = true;
     d->before.borrowed = false;
+    service_arranged_alone(&d->service);
     notify("READY=1");
     log_info("taken over from pid %s", pid);
 }

@@ -37,12 +37,13 @@ struct resolve {
     char why[WHY];
 };
 
+/* What c-ares has of one kind of addresses, while it waits for the other, it hands out when its channel is destroyed: found() may defer an answer there. */
 static void question_free(struct resolve *q)
 {
-    defer_cancel(&q->answer);
-    loop_timer_stop(q->loop, &q->timer);
     if (q->channel)
         ares_destroy(q->channel);
+    defer_cancel(&q->answer);
+    loop_timer_stop(q->loop, &q->timer);
     list_del(&q->node);
     free(q);
 }

@@ -8,6 +8,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "src/core/addr.h"
 #include "src/core/err.h"
@@ -219,6 +220,43 @@ static bool take_pins(struct tls_ctx *c, char *const *pins)
     return true;
 }
 
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* One for all who believe those of the system, until their file is another: reading it takes 40 ms and 800 KB, and whoever arranges a session without a pin
+ * has a context made. NULL: it cannot be had. */
+static X509_STORE *system_cas(void)
+{
+    static X509_STORE *read_already;
+    static struct stat was;
+    const char *named = getenv(X509_get_default_cert_file_env());
+    struct stat is = { .st_size = 0 };
+    (void)stat(named ? named : X509_get_default_cert_file(), &is); /* it need not be there: there is a folder, too */
+    if (read_already && same_file(&was, &is))
+        return read_already;
+    X509_STORE *fresh = X509_STORE_new();
+    if (!fresh || X509_STORE_set_default_paths(fresh) != 1) {
+        X509_STORE_free(fresh);
+        return NULL;
+    }
+    X509_STORE_free(read_already);
+    was = is;
+    return read_already = fresh;
+}
+
+static bool believe(struct tls_ctx *c, const char *ca_file)
+{
+    if (*ca_file)
+        return SSL_CTX_load_verify_file(c->ssl, ca_file) == 1;
+    X509_STORE *cas = system_cas();
+    if (cas)
+        SSL_CTX_set1_cert_store(c->ssl, cas);
+    return cas;
+}
+
 struct tls_ctx *tls_ctx_client(const char *ca_file, char *const *pins, const char *alpn, char *why, size_t why_size)
 {
     struct tls_ctx *c = tls_ctx_new(false, alpn);
@@ -230,7 +268,7 @@ struct tls_ctx *tls_ctx_client(const char *ca_file, char *const *pins, const cha
     }
     if (c->n_pins)
         SSL_CTX_set_cert_verify_callback(c->ssl, verify_pin, c);
-    else if (ca_file && *ca_file ? SSL_CTX_load_verify_file(c->ssl, ca_file) != 1 : SSL_CTX_set_default_verify_paths(c->ssl) != 1)
+    else if (!believe(c, ca_file ? ca_file : ""))
         return give_up(c, why, why_size, ca_file && *ca_file ? ca_file : "the system's CA certificates");
     return c;
 }

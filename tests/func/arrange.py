@@ -422,6 +422,22 @@ def dialing(folder):
     bert.release("u").result()
 
 
+def kept(folder):
+    """A session of hers that stays."""
+    anna = Gateway(folder, os.environ["ANNA"])
+    say(inbound(anna, [f"127.0.0.1:{anna.ports[0]}"]).uid)
+
+
+def taken_away(folder, uid):
+    """Her policy is gone: the session stays hers, but for no longer than it was agreed."""
+    anna = Gateway(folder, os.environ["ANNA"])
+    refused("renew", anna.renew(uid, 9), Code.PERMISSION_DENIED, "no policy allows anna@example.org the role PROD")
+    check("shown", anna.show(uid).result().grant.expires_s > time.time() + 600)
+    check("the administrator's", Gateway(folder, local=True).renew(uid, 600).result().uid == uid)
+    anna.revoke(uid).result()
+    check("gone", anna.gone(uid))
+
+
 def draining(folder):
     g = Gateway(folder)
     for what in ({"targets": ["127.0.0.1:9"]}, {"attach": pb.SEND}):

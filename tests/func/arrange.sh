@@ -199,6 +199,10 @@ END
 ctl S reload >"$tmp/reload" || fail "$(cat "$tmp/reload")"
 ask owners "$tmp/W" "$tmp/S"
 ask dialing "$tmp/W"
+ask kept "$tmp/W"
+sed -i 's/"anna@\*"/"otto@*"/' "$tmp/W/conf"
+ctl W reload | grep -q '^policy.anna' || fail "reload"
+ask taken_away "$tmp/W" ${told% }
 log_has W 'audit: principal="bert@example.org" .* what=Revoke uid="[0-9a-f]{32}" allowed=no why="the session is somebody else'
 log_has W 'audit: principal="anna@example.org" .* what=Arrange uid="[0-9a-f]{32}" allowed=yes'
 log_has W 'audit: principal="anna@example.org" .* what=Arrange uid="" allowed=no why="policy ."anna.": 127.0.0.2:9 is in none of its targets'

@@ -421,6 +421,13 @@ def again(g, times):
         check("still open", not any(listening(port_of(w)) for w in listeners))
 
 
+def storm(g, times):
+    """Of what is refused to nobody in particular not each has its line in the log."""
+    calls = [g.release(f"nobody-{i}") for i in range(times)]
+    for call in calls:
+        refused("release of nothing", call, Code.NOT_FOUND, "uid: ")
+
+
 def no_hello(g):
     """hello_timeout: the caller is told, and nothing is left."""
     refused("no hello", g.req(new_uid(), timeout=60), Code.DEADLINE_EXCEEDED, "no hello came within")

@@ -73,6 +73,8 @@ ask case again "$tmp/G" 40
 log_has G 'req of [0-9a-f-]+ by anonymous from 127.0.0.1:[0-9]+: allowed: PROD, 6 ports from '
 log_has G 'release of [0-9a-f-]+ by anonymous from 127.0.0.1:[0-9]+: allowed: '
 log_has G 'hello of \? by anonymous from 127.0.0.1:[0-9]+: refused: INVALID_ARGUMENT: uid: '
+ask case storm "$tmp/G" 500
+[ "$(grep -c 'release of nobody-.*refused: ' "$tmp/G.err")" -lt 250 ] || fail "each of a storm of refusals has its line in the log"
 
 step "listed, watched, released"
 behind=$((port[G] + 7))

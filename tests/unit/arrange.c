@@ -118,6 +118,9 @@ static void test_wrong_cells(void)
     outbound(1);
     q.uid = host_port;
     CU_ASSERT_TRUE(wrong("uid: "));
+    attach(true, SCISTREAM__GATEWAY__V1__ROLE__SEND); /* in no other spelling, or what is reserved by it would never be given back */
+    uid[10] = 'A';
+    CU_ASSERT_TRUE(wrong("uid: "));
 }
 
 static void test_wrong_places(void)
@@ -148,6 +151,19 @@ static void test_wrong_places(void)
     outbound(1);
     memset(secret, 0, sizeof(secret));
     CU_ASSERT_TRUE(wrong("dial.secret: is all zero"));
+}
+
+static void test_tls_name(void)
+{
+    static char name[300];
+    outbound(1);
+    dial.tls_name = name;
+    memset(name, 'a', 253);
+    CU_ASSERT_TRUE(reads());
+    name[253] = 'a';
+    CU_ASSERT_TRUE(wrong("dial.tls_name: "));
+    str_copy(name, sizeof(name), "two\nlines");
+    CU_ASSERT_TRUE(wrong("dial.tls_name: "));
 }
 
 static void test_wrong_ports(void)
@@ -183,6 +199,8 @@ static void test_how_much(void)
     CU_ASSERT_TRUE(wrong("rate: "));
     q.class_ = (char *)(uintptr_t)"provisioned";
     CU_ASSERT(reads() && a.provisioned && a.rate == 5);
+    q.rate = UINT64_MAX - 5;
+    CU_ASSERT_TRUE(wrong("rate: "));
     q.rate = 0;
     CU_ASSERT_TRUE(wrong("rate: "));
     q.class_ = (char *)(uintptr_t)"gold";
@@ -233,6 +251,34 @@ static void on_known(void *user, const struct request_target *t, size_t n)
     lookups_drop(lookups);
 }
 
+static void on_many(void *user UNUSED, const struct request_target *t, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        CU_ASSERT(t[i].n == 1 && t[i].port == 7 + i && addr_port(&t[i].where[0]) == 7 + i);
+    told = (unsigned)n;
+}
+
+/* A few at a time, that others come in between; all of them in their order. */
+static void test_many_lookups(void)
+{
+    static char text[100][24], *words[101];
+    for (size_t i = 0; i < ARRAY_LEN(text); i++) {
+        snprintf(text[i], sizeof(text[i]), "127.0.0.1:%zu", 7 + i);
+        words[i] = text[i];
+    }
+    CU_ASSERT_EQUAL_FATAL(loop_init(&loop), 0);
+    struct resolver *r = resolver_new(&loop);
+    unsigned turns = 0;
+    told = 0;
+    lookups = lookups_start(r, words, on_many, NULL);
+    for (; !told && turns < 1000; turns++)
+        loop_turn(&loop, 5 * NS_PER_MS);
+    CU_ASSERT(told == 100 && turns >= 10);
+    lookups_drop(lookups);
+    resolver_free(r);
+    loop_fini(&loop);
+}
+
 static void test_lookups(void)
 {
     static char *const words[] = { "127.0.0.1:7", "nobody.onion:8", "[::1]:9", NULL };
@@ -249,4 +295,5 @@ static void test_lookups(void)
     loop_fini(&loop);
 }
 
-UNIT_MAIN("arrange", UNIT(test_cells), UNIT(test_wrong_cells), UNIT(test_wrong_places), UNIT(test_wrong_ports), UNIT(test_how_much), UNIT(test_times), UNIT(test_lookups))
+UNIT_MAIN("arrange", UNIT(test_cells), UNIT(test_wrong_cells), UNIT(test_wrong_places), UNIT(test_tls_name), UNIT(test_wrong_ports), UNIT(test_how_much), UNIT(test_times), UNIT(test_lookups),
+          UNIT(test_many_lookups))

@@ -249,6 +249,30 @@ static void test_all_others(void)
     end();
 }
 
+static unsigned count_waiting(const int *fd, unsigned n)
+{
+    char byte;
+    unsigned waiting = 0;
+    for (unsigned i = 0; i < n; i++)
+        waiting += recv(fd[i], &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+    return waiting;
+}
+
+/* They are reset, but not all in one turn: others have to have theirs. */
+static void storm(const union sockaddr_any *at)
+{
+    int fd[150];
+    for (unsigned i = 0; i < ARRAY_LEN(fd); i++)
+        fd[i] = stage_connect(at);
+    loop_turn(&loop, 10 * NS_PER_MS);
+    CU_ASSERT(count_waiting(fd, ARRAY_LEN(fd)) > 0);
+    for (uint64_t until = now_ns() + 10 * NS_PER_S; count_waiting(fd, ARRAY_LEN(fd)) && now_ns() < until;)
+        loop_turn(&loop, 10 * NS_PER_MS);
+    CU_ASSERT_EQUAL(count_waiting(fd, ARRAY_LEN(fd)), 0);
+    for (unsigned i = 0; i < ARRAY_LEN(fd); i++)
+        close(fd[i]);
+}
+
 static void test_pause(void)
 {
     unsigned port = free_ports(1);
@@ -265,6 +289,7 @@ static void test_pause(void)
         loop_turn(&loop, 10 * NS_PER_MS);
     CU_ASSERT_EQUAL(client.error, ECONNRESET);
     app_close(&client);
+    storm(&at);
     doors_worker_started(doors, &worker[0]);
     CU_ASSERT_EQUAL(n_told[0], 2); /* not now */
     doors_resume(doors);

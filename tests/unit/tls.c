@@ -186,6 +186,48 @@ static void test_self_signed(void)
     tls_ctx_free(server);
 }
 
+static void copy(const char *from, const char *to)
+{
+    char text[4096];
+    FILE *in = fopen(from, "r"), *out = fopen(to, "w");
+    size_t n = fread(text, 1, sizeof(text), in);
+    CU_ASSERT(n > 0 && fwrite(text, 1, n, out) == n);
+    fclose(in);
+    fclose(out);
+}
+
+static bool believed(struct tls_ctx *server, struct tls_ctx *client)
+{
+    struct tls_pair p;
+    tls_pair_open(&p, client, server, "gw.example.org");
+    bool ok = tls_pair_shake(&p);
+    tls_pair_close(&p);
+    return ok;
+}
+
+/* Those of the system: read once, and again when their file is another; who has a context keeps what it was made with. */
+static void test_system_cas(void)
+{
+    char bundle[80];
+    in_dir(bundle, "bundle");
+    copy(cert, bundle);
+    setenv("SSL_CERT_FILE", bundle, 1);
+    struct tls_ctx *server = tls_ctx_server(cert, key, "h2", why, sizeof(why)), *client = tls_ctx_client("", NULL, "h2", why, sizeof(why)),
+                   *another = tls_ctx_client(NULL, NULL, "h2", why, sizeof(why));
+    CU_ASSERT_PTR_EQUAL(SSL_CTX_get_cert_store(client->ssl), SSL_CTX_get_cert_store(another->ssl));
+    CU_ASSERT(believed(server, client) && believed(server, another));
+    tls_ctx_free(another);
+    CU_ASSERT_EQUAL(remove(bundle), 0);
+    copy(cert2, bundle);
+    another = tls_ctx_client("", NULL, "h2", why, sizeof(why));
+    CU_ASSERT(believed(server, client) && !believed(server, another));
+    unsetenv("SSL_CERT_FILE");
+    CU_ASSERT_EQUAL(remove(bundle), 0);
+    tls_ctx_free(client);
+    tls_ctx_free(another);
+    tls_ctx_free(server);
+}
+
 /* ------------------------------------------------------------ versions and protocols */
 
 static void check_alpn(const char *client_alpn, const char *server_alpn, int client_rc, int server_rc)
@@ -258,4 +300,4 @@ static void test_remove(void)
 }
 
 UNIT_MAIN("tls", UNIT(test_make_identity), UNIT(test_identity_refused), UNIT(test_context_refused), UNIT(test_days_left), UNIT(test_beliefs),
-          UNIT(test_pins_refused), UNIT(test_self_signed), UNIT(test_alpn), UNIT(test_old_versions), UNIT(test_not_tls), UNIT(test_remove))
+          UNIT(test_pins_refused), UNIT(test_self_signed), UNIT(test_system_cas), UNIT(test_alpn), UNIT(test_old_versions), UNIT(test_not_tls), UNIT(test_remove))
