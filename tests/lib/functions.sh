@@ -145,7 +145,8 @@ run()
 }
 says() { said "$1" "$2" || fail "$1 did not say '$2' but: $(cat "$tmp/$1.err")"; }
 
-rss_kib() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
+# Without huge pages that the kernel makes of sparse memory when it likes to (khugepaged).
+rss_kib() { awk '/^VmRSS/ { n += $2 } /^AnonHugePages/ { n -= $2 } END { print n }' "/proc/$1/status" "/proc/$1/smaps_rollup" 2>/dev/null; }
 fd_count() { local f=("/proc/$1/fd/"*); echo ${#f[@]}; }
 
 # ------------------------------------------------------------ ports, data, JSON
