@@ -96,7 +96,7 @@ static void test_alike(void)
 {
     static const uint64_t rates[] = { 125000, 12500000, RATE, 10 * RATE };
     for (size_t i = 0; i < ARRAY_LEN(rates); i++) {
-        struct share_taker t[8] = { { NULL } };
+        struct share_taker t[8] = { { .share = NULL } };
         uint64_t got[8] = { 0 }, most = 0, least = UINT64_MAX, all = 0;
         begin(rates[i]);
         for (unsigned k = 0; k < 8; k++)
