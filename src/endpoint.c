@@ -134,16 +134,23 @@ void endpoint_finish(struct endpoint *ep, int rc, const char *why)
     end(ep, rc, false, why);
 }
 
+static const char *signal_name(int signo) { return signo == SIGINT ? "SIGINT" : signo == SIGTERM ? "SIGTERM" : "SIGHUP"; }
+
+int endpoint_complain_interrupted(const struct endpoint *ep)
+{
+    return endpoint_complain(ep, -SST_EINTERRUPTED, "interrupted by %s", signal_name(ep->interrupted));
+}
+
 static void interrupt(struct loop *l UNUSED, int signo)
 {
     struct endpoint *ep = self;
     char text[64];
-    ep->interrupted = true;
+    ep->interrupted = signo;
     if (ep->state == EP_CONFIRMED) { /* the stream is whole and the sender told so: there is nothing left to interrupt */
         endpoint_finish(ep, 0, "");
         return;
     }
-    snprintf(text, sizeof(text), "interrupted by %s", signo == SIGINT ? "SIGINT" : signo == SIGTERM ? "SIGTERM" : "SIGHUP");
+    snprintf(text, sizeof(text), "interrupted by %s", signal_name(signo));
     if (ep->state == EP_IDLE) { /* between attempts, or waiting for a sender */
         ep->rc = -SST_EINTERRUPTED;
         str_copy(ep->why, sizeof(ep->why), text);

@@ -51,7 +51,8 @@ struct endpoint {
     struct attach_total mine, theirs;
     /* outcome */
     int rc;
-    bool by_peer, interrupted;
+    bool by_peer;
+    int interrupted;            /* by this signal; 0: not */
     char why[ATTACH_WHY + 64];
     char uid[40];
     uint32_t channel_number;
@@ -77,6 +78,8 @@ bool endpoint_go_on(struct endpoint *ep);
 void endpoint_cleanup(struct endpoint *ep);
 /* One line "program: sentence" on stderr, and the exit code of rc. */
 int endpoint_complain(const struct endpoint *ep, int rc, const char *fmt, ...) PRINTF(3, 4);
+/* The same of the signal that came. */
+int endpoint_complain_interrupted(const struct endpoint *ep);
 /* A line for people, unless --quiet. */
 void endpoint_say(const struct endpoint *ep, const char *fmt, ...) PRINTF(2, 3);
 

@@ -236,8 +236,9 @@ static int receive(struct endpoint *ep)
         forget_names();
         number += ep->flow_ns != 0; /* a number is used up once a file was begun */
     } while (ep->o->keep && endpoint_go_on(ep));
-    if (ep->rc == -SST_EINTERRUPTED && code != err_exit(ep->rc)) /* between two streams */
-        code = endpoint_complain(ep, ep->rc, "%s", ep->why);
+    bool stopped = ep->rc == -SST_EINTERRUPTED || (ep->o->keep && ep->interrupted); /* between two streams, or behind a whole one */
+    if (stopped && code != err_exit(-SST_EINTERRUPTED))
+        code = endpoint_complain_interrupted(ep);
     return code;
 }
 
