@@ -88,6 +88,8 @@ struct service_admin_call {
     void (*subject)(const uint8_t *data, size_t len, char uid[SERVICE_UID]); /* the session that is asked for; may be NULL */
     void (*run)(struct grpc_call *c, const struct caller *who, const uint8_t *data, size_t len);
 };
+/* The subject in a message whose first field names it: a session's uid, or a route. */
+void service_subject(const uint8_t *data, size_t len, char uid[SERVICE_UID]);
 /* A message of it came: run, at once or later, when the caller may; else the call is ended. */
 void service_allow(struct grpc_call *c, const struct service_admin_call *what, const uint8_t *data, size_t len);
 /* closed() of such a call, or a part of it. */

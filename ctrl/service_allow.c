@@ -33,6 +33,14 @@ static void asking_free(struct asking *a)
     free(a);
 }
 
+void service_subject(const uint8_t *data, size_t len, char uid[SERVICE_UID])
+{
+    Scistream__Gateway__V1__ShowRequest *q = scistream__gateway__v1__show_request__unpack(NULL, len, data); /* of one field, others are let be */
+    if (q)
+        str_copy(uid, SERVICE_UID, q->uid);
+    scistream__gateway__v1__show_request__free_unpacked(q, NULL);
+}
+
 static void read_subject(const struct asking *a, char uid[SERVICE_UID])
 {
     *uid = 0;

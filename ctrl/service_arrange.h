@@ -12,8 +12,8 @@ typedef Scistream__Gateway__V1__GrantState GrantState;
 /* ------------------------------------------------------------ service_grants.c */
 /* Not while another program is taking over what there is; then the call is ended. */
 bool service_may_change(struct grpc_call *c);
-/* Where this gateway is reached: r->addresses, heap. */
-void service_add_locations(const struct service *s, GrantReply *r);
+/* Reply r, with this gateway's pin and where it is reached added to it. */
+void service_reply_ticket(struct grpc_call *c, GrantReply *r);
 /* What goes into the tickets of g, and the end of the call. */
 void service_reply_grant(struct grpc_call *c, const struct grant *g);
 /* Heap, grant_state__free_unpacked. */

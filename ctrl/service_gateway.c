@@ -121,17 +121,9 @@ static void run_sessions(struct grpc_call *c, const struct caller *who UNUSED, c
     scistream__gateway__v1__sessions_request__free_unpacked(q, NULL);
 }
 
-static void subject_of_sessions(const uint8_t *data, size_t len, char uid[SERVICE_UID])
-{
-    SessionsRequest *q = scistream__gateway__v1__sessions_request__unpack(NULL, len, data);
-    if (q)
-        str_copy(uid, SERVICE_UID, q->uid);
-    scistream__gateway__v1__sessions_request__free_unpacked(q, NULL);
-}
-
 static void on_sessions(struct grpc_call *c, const uint8_t *data, size_t len)
 {
-    static const struct service_admin_call what = { .name = "Sessions", .looks = true, .subject = subject_of_sessions, .run = run_sessions };
+    static const struct service_admin_call what = { .name = "Sessions", .looks = true, .subject = service_subject, .run = run_sessions };
     service_allow(c, &what, data, len);
 }
 

@@ -51,7 +51,7 @@ static bool is_any(const char *host)
 }
 
 /* What the configuration tells peers, then where it listens; its name where that is everywhere. */
-void service_add_locations(const struct service *s, GrantReply *r)
+static void add_locations(const struct service *s, GrantReply *r)
 {
     char host[ADDR_HOST_MAX + 1], why[160];
     const char *advertise = s->conf->g.advertise;
@@ -67,13 +67,25 @@ void service_add_locations(const struct service *s, GrantReply *r)
         add_location(r, s->name, port);
 }
 
+void service_reply_ticket(struct grpc_call *c, GrantReply *r)
+{
+    const struct service *s = grpc_server_user(c);
+    char pin[TLS_PIN_TEXT], *pins[] = { pin };
+    tls_ctx_pin(*s->tls, pin);
+    r->pins = pins;
+    r->n_pins = 1;
+    add_locations(s, r);
+    service_reply(c, &r->base);
+    for (size_t i = 0; i < r->n_addresses; i++)
+        free(r->addresses[i]);
+    free(r->addresses);
+}
+
 /* ------------------------------------------------------------ Grant and Renew */
 
 void service_reply_grant(struct grpc_call *c, const struct grant *g)
 {
-    const struct service *s = grpc_server_user(c);
     GrantReply r = SCISTREAM__GATEWAY__V1__GRANT_REPLY__INIT;
-    char pin[TLS_PIN_TEXT], *pins[] = { pin };
     r.uid = unconst(g->uid);
     r.route = g->route->c->name;
     r.channels = MIN(g->channels, conf_route_channels(g->route->c));
@@ -81,15 +93,8 @@ void service_reply_grant(struct grpc_call *c, const struct grant *g)
     r.expires_s = g->expires_s;
     r.send_secret = (ProtobufCBinaryData){ g->secret[GRANT_SEND].len, g->secret[GRANT_SEND].data };
     r.recv_secret = (ProtobufCBinaryData){ g->secret[GRANT_RECV].len, g->secret[GRANT_RECV].data };
-    tls_ctx_pin(*s->tls, pin);
-    r.pins = pins;
-    r.n_pins = 1;
     service_reply_arranged(&r, g);
-    service_add_locations(s, &r);
-    service_reply(c, &r.base);
-    for (size_t i = 0; i < r.n_addresses; i++)
-        free(r.addresses[i]);
-    free(r.addresses);
+    service_reply_ticket(c, &r);
 }
 
 /* The roles that are asked for must be able to attach. NULL, or why not. */
@@ -168,17 +173,9 @@ static void run_grant(struct grpc_call *c, const struct caller *who, const uint8
     scistream__gateway__v1__grant_request__free_unpacked(q, NULL);
 }
 
-static void subject_of_grant(const uint8_t *data, size_t len, char uid[SERVICE_UID])
-{
-    GrantRequest *q = scistream__gateway__v1__grant_request__unpack(NULL, len, data);
-    if (q)
-        str_copy(uid, SERVICE_UID, q->route);
-    scistream__gateway__v1__grant_request__free_unpacked(q, NULL);
-}
-
 static void on_grant(struct grpc_call *c, const uint8_t *data, size_t len)
 {
-    static const struct service_admin_call what = { .name = "Grant", .subject = subject_of_grant, .run = run_grant };
+    static const struct service_admin_call what = { .name = "Grant", .subject = service_subject, .run = run_grant };
     service_allow(c, &what, data, len);
 }
 
@@ -217,17 +214,9 @@ static void run_renew(struct grpc_call *c, const struct caller *who, const uint8
     scistream__gateway__v1__renew_request__free_unpacked(q, NULL);
 }
 
-static void subject_of_renew(const uint8_t *data, size_t len, char uid[SERVICE_UID])
-{
-    RenewRequest *q = scistream__gateway__v1__renew_request__unpack(NULL, len, data);
-    if (q)
-        str_copy(uid, SERVICE_UID, q->uid);
-    scistream__gateway__v1__renew_request__free_unpacked(q, NULL);
-}
-
 static void on_renew(struct grpc_call *c, const uint8_t *data, size_t len)
 {
-    static const struct service_admin_call what = { .name = "Renew", .extends = true, .audience = SERVICE_OWNERS, .subject = subject_of_renew, .run = run_renew };
+    static const struct service_admin_call what = { .name = "Renew", .extends = true, .audience = SERVICE_OWNERS, .subject = service_subject, .run = run_renew };
     service_allow(c, &what, data, len);
 }
 
@@ -264,17 +253,9 @@ static void run_revoke(struct grpc_call *c, const struct caller *who, const uint
     scistream__gateway__v1__revoke_request__free_unpacked(q, NULL);
 }
 
-static void subject_of_revoke(const uint8_t *data, size_t len, char uid[SERVICE_UID])
-{
-    RevokeRequest *q = scistream__gateway__v1__revoke_request__unpack(NULL, len, data);
-    if (q)
-        str_copy(uid, SERVICE_UID, q->uid);
-    scistream__gateway__v1__revoke_request__free_unpacked(q, NULL);
-}
-
 static void on_revoke(struct grpc_call *c, const uint8_t *data, size_t len)
 {
-    static const struct service_admin_call what = { .name = "Revoke", .audience = SERVICE_OWNERS, .subject = subject_of_revoke, .run = run_revoke };
+    static const struct service_admin_call what = { .name = "Revoke", .audience = SERVICE_OWNERS, .subject = service_subject, .run = run_revoke };
     service_allow(c, &what, data, len);
 }
 

@@ -23,23 +23,18 @@ void service_reply_request(struct grpc_call *c, const struct request *r)
 {
     const struct service *s = grpc_server_user(c);
     GrantReply m = SCISTREAM__GATEWAY__V1__GRANT_REPLY__INIT;
-    char pin[TLS_PIN_TEXT], *pins[] = { pin };
     AUTO_FREE uint32_t *ports = mem_zalloc(r->n, sizeof(*ports));
     for (unsigned i = 0; i < r->n; i++)
         ports[i] = doors_port(s->doors, r->number[i]);
-    tls_ctx_pin(*s->tls, pin);
     m.uid = r->uid;
     m.route = unconst(DOORS_SESSIONS);
     m.channels = r->n;
     m.issued_s = r->ticket->issued_s;
     m.expires_s = r->ticket->expires_s;
     m.ends_s = r->ticket->ends_s;
-    m.pins = pins;
-    m.n_pins = 1;
     m.class_ = unconst(r->ticket->provisioned ? "provisioned" : "best effort");
     m.rate = r->ticket->rate;
     m.security = unconst(scistream_security(s, r));
-    service_add_locations(s, &m);
     if (r->cons) {
         m.listeners = r->listeners;
         m.n_listeners = r->n;
@@ -48,10 +43,7 @@ void service_reply_request(struct grpc_call *c, const struct request *r)
         m.ports = ports;
         m.n_ports = r->n;
     }
-    service_reply(c, &m.base);
-    for (size_t i = 0; i < m.n_addresses; i++)
-        free(m.addresses[i]);
-    free(m.addresses);
+    service_reply_ticket(c, &m);
 }
 
 /* ------------------------------------------------------------ Renew, Revoke, Grants */
@@ -211,17 +203,9 @@ static void run_show(struct grpc_call *c, const struct caller *who UNUSED, const
     scistream__gateway__v1__show_request__free_unpacked(q, NULL);
 }
 
-static void subject_of_show(const uint8_t *data, size_t len, char uid[SERVICE_UID])
-{
-    Scistream__Gateway__V1__ShowRequest *q = scistream__gateway__v1__show_request__unpack(NULL, len, data);
-    if (q)
-        str_copy(uid, SERVICE_UID, q->uid);
-    scistream__gateway__v1__show_request__free_unpacked(q, NULL);
-}
-
 static void on_show(struct grpc_call *c, const uint8_t *data, size_t len)
 {
-    static const struct service_admin_call what = { .name = "Show", .looks = true, .audience = SERVICE_OWNERS, .subject = subject_of_show, .run = run_show };
+    static const struct service_admin_call what = { .name = "Show", .looks = true, .audience = SERVICE_OWNERS, .subject = service_subject, .run = run_show };
     service_allow(c, &what, data, len);
 }
 

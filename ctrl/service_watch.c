@@ -323,17 +323,9 @@ static void run_watch(struct grpc_call *c, const struct caller *who UNUSED, cons
     scistream__gateway__v1__watch_request__free_unpacked(q, NULL);
 }
 
-static void subject_of_watch(const uint8_t *data, size_t len, char uid[SERVICE_UID])
-{
-    WatchRequest *q = scistream__gateway__v1__watch_request__unpack(NULL, len, data);
-    if (q)
-        str_copy(uid, SERVICE_UID, q->uid);
-    scistream__gateway__v1__watch_request__free_unpacked(q, NULL);
-}
-
 static void on_watch(struct grpc_call *c, const uint8_t *data, size_t len)
 {
-    static const struct service_admin_call what = { .name = "Watch", .looks = true, .subject = subject_of_watch, .run = run_watch };
+    static const struct service_admin_call what = { .name = "Watch", .looks = true, .subject = service_subject, .run = run_watch };
     service_allow(c, &what, data, len);
 }
 
