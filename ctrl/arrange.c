@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "ctrl/capacity.h"
 #include "ctrl/grants.h"
 #include "src/core/ticket.h"
 
@@ -156,9 +157,9 @@ static bool read_channels(const ArrangeRequest *q, struct arrange *a, struct req
 
 static bool read_class(const ArrangeRequest *q, struct arrange *a, struct request_refusal *no)
 {
-    a->provisioned = str_eq(q->class_, "provisioned");
+    a->provisioned = str_eq(q->class_, capacity_class(true));
     a->rate = q->rate;
-    if (*q->class_ && !a->provisioned && !str_eq(q->class_, "best effort"))
+    if (*q->class_ && !a->provisioned && !str_eq(q->class_, capacity_class(false)))
         return bad(no, "class: must be \"best effort\" or \"provisioned\"");
     if (q->rate > RATE_MAX)
         return bad(no, "rate: is %llu bit/s, at most %llu are allowed", (unsigned long long)q->rate, RATE_MAX);

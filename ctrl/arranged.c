@@ -150,7 +150,7 @@ int arranged_fill(const struct grants *gs, struct grant *g, const struct arrange
     g->arranged->attach = t->attach;
     g->arranged->ends_s = t->ends_s;
     g->arranged->rate = t->rate;
-    str_copy(g->arranged->class_, sizeof(g->arranged->class_), t->class_);
+    g->arranged->provisioned = t->provisioned;
     return 0;
 }
 

@@ -41,7 +41,7 @@ struct arranged_terms {
     uint64_t ticket_s, ends_s;            /* the first from now, the other since 1970; 0: never ends */
     uint64_t window;                      /* ring of each channel at most; 0: as a route has it by default */
     const char *by, *from;
-    const char *class_;                   /* "best effort" */
+    bool provisioned;
     uint64_t rate;                        /* bit/s, 0: none was agreed */
 };
 
@@ -50,7 +50,7 @@ struct arranged {
     bool beside, closed, revoked, warned; /* closed: nobody comes any more, and who waited was told; warned: of its end */
     int attach;
     uint64_t ends_s, rate;
-    char class_[16];
+    bool provisioned;
 };
 
 struct arranged_made { struct grant *g; char why[200]; };

@@ -51,7 +51,7 @@ static void set_session(SessionMsg *m, const struct grant *g)
     m->recv_secret = bytes_of(&g->secret[GRANT_RECV]);
     m->by = unconst(g->by);
     m->from = unconst(g->from);
-    m->class_ = unconst(a->class_);
+    m->provisioned = a->provisioned;
     m->rate = a->rate;
     m->window = g->route->c->window;
     m->attach = a->attach;
@@ -141,7 +141,7 @@ static bool fill(const struct grants *gs, struct grant *g, const SessionMsg *m)
     char why[200];
     struct arranged_place *targets = read_places(m->targets, m->n_targets), *gateways = m->dial ? read_places(m->dial->gateways, m->dial->n_gateways) : NULL;
     struct arranged_terms t = { .channels = m->channels, .role = { m->send_secret.len > 0, m->recv_secret.len > 0 }, .attach = m->attach, .target = targets,
-                                .n_targets = m->n_targets, .beside = m->beside, .ends_s = m->ends_s, .window = m->window, .class_ = m->class_, .rate = m->rate };
+                                .n_targets = m->n_targets, .beside = m->beside, .ends_s = m->ends_s, .window = m->window, .provisioned = m->provisioned, .rate = m->rate };
     AUTO_FREE char **pins = m->dial ? words(m->dial->pins, m->dial->n_pins) : NULL;
     struct arranged_dial d = { .gateway = gateways, .n = m->dial ? m->dial->n_gateways : 0, .pins = pins };
     if (m->dial) {

@@ -9,6 +9,9 @@
 #define CAPACITY_WHY 400
 #define CAPACITY_UID 256
 
+/* As classes are called in messages and for people. */
+static inline const char *capacity_class(bool provisioned) { return provisioned ? "provisioned" : "best effort"; }
+
 struct reservation {
     struct list node;
     char *uid, *principal;

@@ -239,7 +239,7 @@ static struct arranged_terms terms_of(const struct arranging *x, int attach)
 {
     return (struct arranged_terms){ .uid = x->uid, .channels = x->a.channels, .attach = attach, .ticket_s = x->a.ticket_s, .ends_s = ends_s(x, wall_s()),
                                     .window = window_of(x), .by = x->who.principal, .from = x->who.from,
-                                    .class_ = x->a.provisioned ? "provisioned" : "best effort", .rate = x->a.rate };
+                                    .provisioned = x->a.provisioned, .rate = x->a.rate };
 }
 
 static struct grant *add_attached(const struct arranging *x, const struct arranged_terms *t, struct request_refusal *no)

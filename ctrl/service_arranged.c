@@ -114,7 +114,7 @@ void service_reply_arranged(GrantReply *m, const struct grant *g)
         return;
     set_secrets(m, g);
     m->ends_s = g->arranged->ends_s;
-    m->class_ = g->arranged->class_;
+    m->class_ = (char *)(uintptr_t)capacity_class(g->arranged->provisioned);
     m->rate = g->arranged->rate;
     m->security = security;
 }
@@ -126,7 +126,7 @@ void service_show_arranged(GrantState *m, const struct grant *g)
         return;
     m->arranged = true;
     m->ends_s = g->arranged->ends_s;
-    m->class_ = mem_strdup(g->arranged->class_);
+    m->class_ = mem_strdup(capacity_class(g->arranged->provisioned));
     m->rate = g->arranged->rate;
     m->attach = role_of(g->arranged->attach);
     m->dials = arranged_dials(g);

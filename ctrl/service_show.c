@@ -32,7 +32,7 @@ void service_reply_request(struct grpc_call *c, const struct request *r)
     m.issued_s = r->ticket->issued_s;
     m.expires_s = r->ticket->expires_s;
     m.ends_s = r->ticket->ends_s;
-    m.class_ = unconst(r->ticket->provisioned ? "provisioned" : "best effort");
+    m.class_ = unconst(capacity_class(r->ticket->provisioned));
     m.rate = r->ticket->rate;
     m.security = unconst(scistream_security(s, r));
     if (r->cons) {
@@ -64,7 +64,7 @@ static struct demand demand_of_request(const struct request *r)
 
 static struct demand demand_of_grant(const struct grant *g)
 {
-    return (struct demand){ .role = g->arranged->attach == GRANT_RECV ? ROLE_RECV : ROLE_SEND, .provisioned = str_eq(g->arranged->class_, "provisioned") };
+    return (struct demand){ .role = g->arranged->attach == GRANT_RECV ? ROLE_RECV : ROLE_SEND, .provisioned = g->arranged->provisioned };
 }
 
 enum grpc_status service_still_may(const struct service *s, const struct caller *c, const char *uid, char *why, size_t size)
@@ -136,7 +136,7 @@ static GrantState *state_of(const struct service *s, const struct request *r)
     m->from = mem_strdup(r->from);
     m->arranged = true;
     m->ends_s = r->ticket->ends_s;
-    m->class_ = mem_strdup(r->ticket->provisioned ? "provisioned" : "best effort");
+    m->class_ = mem_strdup(capacity_class(r->ticket->provisioned));
     m->rate = r->ticket->rate;
     m->targets = strv_copy(r->targets);
     m->n_targets = strv_len(r->targets);

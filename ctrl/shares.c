@@ -141,7 +141,7 @@ uint64_t shares_route_rate(struct shares *sh, const char *route)
 const char *shares_class(const struct shares *sh, uint32_t number, uint64_t *rate)
 {
     *rate = at(sh, number) ? at(sh, number)->reserved : 0;
-    return *rate ? "provisioned" : "best effort";
+    return capacity_class(*rate);
 }
 
 /* ------------------------------------------------------------ dividing */

@@ -46,7 +46,7 @@ void limits_take_grants(struct daemon *d)
         const struct capacity_terms t = { .uid = g->uid, .principal = g->by, .rate = g->arranged ? g->arranged->rate : 0,
                                           .ends_s = g->arranged ? g->arranged->ends_s : 0, .segments = conf_route_segments(g->route->c),
                                           .memory = g->channels * g->route->c->window };
-        if (g->arranged && !g->arranged->beside && str_eq(g->arranged->class_, "provisioned"))
+        if (g->arranged && !g->arranged->beside && g->arranged->provisioned)
             service_reserve_again(&d->service, &t);
     }
 }

@@ -218,7 +218,7 @@ static bool adopt_arranged(struct daemon *d, const HandedMsg *m)
     for (size_t i = 0; i < m->n_places; i++)
         places[i] = (struct request_target){ .addresses = m->places[i]->addresses, .n = m->places[i]->n_addresses, .port = (uint16_t)m->places[i]->port };
     memcpy(t.key, m->secret.data, REQUEST_KEY);
-    t.provisioned = str_eq(m->session->class_, "provisioned");
+    t.provisioned = str_eq(m->session->class_, capacity_class(true));
     bool inbound = m->session->arranged && !str_eq(m->session->arranged->role, "CONS");
     const struct capacity_terms reserved = { .uid = m->session->uid, .principal = m->session->arranged ? m->session->arranged->principal : "", .rate = t.rate,
                                              .ends_s = t.ends_s, .segments = 1U << SEGMENT_WAN,

@@ -62,7 +62,7 @@ static void finish(void)
 /* Both attach here, the application as sender. */
 static struct arranged_terms terms(void)
 {
-    return (struct arranged_terms){ .channels = 4, .role = { true, true }, .attach = GRANT_SEND, .ticket_s = 100, .by = "alice", .from = "192.0.2.9:1", .class_ = "best effort" };
+    return (struct arranged_terms){ .channels = 4, .role = { true, true }, .attach = GRANT_SEND, .ticket_s = 100, .by = "alice", .from = "192.0.2.9:1" };
 }
 
 static struct arranged_terms dial_terms(void)
@@ -351,7 +351,7 @@ static void same_grant(const struct grant *a, const struct grant *b)
     CU_ASSERT(a->channels == b->channels && a->issued_s == b->issued_s && a->expires_s == b->expires_s && str_eq(a->by, b->by) && str_eq(a->from, b->from));
     CU_ASSERT(memcmp(a->key, b->key, sizeof(a->key)) == 0 && a->secret[0].len == b->secret[0].len && a->secret[1].len == b->secret[1].len);
     CU_ASSERT_FATAL(b->arranged != NULL);
-    CU_ASSERT(a->arranged->ends_s == b->arranged->ends_s && a->arranged->rate == b->arranged->rate && str_eq(a->arranged->class_, b->arranged->class_));
+    CU_ASSERT(a->arranged->ends_s == b->arranged->ends_s && a->arranged->rate == b->arranged->rate && a->arranged->provisioned == b->arranged->provisioned);
     CU_ASSERT(a->arranged->closed == b->arranged->closed && a->arranged->revoked == b->arranged->revoked && a->arranged->attach == b->arranged->attach && a->arranged->beside == b->arranged->beside && a->arranged->warned == b->arranged->warned);
     same_route(a->route, b->route);
 }
@@ -363,7 +363,7 @@ static void test_handover(void)
     begin();
     struct arranged_terms a = terms(), b = terms(), c = dial_terms();
     a.ends_s = NOW + 300;
-    a.class_ = "provisioned";
+    a.provisioned = true;
     a.rate = 1000000000;
     b.target = targets;
     b.n_targets = 2;
