@@ -15,6 +15,7 @@ import gateway_pb2 as pb  # noqa: E402
 import scistream_pb2  # noqa: E402
 import tcp_ends  # noqa: E402
 
+from sessions import listening, port_of, ports_of, refused  # noqa: E402
 from tcp_ends import PATIENCE, check, say, until  # noqa: E402
 
 Code = grpc.StatusCode
@@ -25,11 +26,8 @@ class Gateway:
     """The one whose configuration lies in that folder; local: by its control socket, as an administrator."""
 
     def __init__(self, folder, token=None, local=False):
-        conf = open(folder + "/conf").read()
         self.token, self.folder = token, folder
-        self.port = int(re.search(r'^listen = ".*:(\d+)"', conf, re.M).group(1))
-        first, last = re.search(r'data_ports = "(\d+)-(\d+)"', conf).groups()
-        self.ports = range(int(first), int(last) + 1)
+        self.port, self.ports = ports_of(folder)
         if local:
             self.channel = grpc.insecure_channel(f"unix:{folder}/sock", [("grpc.default_authority", "localhost")])
             return
@@ -80,21 +78,6 @@ def inbound(g, targets, **what):
 
 def outbound(g, ticket, ports=(), **what):
     return g.arrange(uid=ticket.uid, listen=pb.Listen(ports=ports), dial=dial_of(ticket), **what).result()
-
-
-def refused(what, call, code, text=""):
-    error = call.exception()
-    check(f"{what}: not refused", error is not None)
-    check(f"{what}: refused otherwise", error.code() == code and text in error.details(), error.code(), error.details())
-
-
-def port_of(listener):
-    return int(listener.rpartition(":")[2])
-
-
-def listening(port):
-    with socket.socket() as s:
-        return s.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Stream:

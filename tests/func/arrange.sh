@@ -2,31 +2,9 @@
 # Sessions that users arrange with tickets between two gateways, by gRPC's own client: bytes go both ways, TLS is keyed by the secret and lets nobody else in;
 # expiry, renewal, lifetime, revocation; owners and policies; what cannot be had is refused whole and clearly; an upgrade keeps sessions, secrets and times.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_program protoc xxh128sum
-requires_python grpc google.protobuf
-unset http_proxy https_proxy
-mkdir "$tmp/messages"
-protoc -I "$srcdir/ctrl" --python_out="$tmp/messages" scistream.proto gateway.proto || fail "protoc"
-
-# new_arranging NAME: as new_tcp_gateway. $section: further options of its section scistream.
-new_arranging()
-{
-    new_tcp_gateway "$1"
-    cat >>"$tmp/$1/conf" <<END
-scistream {
-    enable = yes  auth = ${auth:-none}
-    data_ports = "$((port[$1] + 10))-$((port[$1] + 15))"
-    ${section:-}
-}
-END
-}
-
-# ask CASE ARGUMENTS...: what it printed is in $told
-ask()
-{
-    PATIENCE=$((10 * slow)) run ask 0 timeout $((120 * slow)) $python "$srcdir/tests/func/arrange.py" "$1" "$tmp/messages" "${@:2}"
-    told=$(tr '\n' ' ' <"$tmp/ask.out")
-}
+requires_program xxh128sum
+. "$srcdir/tests/lib/sessions.sh"
+cases=$srcdir/tests/func/arrange.py
 
 # arranged SECONDS...: a session from D to L that stays, to 127.0.0.1:$behind; sets uid, wan, door
 behind=
@@ -46,8 +24,8 @@ declare -A held
 sessions() { ctl "$1" sessions --json >"$tmp/sessions" || fail "sessions"; }
 of_session() { json "$tmp/sessions" "next(s for s in d['sessions'] if s['uid'] == '$uid')$1"; }
 
-new_arranging L
-new_arranging D
+new_sessions L
+new_sessions D
 start_gateway L
 start_gateway D
 behind=$((port[L] + 7))
@@ -174,7 +152,7 @@ for g in L D; do
 done
 
 step "a limit, owners, policies, a reload to require_ticket"
-section='sessions = 2' new_arranging S
+section='sessions = 2' new_sessions S
 start_gateway S
 ask limit "$tmp/S"
 sed -i 's/sessions = 2/sessions = 2  require_ticket = yes/' "$tmp/S/conf"
@@ -186,7 +164,7 @@ for name in ANNA BERT; do
     tail -n 1 "$tmp/token$name.err" >>"$tmp/tokens"
 done
 chmod 600 "$tmp/tokens"
-auth=policy new_arranging W
+auth=policy new_sessions W
 cat >>"$tmp/W/conf" <<END
 auth { token_file = "$tmp/tokens" }
 policy "anna" { principals = {"anna@*"}  roles = {"PROD"}  targets = {"127.0.0.1:$((port[W] + 10))", "[::1]:$((port[W] + 10))"}  sessions = 2  channels = 3  lifetime = 1h }

@@ -2,7 +2,6 @@
    scistream.py CASE MESSAGES CONFIGURATION ARGUMENTS...: MESSAGES is the folder of the generated module, CONFIGURATION that of the gateway."""
 import concurrent.futures
 import os
-import re
 import socket
 import sys
 import threading
@@ -16,6 +15,7 @@ sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import scistream_pb2 as pb  # noqa: E402
 import tcp_ends  # noqa: E402
 
+from sessions import listening, port_of, ports_of, refused  # noqa: E402
 from tcp_ends import PATIENCE, check, say, until  # noqa: E402
 
 NO_TOKEN = "INVALID_TOKEN"    # what s2uc sends when its user has none
@@ -28,10 +28,7 @@ class Gateway:
 
     def __init__(self, folder, plain=None):
         self.token = NO_TOKEN
-        conf = open(folder + "/conf").read()
-        self.port = int(re.search(r'^listen = ".*:(\d+)"', conf, re.M).group(1))
-        first, last = re.search(r'data_ports = "(\d+)-(\d+)"', conf).groups()
-        self.ports = range(int(first), int(last) + 1)
+        self.port, self.ports = ports_of(folder)
         if plain:
             self.channel = grpc.insecure_channel(f"127.0.0.1:{plain}")
         else:
@@ -71,27 +68,6 @@ class Gateway:
 
 def new_uid():
     return str(uuid.uuid1())
-
-
-def refused(what, call, code, text=""):
-    error = call.exception()
-    check(f"{what}: not refused", error is not None)
-    check(f"{what}: refused otherwise", error.code() == code and text in error.details(), error.code(), error.details())
-
-
-def port_of(listener):
-    return int(listener.rpartition(":")[2])
-
-
-def listening(port):
-    s = socket.socket()
-    try:
-        s.connect(("127.0.0.1", port))
-        return True
-    except OSError:
-        return False
-    finally:
-        s.close()
 
 
 def take(g, n):

@@ -3,12 +3,9 @@
 # go through both: iperf3, curl, ZeroMQ, a half-closed connection. Requests that overlap, thousands of them, too few ports, callers that vanish, bad
 # input: each is answered clearly and nothing is lost. scistreamctl shows and ends them, drain and the death of a worker do as with routes.
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
-requires_program protoc
-requires_python grpc google.protobuf
 . "$srcdir/tests/lib/apps.sh"
-unset http_proxy https_proxy
-mkdir "$tmp/messages"
-protoc -I "$srcdir/ctrl" --python_out="$tmp/messages" scistream.proto || fail "protoc"
+. "$srcdir/tests/lib/sessions.sh"
+cases=$srcdir/tests/func/scistream.py wan_leg=plaintext
 
 # take_range N: so many ports above the ephemeral range, in $first to $last
 take_range()
@@ -25,26 +22,11 @@ take_range()
     fail "no range of $1 free ports"
 }
 
-# new_scistream NAME [PORTS]: as new_tcp_gateway; PORTS of data_ports, else those of the test. $section: further options of it.
+# new_scistream NAME [N]: as new_sessions, with N ports up there
 new_scistream()
 {
-    new_tcp_gateway "$1"
-    first=$((port[$1] + 10)) last=$((port[$1] + 15))
     [ -z "${2:-}" ] || take_range "$2"
-    cat >>"$tmp/$1/conf" <<END
-scistream {
-    enable = yes  auth = none  wan = ${wan:-plaintext}
-    data_ports = "$first-$last"
-    ${section:-}
-}
-END
-}
-
-# ask CASE ARGUMENTS...: what it printed is in $told
-ask()
-{
-    PATIENCE=$((10 * slow)) run ask 0 timeout $((180 * slow)) $python "$srcdir/tests/func/scistream.py" "$1" "$tmp/messages" "${@:2}"
-    told=$(tr '\n' ' ' <"$tmp/ask.out")
+    new_sessions "$1" ${2:+$first $last}
 }
 
 # through N RECEIVER...: a session at P and at C; sets uid, wan_door and the array local: where the application connects
@@ -186,8 +168,8 @@ kill "${pid[G]}"
 wait_until 20 "! kill -0 ${pid[G]}"
 
 step "two gateways: s2uc's inbound-request and outbound-request, and applications through both"
-wan=psk new_scistream P
-wan=psk new_scistream C
+wan_leg=psk new_scistream P
+wan_leg=psk new_scistream C
 start_gateway P
 start_gateway C
 behind=$((port[P] + 7))
