@@ -128,6 +128,7 @@ def released(folder, tmp, _pid):
     upgrade = root.call("Upgrade", pb.UpgradeRequest(), pb.UpgradeReply)
     until("the upgrade is under way", lambda: anna.renew(goes).exception())
     anna.release(goes).result()
+    open(os.path.join(tmp, "go"), "w").close()  # the new program has waited for that
     upgrade.result()
     anna, root = Gateway(folder, os.environ["ANNA"]), Gateway(folder, local=True)
     until("the other is there", lambda: not anna.show(stays).exception())
