@@ -11,6 +11,7 @@
 
 #include "src/core/err.h"
 #include "tcp/proxy.h"
+#include "tcp/tcp_priv.h"
 #include "tests/lib/unit.h"
 #include "tests/lib/watch.h"
 #include "tests/unit/tcp_stage.h"
@@ -355,6 +356,33 @@ static void test_reset_behind_full_ring(void)
         UNTIL(backend.error);
         end();
     }
+}
+
+/* While so much waits in the pipe, what comes stays in the socket, and wakes nobody. */
+static void test_no_crumbs(void)
+{
+    begin();
+    backend.lazy = true;
+    open_relay();
+    const struct ring *r = &w.c->flow[FORWARD].ring;
+    for (int i = 0; i < 1000 && !ring_clogged(r); i++) {
+        client.to_send += 128 << 10;
+        turn();
+    }
+    uint64_t put = r->put;
+    bool piped = r->piped;
+    if (!piped)
+        printf("no pipes of that size here ");
+    for (int i = 0; i < 20 && piped; i++) {
+        client.to_send += 100;
+        turn();
+        turn_once();
+    }
+    CU_ASSERT(!piped || (client.sent > put && r->put == put && ring_room(r) > 0 && tcp_of(w.c->end[SIDE_SOURCE])->s.deaf));
+    backend.lazy = false;
+    UNTIL(backend.got == client.to_send);
+    CU_ASSERT(!piped || r->put == client.to_send);
+    end();
 }
 
 /* A pipe has places as well as bytes, and small pieces use them up long before it holds what it could. */
@@ -1139,7 +1167,7 @@ static void test_close_everywhere(void)
 }
 
 UNIT_MAIN("tcp", UNIT(test_sizes), UNIT(test_v6), UNIT(test_nobody_reads), UNIT(test_half_close), UNIT(test_end_before_dialed),
-          UNIT(test_reset), UNIT(test_bytes_before_reset), UNIT(test_both_reset), UNIT(test_reset_after_end), UNIT(test_reset_behind_full_ring), UNIT(test_reset_behind_small_pieces), UNIT(test_reset_after_both_ends), UNIT(test_answer_before_reset),
+          UNIT(test_reset), UNIT(test_bytes_before_reset), UNIT(test_both_reset), UNIT(test_reset_after_end), UNIT(test_reset_behind_full_ring), UNIT(test_no_crumbs), UNIT(test_reset_behind_small_pieces), UNIT(test_reset_after_both_ends), UNIT(test_answer_before_reset),
           UNIT(test_answer_and_end_before_reset), UNIT(test_answer_before_failed_send), UNIT(test_both_reset_one_after_the_other),
           UNIT(test_answer_that_nobody_reads), UNIT(test_close_with_unsent),
           UNIT(test_linger), UNIT(test_death), UNIT(test_refused), UNIT(test_second_address), UNIT(test_no_answer), UNIT(test_source_address),
